@@ -1,0 +1,43 @@
+"""fststyle: fast neural style, trained in minutes and run in milliseconds.
+
+``Stylizer("thanos_poster")(image)`` is the whole of it for programs. Importing this
+package loads neither torch nor OpenVINO: names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fststyle.errors import (
+    FststyleError,
+    PhotoError,
+    SettingError,
+    StyleError,
+    TrainingError,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from fststyle.stylizer import Stylizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FststyleError",
+    "PhotoError",
+    "SettingError",
+    "StyleError",
+    "Stylizer",
+    "TrainingError",
+    "WeightsError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``Stylizer`` when it is first asked for."""
+    if name == "Stylizer":
+        from fststyle.stylizer import Stylizer
+
+        return Stylizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,296 @@
+"""Photographs to train on: any folder, or the ones that installed packages carry.
+
+A sample is a pure function of (seed, index), so a run that is resumed at a step sees what
+it would have seen, whatever the number of workers.
+
+Held out, everywhere: a photo whose file's SHA-256 starts with 0 is never trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fststyle.errors import PhotoError, SettingError
+from fststyle.images import find_photos, fit_short_side, load_image, resize
+
+# Photographs inside packages that fststyle depends on. Of the stereo pair only one.
+_BUILTIN: Final = {
+    "skimage": [
+        "data/astronaut.png",
+        "data/brick.png",
+        "data/camera.png",
+        "data/coffee.png",
+        "data/coins.png",
+        "data/grass.png",
+        "data/gravel.png",
+        "data/hubble_deep_field.jpg",
+        "data/ihc.png",
+        "data/moon.png",
+        "data/motorcycle_left.png",
+        "data/rocket.jpg",
+    ],
+    "sklearn": ["datasets/images/flower.jpg"],
+}
+# Held out whatever their hashes: the built-in set shows its results on these.
+_BUILTIN_HELD_OUT: Final = {
+    "skimage": ["data/chelsea.png"],
+    "sklearn": ["datasets/images/china.jpg"],
+    "matplotlib": ["mpl-data/sample_data/grace_hopper.jpg"],
+}
+_CACHE_BYTES: Final = 1 << 29
+"""Decoded photographs kept in memory at most, in bytes."""
+_LEAST_CROP: Final = 0.75
+"""Smallest crop, as a share of the training size; smaller ones would only be blurred."""
+
+
+def is_held_out(path: Path) -> bool:
+    """Whether a photo is never to be trained on: its SHA-256 starts with 0.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The same answer wherever the file lies.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith("0")
+
+
+def builtin_photos() -> list[Path]:
+    """Photographs for training that scikit-image and scikit-learn carry, sorted."""
+    return _installed(_BUILTIN)
+
+
+def builtin_held_out() -> list[Path]:
+    """Photographs that are never trained on: a cat, a palace and a portrait."""
+    return _installed(_BUILTIN_HELD_OUT)
+
+
+def _installed(names: dict[str, list[str]]) -> list[Path]:
+    paths = []
+    for package, files in names.items():
+        specification = importlib.util.find_spec(package)
+        if specification is None or specification.origin is None:
+            continue
+        folder = Path(specification.origin).parent
+        paths += [folder / name for name in files if (folder / name).is_file()]
+    if not paths:
+        raise PhotoError(
+            "The built-in photographs are not where scikit-image and scikit-learn keep them; "
+            "train on your own: data=folder data.root=PHOTOS."
+        )
+    return sorted(paths, key=lambda path: path.name)
+
+
+class PhotoCrops(Dataset[dict[str, Any]]):
+    """Random square crops of photographs, without end.
+
+    ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "skipped": …}``.
+    Held-out photographs and files that cannot be read are passed over for the next one;
+    ``skipped`` lists the latter as (path, reason).
+
+    Args:
+        paths: The files.
+        size: Side of the crops in pixels.
+        seed: Two data sets with the same files and seed give the same crops.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int, seed: int) -> None:
+        self._paths = list(paths)
+        self._size = size
+        self._seed = seed
+        self._order: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))
+        self._cache: dict[Path, NDArray[np.uint8]] = {}
+        self._cached_bytes = 0
+        self._unusable: dict[Path, str | None] = {}  # None: held out
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        skipped: list[tuple[str, str]] = []
+        for path in self._candidates(index):
+            if path in self._unusable:
+                continue
+            photo = self._load(path)
+            if photo is None:
+                reason = self._unusable[path]
+                if reason is not None:
+                    skipped.append((str(path), reason))
+                continue
+            rng = np.random.default_rng((self._seed, 1, index))
+            return {"photo": self._crop(photo, rng), "skipped": skipped}
+        broken = sum(reason is not None for reason in self._unusable.values())
+        raise PhotoError(
+            f"None of the {len(self._paths)} photos can be trained on ({broken} cannot be read, "
+            f"{len(self._paths) - broken} are held out); give another folder by data.root=PHOTOS."
+        )
+
+    def _candidates(self, index: int) -> Iterator[Path]:
+        """The photo for this index, then its successors in the epoch's random order."""
+        count = len(self._paths)
+        epoch, position = divmod(index, count)
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self._seed, 0, epoch)).permutation(count)
+            self._order = (epoch, order)
+        for offset in range(count):
+            yield self._paths[self._order[1][(position + offset) % count]]
+
+    def _load(self, path: Path) -> NDArray[np.uint8] | None:
+        if path in self._cache:
+            return self._cache[path]
+        try:
+            if is_held_out(path):
+                self._unusable[path] = None
+                return None
+            # Twice the crop is enough; a bigger photo would only be shrunk each time.
+            pixels = fit_short_side(load_image(path), 2 * self._size)
+        except (PhotoError, OSError) as error:
+            self._unusable[path] = str(error)
+            return None
+        photo = np.rint(pixels * 255).astype(np.uint8)
+        if self._cached_bytes + photo.nbytes <= _CACHE_BYTES:
+            self._cache[path] = photo
+            self._cached_bytes += photo.nbytes
+        return photo
+
+    def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        height, width = photo.shape[:2]
+        longest = min(height, width)
+        shortest = min(longest, round(_LEAST_CROP * self._size))
+        side = round(float(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        crop = photo[top : top + side, left : left + side].astype(np.float32) / 255
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        return _tensor(resize(crop, width=self._size, height=self._size))
+
+
+class _From(Sampler[int]):
+    """The indices from `start` on, without end."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self._start)
+
+
+def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "photo": torch.stack([sample["photo"] for sample in samples]),
+        "skipped": [item for sample in samples for item in sample["skipped"]],
+    }
+
+
+class PhotoDataModule(pl.LightningDataModule):
+    """Training crops, and held-out photographs to validate on and to show.
+
+    Args:
+        root: A folder of photographs, searched recursively; None for the built-in set.
+        size: Side of the training crops in pixels, 64 to 1024.
+        batch_size: Photographs in a step.
+        num_workers: Processes that prepare crops; 0 prepares them in the training process,
+            which is right where the processor also trains.
+        validation_photos: Held-out photographs to validate on at most.
+        seed: Seed of the crops.
+
+    Raises:
+        SettingError: A value is out of range.
+        PhotoError: The folder is missing, or holds no photographs.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        size: int = 256,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        validation_photos: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, lowest, highest in (
+            ("size", size, 64, 1024),
+            ("batch_size", batch_size, 1, 256),
+            ("num_workers", num_workers, 0, 64),
+            ("validation_photos", validation_photos, 1, 64),
+        ):
+            if not isinstance(value, int) or not lowest <= value <= highest:
+                raise SettingError(
+                    f"data.{name} must be a whole number from {lowest} to {highest}, not {value!r}."
+                )
+        self.size = size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.skipped: dict[str, str] = {}
+        """Files that could not be read so far → why."""
+        self.paths = builtin_photos() if root is None else find_photos(Path(root))
+        self.held_out = self._find_held_out(root is None, validation_photos)
+
+    def _find_held_out(self, builtin: bool, count: int) -> list[Path]:
+        """The set's own held-out photographs that can be read, then the built-in ones."""
+        found: list[Path] = []
+        for path in itertools.chain(() if builtin else self.paths, builtin_held_out()):
+            if len(found) == count:
+                break
+            try:
+                if path in self.paths and not is_held_out(path):
+                    continue
+                load_image(path)
+            except (PhotoError, OSError) as error:
+                self.skipped[str(path)] = str(error)
+                continue
+            found.append(path)
+        return found
+
+    def held_out_crops(self) -> Tensor:
+        """The central square of each held-out photograph, ``(n, 3, size, size)`` in [0, 1]."""
+        return torch.stack([self._central(load_image(path)) for path in self.held_out])
+
+    def _central(self, photo: NDArray[np.float32]) -> Tensor:
+        side = min(photo.shape[:2])
+        top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+        square = photo[top : top + side, left : left + side]
+        return _tensor(resize(square, width=self.size, height=self.size))
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Crops from the step at which training stands."""
+        step = 0 if self.trainer is None else self.trainer.lightning_module.steps_made
+        return DataLoader(
+            PhotoCrops(self.paths, self.size, self.seed),
+            batch_size=self.batch_size,
+            sampler=_From(int(step) * self.batch_size),
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The held-out crops, one at a time."""
+        return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Take note of the files that were skipped, and hand on the photographs alone."""
+        if isinstance(batch, dict):
+            self.skipped.update(batch["skipped"])
+            return batch["photo"]
+        return batch
+
+
+def _tensor(pixels: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,0 +1,41 @@
+"""What can go wrong for a user, each with its remedy in the sentence.
+
+::
+
+    FststyleError            any failure a user can cause or mend
+    ├── PhotoError           a picture cannot be read, written or found
+    ├── StyleError           a style is unknown, or its file cannot be used
+    ├── WeightsError         VGG's weights cannot be found or are not what they should be
+    ├── SettingError         a setting is out of range or does not fit another
+    └── TrainingError        a training run cannot start, go on or be resumed
+
+The message is one clear sentence that holds the remedy. The command line prints it
+without a traceback and exits with status 1. Anything else that is raised is a bug, and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class FststyleError(Exception):
+    """Any failure that a user can cause or mend; the message holds the remedy."""
+
+
+class PhotoError(FststyleError):
+    """A picture cannot be read, written or found."""
+
+
+class StyleError(FststyleError):
+    """A style is unknown, or its file cannot be used."""
+
+
+class WeightsError(FststyleError):
+    """VGG's weights cannot be found, or are not what they should be."""
+
+
+class SettingError(FststyleError):
+    """A setting is out of range, or does not fit another one."""
+
+
+class TrainingError(FststyleError):
+    """A training run cannot start, go on or be resumed."""

@@ -1,0 +1,562 @@
+"""Pictures from and to files; the only module that knows files, formats and pillow.
+
+Inside fststyle a picture is a float32 array ``(H, W, 3)``, RGB in [0, 1], in the sRGB colour
+space, upright. Everything else that files hold (EXIF orientation, ICC profiles, alpha, CMYK,
+palettes, 16 bits) is settled here, on the way in or out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+
+from fststyle.errors import FststyleError, PhotoError, SettingError
+
+MAX_PIXELS: Final = 400_000_000
+"""Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
+
+# fmt: off
+PHOTO_SUFFIXES: Final = (
+    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif",
+    ".jxl", ".ppm", ".pgm",
+)
+# fmt: on
+"""Endings that make a file a photo when a folder is searched, in lower case."""
+
+_AVIF: Final = {".avif": "AVIF"} if importlib.util.find_spec("PIL._avif") is not None else {}
+# fmt: off
+_FORMATS: Final = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
+    ".tiff": "TIFF", ".bmp": "BMP", **_AVIF,
+}
+# fmt: on
+OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
+"""Endings of the formats that can be written, in lower case."""
+
+_WITHOUT_ALPHA: Final = ("JPEG", "BMP")
+_LONGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
+
+# EXIF orientation → what makes the stored picture upright; 1 is upright already.
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A picture as it came from a file.
+
+    Attributes:
+        pixels: ``(H, W, 3)``, RGB in [0, 1], sRGB, upright.
+        alpha: ``(H, W)`` in [0, 1], 1 is opaque; None where the file has no transparency.
+    """
+
+    pixels: NDArray[np.float32]
+    alpha: NDArray[np.float32] | None = None
+
+
+def load_photo(path: Path | str) -> Photo:
+    """Read a picture.
+
+    EXIF orientation and an embedded ICC profile are applied. Of an animation, the first frame
+    is read. 16-bit greyscale keeps its precision; of 16-bit colour pillow reads 8 bits.
+
+    Args:
+        path: A file of any format that pillow reads.
+
+    Returns:
+        The picture and its transparency.
+
+    Raises:
+        PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels.
+    """
+    with _pillow_limits():
+        return from_pil(_decode(Path(path)))
+
+
+def load_image(path: Path | str) -> NDArray[np.float32]:
+    """Read a picture without transparency, as `load_photo` does; see-through parts are white.
+
+    Args:
+        path: A file of any format that pillow reads.
+
+    Returns:
+        ``(H, W, 3)``, RGB in [0, 1].
+
+    Raises:
+        PhotoError: As in `load_photo`.
+    """
+    photo = load_photo(path)
+    return photo.pixels if photo.alpha is None else _over_white(photo.pixels, photo.alpha)
+
+
+def check_output(path: Path | str) -> None:
+    """Find out before any computing whether `save_photo` can write to a path.
+
+    Args:
+        path: Where a picture is to be written. A file there would be replaced.
+
+    Raises:
+        PhotoError: The ending is missing or unknown, the folder is missing or cannot be
+            written to, or the path is itself a folder.
+    """
+    path = Path(path)
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise PhotoError(f"{path} is a folder; add a file name, such as {path / 'out.png'}.")
+        _output_format(path)
+        if not folder.exists():
+            raise PhotoError(
+                f"There is no folder {folder} to write {path.name} to; "
+                "create it or choose another place with -o."
+            )
+        if not folder.is_dir():
+            raise PhotoError(
+                f"{folder} is not a folder, so {path.name} cannot be written there; "
+                "choose another place with -o."
+            )
+        # os.access says yes to root and on read-only network drives, so really try.
+        probe = _temporary_beside(Path(os.path.realpath(path)))
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise PhotoError(_cannot_write(path, error) + " with -o.") from error
+
+
+def save_photo(
+    pixels: NDArray[np.floating],
+    path: Path | str,
+    *,
+    alpha: NDArray[np.floating] | None = None,
+    quality: int = 92,
+) -> None:
+    """Write a picture, tagged as sRGB; at any failure the path is left as it was.
+
+    Args:
+        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded to 8 bits.
+        path: Its ending, one of `OUTPUT_SUFFIXES`, says the format. A file there is replaced.
+        alpha: ``(H, W)``, transparency, 1 is opaque. JPEG and BMP get the picture over white.
+        quality: Of JPEG, WebP and AVIF, from 1 to 100.
+
+    Raises:
+        PhotoError: The picture cannot be written there, or not in that format.
+        SettingError: ``quality`` is out of range.
+    """
+    path = Path(path)
+    file_format = _output_format(path)
+    if not 1 <= quality <= 100:
+        raise SettingError(f"quality must be from 1 to 100, not {quality}.")
+    height, width = pixels.shape[:2]
+    longest = _LONGEST_SIDE.get(file_format)
+    if longest is not None and max(height, width) > longest:
+        raise PhotoError(
+            f"A picture of {width}×{height} pixels does not fit into {path.name}: {file_format} "
+            f"ends at {longest} pixels a side; choose another ending, such as .png."
+        )
+    if alpha is not None and file_format in _WITHOUT_ALPHA:
+        pixels, alpha = _over_white(pixels, alpha), None
+    options: dict[str, dict[str, object]] = {
+        "JPEG": {"quality": quality, "subsampling": "4:4:4", "optimize": True},
+        "WEBP": {"quality": quality},
+        "AVIF": {"quality": quality, "subsampling": "4:4:4"},
+        "TIFF": {"compression": "tiff_lzw"},
+    }
+    encoded = BytesIO()
+    try:
+        # To optimise, libjpeg needs room for the whole file; pillow's guess of a byte for each
+        # pixel is too little for a richly textured picture at 4:4:4.
+        with _pillow_limits(max_block=6 * width * height + 65_536):
+            image, settings = to_pil(pixels, alpha), options.get(file_format, {})
+            image.save(encoded, file_format, icc_profile=_srgb_profile(), **settings)
+    except (OSError, RuntimeError) as error:
+        raise PhotoError(
+            f"A picture of {width}×{height} pixels cannot be encoded as {file_format} "
+            f"({_reason(error)}); choose another ending, such as .png."
+        ) from error
+    try:
+        _replace(path, encoded.getvalue())
+    except OSError as error:
+        raise PhotoError(_cannot_write(path, error) + " with -o.") from error
+
+
+def write_atomically(path: Path | str, data: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it takes its place when complete.
+
+    Args:
+        path: A file there is replaced; a link stays, and the file that it names is replaced.
+        data: The content.
+
+    Raises:
+        FststyleError: The file cannot be written; what was there is left as it was.
+    """
+    try:
+        _replace(Path(path), data)
+    except OSError as error:
+        raise FststyleError(_cannot_write(Path(path), error) + ".") from error
+
+
+def from_pil(image: Image.Image) -> Photo:
+    """Convert a pillow image of any mode, as `load_photo` does.
+
+    Args:
+        image: Its EXIF orientation and ICC profile are applied. Modes I;16 and I are taken as
+            16 bits (I as 31 or 32 bits where its values are larger), F as [0, 1].
+
+    Returns:
+        The picture and its transparency.
+    """
+    image.load()
+    upright = _UPRIGHT.get(_orientation(image))
+    if upright is not None:
+        image = image.transpose(upright)
+    profile = image.info.get("icc_profile")
+    alpha = None
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _deep_grey(image)
+        if "transparency" in image.info and image.mode != "F":
+            alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
+        if not profile:
+            return Photo(np.repeat(grey[:, :, None], 3, axis=2), alpha)
+        image = Image.fromarray(_to_bytes(grey))  # pillow's ICC transforms are 8-bit
+    elif image.has_transparency_data:
+        grey_mode = image.mode in ("1", "L", "LA", "La")
+        # From La, pillow converts to nothing but LA.
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        alpha = _to_floats(image.getchannel("A"))
+        image = image.convert("RGB").convert("L" if grey_mode else "RGB")
+    if profile:
+        image = _to_srgb(image, profile)
+    return Photo(_to_floats(image.convert("RGB")), alpha)
+
+
+def to_pil(pixels: NDArray[np.floating], alpha: NDArray[np.floating] | None = None) -> Image.Image:
+    """Convert to an 8-bit pillow image.
+
+    Args:
+        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded.
+        alpha: ``(H, W)``, 1 is opaque; clamped and rounded likewise.
+
+    Returns:
+        An image of mode RGB, or of mode RGBA where ``alpha`` is given.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"pixels must have the shape (H, W, 3), not {pixels.shape}")
+    rgb = _to_bytes(pixels)
+    return Image.fromarray(rgb if alpha is None else np.dstack((rgb, _to_bytes(alpha))))
+
+
+def resize(pixels: NDArray[np.floating], *, width: int, height: int) -> NDArray[np.float32]:
+    """Resize with Lanczos's filter, antialiased, without rounding to 8 bits.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        width: New width, at least 1.
+        height: New height, at least 1.
+
+    Returns:
+        A new array, clipped to [0, 1] where the filter overshoots.
+    """
+    if pixels.ndim == 3:
+        channels = np.moveaxis(pixels, 2, 0)
+        return np.stack([resize(c, width=width, height=height) for c in channels], axis=2)
+    plane = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    resized = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(np.clip(resized, 0.0, 1.0), dtype=np.float32)
+
+
+def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Shrink a picture, aspect ratio kept, so that its long side is at most ``size``.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        size: Upper limit for the long side, at least 1.
+
+    Returns:
+        The smaller picture, each side at least 1; ``pixels`` itself if it fits already.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+    """
+    return _fit(pixels, size, max(pixels.shape[:2]))
+
+
+def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Shrink a picture, aspect ratio kept, so that its short side is ``size``.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        size: The short side, at least 1.
+
+    Returns:
+        The smaller picture; ``pixels`` itself if its short side is not longer than ``size``.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+    """
+    return _fit(pixels, size, min(pixels.shape[:2]))
+
+
+def find_photos(folder: Path | str) -> list[Path]:
+    """List the photos in a folder and all folders within it.
+
+    Args:
+        folder: Hidden files and folders in it are skipped, links to folders not followed.
+
+    Returns:
+        Files whose ending, in either case, is one of `PHOTO_SUFFIXES`, sorted by their path.
+
+    Raises:
+        PhotoError: ``folder`` is not a folder, or there are no photos in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PhotoError(f"There is no folder {folder}; name a folder with photos.")
+    photos: list[Path] = []
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        photos += [
+            Path(parent, name)
+            for name in names
+            if not name.startswith(".")
+            and Path(name).suffix.lower() in PHOTO_SUFFIXES
+            and Path(parent, name).is_file()
+        ]
+    if not photos:
+        raise PhotoError(
+            f"There are no photos in {folder}; expected files ending in "
+            f"{', '.join(PHOTO_SUFFIXES)}."
+        )
+    return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
+
+
+def sheet(
+    rows: Sequence[Sequence[NDArray[np.float32]]],
+    *,
+    titles: Sequence[str] = (),
+    gap: int = 8,
+    cell_height: int | None = None,
+) -> NDArray[np.float32]:
+    """Lay out pictures in rows on white, as a contact sheet.
+
+    Args:
+        rows: Pictures ``(H, W, 3)``, RGB in [0, 1]; at least one in each row. A row's pictures
+            are scaled to the same height, shorter rows are filled up with white.
+        titles: Drawn above the pictures of the first row, at most one for each.
+        gap: White pixels around and between the pictures.
+        cell_height: Height of every row; the default is that of the row's first picture.
+
+    Returns:
+        The sheet, ``(H, W, 3)``, RGB in [0, 1].
+    """
+    if not rows or not all(rows) or len(titles) > len(rows[0]):
+        raise ValueError("a sheet needs a picture in each row and above no title without one")
+    bands: list[list[NDArray[np.float32]]] = []
+    for row in rows:
+        height = len(row[0]) if cell_height is None else cell_height
+        widths = [max(1, round(c.shape[1] * height / c.shape[0])) for c in row]
+        cells = [resize(c, width=w, height=height) for c, w in zip(row, widths, strict=True)]
+        if titles and not bands:
+            bands.append([_title(t, w) for t, w in zip(titles, widths, strict=False)])
+        bands.append(cells)
+    total_width = gap + max(sum(gap + cell.shape[1] for cell in band) for band in bands)
+    total_height = gap + sum(gap + len(band[0]) for band in bands)
+    canvas = np.ones((total_height, total_width, 3), dtype=np.float32)
+    top = gap
+    for band in bands:
+        left = gap
+        for cell in band:
+            canvas[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+            left += cell.shape[1] + gap
+        top += len(band[0]) + gap
+    return canvas
+
+
+def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:
+    """Draw a title, black on white, smaller if it would be wider than its column."""
+    from PIL import ImageDraw, ImageFont
+
+    strip = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(strip)
+    size = 16.0
+    while size > 6 and draw.textlength(text, ImageFont.load_default(size)) > width - 4:
+        size -= 1
+    centre = (width / 2, height / 2)
+    draw.text(centre, text, fill="black", font=ImageFont.load_default(size), anchor="mm")
+    return _to_floats(strip)
+
+
+def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
+    if size < 1:
+        raise SettingError(f"size must be at least 1 pixel, not {size}.")
+    if side <= size:
+        return pixels
+    height, width = (max(1, round(length * size / side)) for length in pixels.shape[:2])
+    return resize(pixels, width=width, height=height)
+
+
+def _over_white(pixels: NDArray[np.floating], alpha: NDArray[np.floating]) -> NDArray[np.float32]:
+    opacity = np.clip(alpha, 0.0, 1.0)[:, :, None]
+    return np.asarray(np.clip(pixels, 0.0, 1.0) * opacity + (1.0 - opacity), dtype=np.float32)
+
+
+def _to_bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), dtype=np.uint8)
+
+
+def _to_floats(image: Image.Image) -> NDArray[np.float32]:
+    return np.asarray(image).astype(np.float32) / np.float32(255.0)
+
+
+def _deep_grey(image: Image.Image) -> NDArray[np.float32]:
+    values = np.asarray(image)
+    if image.mode == "F":
+        return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
+    # Pillow keeps 16-bit values in I;16 or I, and 32-bit ones in I, as signed whether they are
+    # or not: take the narrowest range that holds them.
+    unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
+    highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
+    return unsigned.astype(np.float32) / np.float32(highest)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # a damaged EXIF block raises nearly anything, and is no loss
+        return 1
+
+
+@cache
+def _srgb_profile() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Bytes 24 to 36 are the time of creation: now. The same picture shall give the same file.
+    return profile[:24] + bytes.fromhex("07d0 0001 0001 0000 0000 0000") + profile[36:]
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert by an embedded profile; one that is broken or of another kind is ignored."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        description = ImageCms.getProfileDescription(source).strip()
+        if description in ("sRGB IEC61966-2.1", "sRGB built-in", "sRGB"):
+            return image  # the most frequent ones; converting would change nothing
+        if source.profile.xcolor_space == "RGB " and image.mode != "CMYK":
+            image = image.convert("RGB")
+        return (
+            ImageCms.profileToProfile(
+                image,
+                source,
+                ImageCms.createProfile("sRGB"),
+                ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+            or image
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image
+
+
+_pillow_lock = threading.Lock()
+
+
+@contextmanager
+def _pillow_limits(max_block: int = 0) -> Iterator[None]:
+    """Put our limits in the place of pillow's, which are module variables, and mute warnings.
+
+    The limit on pixels is then `MAX_PIXELS`, by `_decode`. The warnings are about damaged
+    metadata that does not concern us.
+    """
+    with _pillow_lock, warnings.catch_warnings(action="ignore"):
+        pixels, block = Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK
+        Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = None, max(block, max_block)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = pixels, block
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        # Given a path, pillow maps uncompressed TIFFs, and garbles those that lie on their side.
+        with path.open("rb") as file, Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PhotoError(
+                    f"{path} has {image.width}×{image.height} pixels, more than "
+                    f"{MAX_PIXELS // 10**6} megapixels; make it smaller first."
+                )
+            image.load()
+            _orientation(image)  # remembered by the image; some formats read it from the file
+            return image
+    except PhotoError:
+        raise
+    except Exception as error:  # on damaged files pillow's decoders raise nearly anything
+        raise PhotoError(_cannot_read(path, error)) from error
+
+
+def _cannot_read(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"There is no photo {path}; check the path."
+    if isinstance(error, OSError) and error.errno is not None:
+        if path.is_dir():
+            return f"{path} is a folder; name a photo in it."
+        return f"{path} cannot be read: {_reason(error)}; check it, or copy it to another place."
+    if path.is_file() and path.stat().st_size == 0:
+        return f"{path} is empty; copy or download it again."
+    if isinstance(error, UnidentifiedImageError):
+        return f"{path} is not a picture that can be read here; convert it to JPEG or PNG."
+    return f"{path} is damaged or incomplete ({_reason(error)}); copy or download it again."
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return f"{path} cannot be written: {_reason(error)}; free some space or choose another place"
+
+
+def _reason(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def _output_format(path: Path) -> str:
+    known = f"end it in one of {', '.join(OUTPUT_SUFFIXES)}"
+    if not path.suffix:
+        raise PhotoError(f"{path} has no ending that says its format; {known}.")
+    if path.suffix.lower() not in _FORMATS:
+        raise PhotoError(f"{path} is of a format that cannot be written; {known}.")
+    return _FORMATS[path.suffix.lower()]
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    target = Path(os.path.realpath(path))
+    temporary = _temporary_beside(target)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    except BaseException:  # Ctrl-C too
+        with suppress(OSError):
+            temporary.unlink()
+        raise

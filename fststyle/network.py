@@ -1,0 +1,154 @@
+"""The transformer network: a photo in, the stylised photo out, in one pass.
+
+Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
+Super-Resolution" (ECCV 2016) and its supplementary material, table 1.
+
+    photo → c9s1-w → d2w → d4w → n × R4w → u2w → uw → c9s1-3 → picture
+
+``ckss-f`` is a k×k convolution with stride s and f filters, ``d`` a 3×3 convolution with
+stride 2, ``R`` a residual block, ``u`` an upsampling. Every convolution but the last is
+followed by instance norm and ReLU (in a residual block: the second one by instance norm
+alone). Deviations from the paper are marked at their lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fststyle.errors import SettingError
+
+MIN_SIDE: Final = 5
+"""Smallest height and width that reflection padding can work with, in pixels."""
+
+_RANGES: Final = {"width": (1, 256), "residual_blocks": (0, 32)}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a `TransformerNet`.
+
+    Attributes:
+        width: Filters of the first convolution, 1 to 256. The paper has 32; cost grows
+            with its square. The default is about a quarter of the paper's cost.
+        residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
+
+    Raises:
+        SettingError: A value is not a whole number in its range.
+    """
+
+    width: int = 16
+    residual_blocks: int = 5
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest) in _RANGES.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SettingError(f"network.{name} must be a whole number, not {value!r}.")
+            if not lowest <= value <= highest:
+                raise SettingError(
+                    f"network.{name} must be from {lowest} to {highest}, not {value}."
+                )
+
+
+class TransformerNet(nn.Module):
+    """Stylises photos; one network is one style.
+
+    Input and output are ``(N, 3, H, W)``, RGB in [0, 1], of the same, arbitrary H and W.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.encoder = nn.Sequential(
+            _ConvNormReLU(3, width, kernel_size=9),
+            _ConvNormReLU(width, 2 * width, kernel_size=3, stride=2),
+            _ConvNormReLU(2 * width, 4 * width, kernel_size=3, stride=2),
+        )
+        self.residual = nn.Sequential(
+            *(_ResidualBlock(4 * width) for _ in range(config.residual_blocks))
+        )
+        # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and
+        # a plain convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution
+        # and Checkerboard Artifacts", Distill 2016).
+        self.decoder = nn.Sequential(
+            nn.Upsample(scale_factor=2.0, mode="nearest"),
+            _ConvNormReLU(4 * width, 2 * width, kernel_size=3),
+            nn.Upsample(scale_factor=2.0, mode="nearest"),
+            _ConvNormReLU(2 * width, width, kernel_size=3),
+        )
+        self.to_rgb = _conv(width, 3, kernel_size=9, bias=True)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """Stylise photos.
+
+        Args:
+            photo: ``(N, 3, H, W)``, RGB in [0, 1].
+
+        Returns:
+            The stylised photos, of the same shape and range. A photo that is smaller than
+            5 pixels on a side is extended by its edge pixels and cropped back.
+        """
+        height, width = photo.shape[-2:]
+        if height < MIN_SIDE or width < MIN_SIDE:
+            missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
+            photo = F.pad(photo, missing, mode="replicate")
+        # Centred, as jcjohnson's code centres its input by the ImageNet mean.
+        hidden = self.decoder(self.residual(self.encoder(photo - 0.5)))
+        # The authors' code ends with 150·tanh around the mean, which leaves the range of
+        # pixels. Here the sigmoid keeps every output in [0, 1], so nothing needs clamping.
+        picture = self.to_rgb(hidden).sigmoid()
+        # Odd sizes: the decoder ends at the next multiple of 4.
+        cropped: Tensor = picture[..., :height, :width]
+        return cropped
+
+
+def _conv(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = False
+) -> nn.Conv2d:
+    # The paper pads the residual blocks not at all and crops; zero padding, which others
+    # use, draws a frame around the picture. Reflection padding does neither.
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding=kernel_size // 2,
+        padding_mode="reflect",
+        bias=bias,
+    )
+
+
+class _ConvNormReLU(nn.Sequential):
+    """Convolution, instance norm, ReLU. The norm's shift takes the place of a bias."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+    ) -> None:
+        # Instance norm for the paper's batch norm: Ulyanov, Vedaldi, Lempitsky, "Instance
+        # Normalization: The Missing Ingredient for Fast Stylization" (2016).
+        super().__init__(
+            _conv(in_channels, out_channels, kernel_size, stride),
+            nn.InstanceNorm2d(out_channels, affine=True),
+            nn.ReLU(),
+        )
+
+
+class _ResidualBlock(nn.Module):
+    """x + IN(conv(ReLU(IN(conv(x))))), without a ReLU after the sum (Gross and Wilber 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _ConvNormReLU(channels, channels, kernel_size=3),
+            _conv(channels, channels, kernel_size=3),
+            nn.InstanceNorm2d(channels, affine=True),
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = hidden + self.body(hidden)
+        return out
