@@ -13,7 +13,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -228,6 +228,7 @@ class PhotoDataModule(pl.LightningDataModule):
             ("batch_size", batch_size, 1, 256),
             ("num_workers", num_workers, 0, 64),
             ("validation_photos", validation_photos, 1, 64),
+            ("seed", seed, 0, 2**32 - 1),
         ):
             if not isinstance(value, int) or not lowest <= value <= highest:
                 raise SettingError(
@@ -270,7 +271,7 @@ class PhotoDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Crops from the step at which training stands."""
-        step = 0 if self.trainer is None else self.trainer.lightning_module.steps_made
+        step = 0 if self.trainer is None else cast(Any, self.trainer.lightning_module).steps_made
         return DataLoader(
             PhotoCrops(self.paths, self.size, self.seed),
             batch_size=self.batch_size,

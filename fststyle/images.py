@@ -1,4 +1,4 @@
-"""Pictures from and to files; the only module that knows files, formats and pillow.
+"""Pictures from and to files; the only module that knows picture files and their formats.
 
 Inside fststyle a picture is a float32 array ``(H, W, 3)``, RGB in [0, 1], in the sRGB colour
 space, upright. Everything else that files hold (EXIF orientation, ICC profiles, alpha, CMYK,
@@ -12,38 +12,34 @@ import os
 import secrets
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
+from fststyle.colour import deep_grey, srgb_profile, to_srgb
 from fststyle.errors import FststyleError, PhotoError, SettingError
 
 MAX_PIXELS: Final = 400_000_000
 """Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
 
-# fmt: off
 PHOTO_SUFFIXES: Final = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif",
     ".jxl", ".ppm", ".pgm",
-)
-# fmt: on
+)  # fmt: skip
 """Endings that make a file a photo when a folder is searched, in lower case."""
 
 _AVIF: Final = {".avif": "AVIF"} if importlib.util.find_spec("PIL._avif") is not None else {}
-# fmt: off
 _FORMATS: Final = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
     ".tiff": "TIFF", ".bmp": "BMP", **_AVIF,
-}
-# fmt: on
+}  # fmt: skip
 OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
 """Endings of the formats that can be written, in lower case."""
 
@@ -52,14 +48,10 @@ _LONGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
 
 # EXIF orientation → what makes the stored picture upright; 1 is upright already.
 _UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +180,7 @@ def save_photo(
         # pixel is too little for a richly textured picture at 4:4:4.
         with _pillow_limits(max_block=6 * width * height + 65_536):
             image, settings = to_pil(pixels, alpha), options.get(file_format, {})
-            image.save(encoded, file_format, icc_profile=_srgb_profile(), **settings)
+            image.save(encoded, file_format, icc_profile=srgb_profile(), **settings)
     except (OSError, RuntimeError) as error:
         raise PhotoError(
             f"A picture of {width}×{height} pixels cannot be encoded as {file_format} "
@@ -233,7 +225,7 @@ def from_pil(image: Image.Image) -> Photo:
     profile = image.info.get("icc_profile")
     alpha = None
     if image.mode.startswith("I") or image.mode == "F":
-        grey = _deep_grey(image)
+        grey = deep_grey(image)
         if "transparency" in image.info and image.mode != "F":
             alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
         if not profile:
@@ -246,7 +238,7 @@ def from_pil(image: Image.Image) -> Photo:
         alpha = _to_floats(image.getchannel("A"))
         image = image.convert("RGB").convert("L" if grey_mode else "RGB")
     if profile:
-        image = _to_srgb(image, profile)
+        image = to_srgb(image, profile)
     return Photo(_to_floats(image.convert("RGB")), alpha)
 
 
@@ -302,18 +294,7 @@ def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]
 
 
 def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink a picture, aspect ratio kept, so that its short side is ``size``.
-
-    Args:
-        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        size: The short side, at least 1.
-
-    Returns:
-        The smaller picture; ``pixels`` itself if its short side is not longer than ``size``.
-
-    Raises:
-        SettingError: ``size`` is below 1.
-    """
+    """Shrink a picture as `fit_long_side` does, so that its short side is at most ``size``."""
     return _fit(pixels, size, min(pixels.shape[:2]))
 
 
@@ -350,62 +331,6 @@ def find_photos(folder: Path | str) -> list[Path]:
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-def sheet(
-    rows: Sequence[Sequence[NDArray[np.float32]]],
-    *,
-    titles: Sequence[str] = (),
-    gap: int = 8,
-    cell_height: int | None = None,
-) -> NDArray[np.float32]:
-    """Lay out pictures in rows on white, as a contact sheet.
-
-    Args:
-        rows: Pictures ``(H, W, 3)``, RGB in [0, 1]; at least one in each row. A row's pictures
-            are scaled to the same height, shorter rows are filled up with white.
-        titles: Drawn above the pictures of the first row, at most one for each.
-        gap: White pixels around and between the pictures.
-        cell_height: Height of every row; the default is that of the row's first picture.
-
-    Returns:
-        The sheet, ``(H, W, 3)``, RGB in [0, 1].
-    """
-    if not rows or not all(rows) or len(titles) > len(rows[0]):
-        raise ValueError("a sheet needs a picture in each row and above no title without one")
-    bands: list[list[NDArray[np.float32]]] = []
-    for row in rows:
-        height = len(row[0]) if cell_height is None else cell_height
-        widths = [max(1, round(c.shape[1] * height / c.shape[0])) for c in row]
-        cells = [resize(c, width=w, height=height) for c, w in zip(row, widths, strict=True)]
-        if titles and not bands:
-            bands.append([_title(t, w) for t, w in zip(titles, widths, strict=False)])
-        bands.append(cells)
-    total_width = gap + max(sum(gap + cell.shape[1] for cell in band) for band in bands)
-    total_height = gap + sum(gap + len(band[0]) for band in bands)
-    canvas = np.ones((total_height, total_width, 3), dtype=np.float32)
-    top = gap
-    for band in bands:
-        left = gap
-        for cell in band:
-            canvas[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-            left += cell.shape[1] + gap
-        top += len(band[0]) + gap
-    return canvas
-
-
-def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:
-    """Draw a title, black on white, smaller if it would be wider than its column."""
-    from PIL import ImageDraw, ImageFont
-
-    strip = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(strip)
-    size = 16.0
-    while size > 6 and draw.textlength(text, ImageFont.load_default(size)) > width - 4:
-        size -= 1
-    centre = (width / 2, height / 2)
-    draw.text(centre, text, fill="black", font=ImageFont.load_default(size), anchor="mm")
-    return _to_floats(strip)
-
-
 def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
     if size < 1:
         raise SettingError(f"size must be at least 1 pixel, not {size}.")
@@ -428,53 +353,11 @@ def _to_floats(image: Image.Image) -> NDArray[np.float32]:
     return np.asarray(image).astype(np.float32) / np.float32(255.0)
 
 
-def _deep_grey(image: Image.Image) -> NDArray[np.float32]:
-    values = np.asarray(image)
-    if image.mode == "F":
-        return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
-    # Pillow keeps 16-bit values in I;16 or I, and 32-bit ones in I, as signed whether they are
-    # or not: take the narrowest range that holds them.
-    unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
-    highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
-    return unsigned.astype(np.float32) / np.float32(highest)
-
-
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # a damaged EXIF block raises nearly anything, and is no loss
         return 1
-
-
-@cache
-def _srgb_profile() -> bytes:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Bytes 24 to 36 are the time of creation: now. The same picture shall give the same file.
-    return profile[:24] + bytes.fromhex("07d0 0001 0001 0000 0000 0000") + profile[36:]
-
-
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert by an embedded profile; one that is broken or of another kind is ignored."""
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        description = ImageCms.getProfileDescription(source).strip()
-        if description in ("sRGB IEC61966-2.1", "sRGB built-in", "sRGB"):
-            return image  # the most frequent ones; converting would change nothing
-        if source.profile.xcolor_space == "RGB " and image.mode != "CMYK":
-            image = image.convert("RGB")
-        return (
-            ImageCms.profileToProfile(
-                image,
-                source,
-                ImageCms.createProfile("sRGB"),
-                ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode="RGB",
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            or image
-        )
-    except (ImageCms.PyCMSError, OSError):
-        return image
 
 
 _pillow_lock = threading.Lock()

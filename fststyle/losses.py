@@ -26,7 +26,15 @@ from torch import Tensor, nn
 
 from fststyle.errors import SettingError
 from fststyle.images import fit_short_side
-from fststyle.vgg import Architecture, Features, VGG16Features, VGGWeights, canonical_layer
+from fststyle.vgg import (
+    Architecture,
+    Features,
+    VGG16Features,
+    VGGWeights,
+    cache_path,
+    canonical_layer,
+    load_weights,
+)
 
 Form = Literal["relative", "mean"]
 GramDivisor = Literal["hw", "chw"]
@@ -53,7 +61,7 @@ def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
     channels, height, width = features.shape[1:]
     scale = height * width * (channels if divisor == "chw" else 1)
     with torch.autocast(features.device.type, enabled=False):
-        gram: Tensor = _Gram.apply(features, 1.0 / scale)  # type: ignore[no-untyped-call]
+        gram: Tensor = _Gram.apply(features, 1.0 / scale)
     return gram
 
 
@@ -75,7 +83,9 @@ class _Gram(torch.autograd.Function):
         symmetric = (gradients[0] + gradients[0].transpose(1, 2)) * ctx.scale
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)
         gradient = torch.bmm(flat, symmetric.to(features.dtype))
-        return gradient.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2), None
+        height, width = features.shape[2:]
+        gradient = gradient.reshape(-1, height, width, features.shape[1])
+        return gradient.permute(0, 3, 1, 2), None
 
 
 def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
@@ -188,7 +198,7 @@ class LossConfig:
         for name in ("content_weight", "style_weight", "tv_weight"):
             _check_weight(name, getattr(self, name))
         sizes = self.style_sizes
-        sizes = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+        sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
         if not sizes or any(
             not isinstance(size, int) or (size != 0 and size < MIN_STYLE_SIDE) for size in sizes
         ):
@@ -318,6 +328,27 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
         if key not in known:
             raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
     return dataclasses.replace(PRESETS[preset], **overrides)
+
+
+def weights_for(
+    config: LossConfig, path: Path | str | None = None
+) -> tuple[LossConfig, VGGWeights]:
+    """VGG's weights for a loss; a recipe for VGG19 runs on VGG16 where no VGG19 is given.
+
+    Args:
+        config: The loss.
+        path: As for `fststyle.vgg.load_weights`.
+
+    Returns:
+        The loss, of the architecture that it will run on, and the weights.
+        `PerceptualLoss.substitution` tells when they are not those that it was tuned for.
+
+    Raises:
+        WeightsError: The weights cannot be found.
+    """
+    if config.architecture == "vgg19" and path is None and not cache_path("vgg19").is_file():
+        config = dataclasses.replace(config, architecture="vgg16")
+    return config, load_weights(config.architecture, path)
 
 
 class LossTerms(NamedTuple):
@@ -502,7 +533,8 @@ class PerceptualLoss(nn.Module):
             return gram
         # (S F)(S F)ᵀ = S (F Fᵀ) S for a diagonal S.
         scale = getattr(self, f"scale_{layer}").flatten().to(gram.dtype)
-        return gram * scale[:, None] * scale[None, :]
+        normalised: Tensor = gram * scale[:, None] * scale[None, :]
+        return normalised
 
     def _content(
         self, layer: str, features: Features, targets: Features, form: Form | None = None

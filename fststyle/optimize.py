@@ -81,6 +81,11 @@ class OptimizeConfig:
                 raise SettingError(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
         if self.evaluations is not None and self.evaluations < 2:
             raise SettingError(f"evaluations must be at least 2, not {self.evaluations}.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{name} must be from 0 to below 1, not {getattr(self, name)}.")
+        if not 0 < self.epsilon < math.inf:
+            raise SettingError(f"epsilon must be above 0, not {self.epsilon}.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise SettingError(f"The learning rate must be above 0, not {self.learning_rate}.")
         if self.scale_factor is not None and not 1 <= self.scale_factor <= 4:
@@ -170,10 +175,18 @@ def optimize_image(
         The result, ``(1, 3, H, W)`` in [0, 1].
 
     Raises:
-        SettingError: The loss stopped being finite, or `init` has another shape.
+        SettingError: The loss stopped being finite, `init` has another shape, or the
+            photograph is too small for the loss's layers.
     """
     config = config or optimize_config(loss.config.preset)
-    sizes = _scales(content.shape[-2], content.shape[-1], config.scale_factor)
+    height, width = content.shape[-2:]
+    deepest = loss.vgg.layers[-1]
+    least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block but the first
+    if min(height, width) < least:
+        raise SettingError(
+            f"The photo is {width}×{height} pixels; {deepest} needs at least {least} on each side."
+        )
+    sizes = [size for size in _scales(height, width, config.scale_factor) if min(size) >= least]
     start = _start(content, init, config.seed)
     image = _resized(start, sizes[0])
     progress = _Progress(len(sizes) * config.rounds * config.iterations, on_step)
@@ -268,7 +281,7 @@ def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -
         begin = problem.evaluations
         for iteration in range(1, config.iterations + 1):
             before = problem.evaluations
-            optimizer.step(lambda: float(problem.evaluate()))
+            optimizer.step(lambda: float(problem.evaluate()))  # type: ignore[no-untyped-call]
             problem.evaluate()  # the terms of the point that was accepted
             progress.tell(problem, round_, iteration, problem.evaluations - before)
             if config.evaluations and problem.evaluations - begin >= config.evaluations:
@@ -281,6 +294,7 @@ def _run_adam(
 ) -> None:
     for round_ in range(1, config.rounds + 1):
         for iteration in range(1, config.iterations + 1):
+            before = problem.evaluations
             problem.evaluate()
             scale = problem._scale or 1.0
             assert problem.image.grad is not None
@@ -289,7 +303,8 @@ def _run_adam(
             adam.step()
             with torch.no_grad():
                 problem.image.clamp_(0, 1)
-            progress.tell(problem, round_, iteration, 1)
+            problem.evaluate()  # the terms of the new image; the next step finds them in memory
+            progress.tell(problem, round_, iteration, problem.evaluations - before)
         progress.end_round(config.iterations)
 
 

@@ -1,4 +1,4 @@
-"""The style file: one trained style in one ONNX file; and where styles are found.
+"""The style file: one trained style in one ONNX file.
 
 ``NAME.onnx`` is plain ONNX: it holds no code, and other runners, browsers and phones use it as
 it is. Input ``photo`` and output ``picture`` are ``(N, 3, H, W)``, RGB in [0, 1], of any N and
@@ -7,38 +7,39 @@ of any H and W from 5. The metadata are ``format`` = ``fststyle``, ``format_vers
 Weights bear the names that they have in `TransformerNet`; kernels are stored in half precision
 where that does not show in the picture.
 
-The graph is put together here instead of by ``torch.onnx.export``, which takes ten seconds,
-prints, writes two Shape and Slice nodes for one, and merges weights that are equal, so that
-an untrained network cannot be read back. For OpenVINO both graphs are equally fast. Having the
-graph here makes reading safe too: a file whose graph is not exactly the one that belongs to its
-``network`` is refused, and what a runner gets is the graph built anew from the weights, so
-nothing in a file but numbers ever reaches it.
+A file whose graph is not exactly the one that `fststyle.onnxgraph` builds for its ``network`` is
+refused, and what a runner gets is that graph built anew from the weights, so nothing in a file
+but numbers ever reaches it.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fststyle import __version__
-from fststyle.errors import PhotoError, SettingError, StyleError
-from fststyle.images import PHOTO_SUFFIXES, write_atomically
+from fststyle.errors import SettingError, StyleError
+from fststyle.images import write_atomically
+from fststyle.onnxgraph import (
+    Weights,
+    build_model,
+    foreign_operators,
+    has_external_data,
+    read_weights,
+    rebuild,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fststyle.network import TransformerNet
-
-Weights = Mapping[str, NDArray[np.floating]]
 
 FORMAT_VERSION: Final = 1
 """Files of a later version are refused."""
@@ -46,19 +47,10 @@ FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 64 * 2**20
 """Files that are larger are refused."""
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What may name a style, and so its files."""
+
 _NETWORK_KEYS: Final = {"width": 1, "residual_blocks": 0}  # with the lowest value of each
-_OPERATORS: Final = frozenset(
-    ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
-    + ("Sigmoid", "Slice", "Sub")
-)
-_OPSET: Final = 18
-_IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
-_DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
-    1: np.dtype("<f4"),
-    7: np.dtype("<i8"),
-    10: np.dtype("<f2"),
-}
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class StyleInfo:
         for value in asdict(self).values():
             if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f-\x9f]", value):
                 raise SettingError(f"A style's texts must be one line each, not {value!r}.")
-        if not _NAME.fullmatch(self.name):
+        if not STYLE_NAME.fullmatch(self.name):
             raise SettingError(
                 f"{self.name!r} cannot name a style; use up to 64 of a-z, 0-9, '_' and '-', "
                 "beginning with a letter or digit."
@@ -162,21 +154,6 @@ class StyleFile:
     network: Mapping[str, int]
     weights: Weights
     model: bytes
-
-
-@dataclass(frozen=True)
-class FoundStyle:
-    """A style as `find_style` found it.
-
-    Attributes:
-        kind: ``network``: a style file; ``picture``: an artwork without a trained network.
-        path: The style file or the picture.
-        name: The file's name without its ending.
-    """
-
-    kind: Literal["network", "picture"]
-    path: Path
-    name: str
 
 
 def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
@@ -324,148 +301,10 @@ def read_info(path: Path) -> StyleInfo:
     return read_style(path).info
 
 
-def user_styles_folder() -> Path:
-    """Return the folder of the styles that the user has trained; it may not exist yet."""
-    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not data_home.is_absolute():  # as the XDG specification demands
-        data_home = Path.home() / ".local" / "share"
-    return data_home / "fststyle" / "styles"
-
-
-def zoo_folder() -> Path:
-    """Return the folder of the trained styles that come with fststyle."""
-    return Path(__file__).parent / "zoo"
-
-
-def art_folder() -> Path:
-    """Return the folder of our own artworks, each ``NAME.jpg`` with ``NAME.json``."""
-    return Path(__file__).parent / "art"
-
-
-def find_style(text: str) -> FoundStyle:
-    """Find a style by its path or name.
-
-    Args:
-        text: The path of a style file or a picture, which is told by its ending, or a name. A
-            name is looked for among the user's styles, in the zoo, then among the artworks.
-
-    Returns:
-        The first that is found.
-
-    Raises:
-        StyleError: There is none; the sentence has the names that come near.
-    """
-    path = Path(text)
-    if _is_path(text):
-        network = path.suffix.lower() == ".onnx"
-        if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
-            raise StyleError(f"{text} is neither a style file (.onnx) nor a picture by its ending.")
-        if not os.path.isfile(path):
-            raise StyleError(
-                f"There is no file {text}; check the path, or choose a name from 'fststyle styles'."
-            )
-        return FoundStyle("network" if network else "picture", path, path.stem)
-    for style in _all_styles():
-        if style.name == text:
-            return style
-    raise _unknown("style", text, [style.name for style in list_styles()])
-
-
-def list_styles() -> list[FoundStyle]:
-    """List the styles that can be called by name.
-
-    Returns:
-        Networks, and artworks that have no network, sorted by name. A network of the user
-        takes the place of one in the zoo.
-    """
-    styles: dict[str, FoundStyle] = {}
-    for style in _all_styles():
-        styles.setdefault(style.name, style)
-    return sorted(styles.values(), key=lambda style: style.name)
-
-
-def find_picture(text: str) -> Path:
-    """Find the picture of a style, to train or optimise with it.
-
-    Args:
-        text: A path, or the name of one of our artworks.
-
-    Returns:
-        The path of the picture.
-
-    Raises:
-        PhotoError: There is no file at the path, or a style file.
-        StyleError: There is no artwork of that name; the sentence has the names that come near.
-    """
-    if _is_path(text):
-        if not os.path.isfile(text):
-            raise PhotoError(f"There is no picture {text}; check the path.")
-        if Path(text).suffix.lower() == ".onnx":
-            raise PhotoError(f"{text} is a trained network; give the path of its picture.")
-        return Path(text)
-    artworks = {path.stem: path for path in _named_files(art_folder(), ".jpg")}
-    if text in artworks:
-        return artworks[text]
-    if any(style.name == text for style in _all_styles()):
-        raise StyleError(
-            f"The style {text!r} is a trained network only; give the path of its picture."
-        )
-    raise _unknown("picture or artwork", text, sorted(artworks))
-
-
-def art_info(name: str) -> StyleInfo:
-    """Read what is known of one of our artworks.
-
-    Args:
-        name: Of the artwork.
-
-    Returns:
-        Its title, artist, year, source and licence.
-
-    Raises:
-        StyleError: There is no such artwork, or its description is damaged.
-    """
-    known = {path.stem: path for path in _named_files(art_folder(), ".json")}
-    if name not in known:
-        raise _unknown("artwork", name, sorted(known))
-    try:
-        text = known[name].read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StyleError(f"{known[name]} cannot be read; install fststyle again.") from error
-    return StyleInfo.from_json(text)
-
-
-def _is_path(text: str) -> bool:
-    # No name has a dot or a slash.
-    return bool(Path(text).suffix) or os.sep in text or "/" in text
-
-
-def _named_files(folder: Path, suffix: str) -> list[Path]:
-    paths = folder.glob(f"*{suffix}")
-    return sorted(path for path in paths if _NAME.fullmatch(path.stem) and path.is_file())
-
-
-def _all_styles() -> Iterator[FoundStyle]:
-    """Yield every style that has a name, those that `find_style` prefers first."""
-    for folder in (user_styles_folder(), zoo_folder()):
-        for path in _named_files(folder, ".onnx"):
-            yield FoundStyle("network", path, path.stem)
-    for path in _named_files(art_folder(), ".jpg"):
-        yield FoundStyle("picture", path, path.stem)
-
-
-def _unknown(what: str, text: str, names: list[str]) -> StyleError:
-    wanted = text.lower()
-    near = [name for name in names if wanted and wanted in name]
-    near += [n for n in difflib.get_close_matches(wanted, names, cutoff=0.5) if n not in near]
-    guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
-    return StyleError(f"There is no {what} {text!r}; {guess}'fststyle styles' lists all names.")
-
-
 def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> bytes:
     from onnx import helper
 
-    model = _build_model(config, weights)
+    model = build_model(config, weights)
     metadata = {
         "format": "fststyle",
         "format_version": str(FORMAT_VERSION),
@@ -518,174 +357,23 @@ def _parse(data: bytes, path: str) -> StyleFile:
         raise StyleError(f"{path} cannot be used: {error}") from error
 
     unsafe = "only use style files from people whom you trust, or train the style again."
-    graph = model.graph
-    if any(t.external_data or t.data_location != t.DEFAULT for t in graph.initializer):
+    if has_external_data(model):
         raise StyleError(f"{path} refers to another file, which no style file does; {unsafe}")
-    foreign = [f"{n.domain}:{n.op_type}" for n in graph.node if n.domain]
-    foreign += [n.op_type for n in graph.node if n.op_type not in _OPERATORS]
-    foreign += [f"{o.domain}:*" for o in model.opset_import if o.domain]
-    foreign += [f"{f.domain}:{f.name}" for f in model.functions]
+    foreign = foreign_operators(model)
     if foreign:
         raise StyleError(
             f"{path} holds the operator {foreign[0]!r}, which no style file does; {unsafe}"
         )
     try:
-        if network["residual_blocks"] > len(graph.node):
-            raise ValueError("there are not so many residual blocks")
-        rebuilt = _build_model(network, {t.name: _array(t) for t in graph.initializer})
-        if _structure(model) != _structure(rebuilt):
-            raise ValueError("its operations are others")
+        rebuilt = rebuild(model, network)
     except ValueError as error:
         raise StyleError(
             f"{path} does not hold the network that it names ({error}); {unsafe}"
         ) from error
-    weights = {
-        tensor.name: _array(tensor)
-        for tensor in rebuilt.graph.initializer
-        if tensor.name.endswith((".weight", ".bias"))
-    }
+    weights = read_weights(rebuilt)
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise StyleError(f"{path} holds NaN or infinity for weights; train the style again.")
     return StyleFile(info, network, weights, rebuilt.SerializeToString())
-
-
-def _array(tensor: Any) -> NDArray[Any]:
-    """Read an ONNX tensor without following references to other files."""
-    dtype = _DTYPES.get(tensor.data_type)
-    if dtype is None:
-        raise ValueError(f"{tensor.name!r} is of another type")
-    shape = tuple(tensor.dims)
-    # Python's integers, unlike numpy's, do not overflow.
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    if min(shape, default=0) < 0 or size != len(tensor.raw_data):
-        raise ValueError(f"{tensor.name!r} is of another size")
-    array: NDArray[Any] = np.frombuffer(tensor.raw_data, dtype).reshape(shape)
-    return array
-
-
-def _structure(model: Any) -> object:
-    """Return all of a model that is not metadata, in a form that compares by value."""
-    from onnx import helper
-
-    graph = model.graph
-    nodes = [
-        (
-            node.op_type,
-            tuple(node.input),
-            tuple(node.output),
-            {a.name: (a.type, helper.get_attribute_value(a)) for a in node.attribute},
-        )
-        for node in graph.node
-    ]
-    constants = {t.name: (tuple(t.dims), t.data_type, t.raw_data) for t in graph.initializer}
-    ends = [[value.name for value in values] for values in (graph.input, graph.output)]
-    opsets = [(opset.domain, opset.version) for opset in model.opset_import]
-    rest = [len(graph.initializer), len(graph.sparse_initializer), len(model.training_info)]
-    return nodes, constants, ends, opsets, rest
-
-
-def _build_model(config: Mapping[str, int], weights: Weights) -> Any:
-    """Build the ONNX model of `TransformerNet`, without metadata.
-
-    Args:
-        config: The values of a `NetworkConfig`.
-        weights: By name: kernels in float16 or float32, everything else in float32.
-
-    Returns:
-        An ``onnx.ModelProto``.
-
-    Raises:
-        ValueError: A weight is missing or of another shape or type.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes: list[Any] = []
-    tensors: list[Any] = []
-
-    def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operator.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(name: str, values: object, dtype: type) -> str:
-        tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
-        return name
-
-    def weight(name: str, *shape: int) -> str:
-        array = weights.get(name)
-        kernel = len(shape) == 4
-        if array is None or array.shape != shape:
-            raise ValueError(f"{name} is missing or of another shape")
-        if array.dtype != np.float32 and not (kernel and array.dtype == np.float16):
-            raise ValueError(f"{name} is of another type")
-        tensors.append(numpy_helper.from_array(array, name))
-        return add("Cast", name, to=TensorProto.FLOAT) if array.dtype == np.float16 else name
-
-    def convolution(
-        hidden: str, name: str, inputs: int, outputs: int, size: int, stride: int = 1
-    ) -> str:
-        padded = add("Pad", hidden, f"margin_{size // 2}", mode="reflect")
-        parameters = [weight(f"{name}.weight", outputs, inputs, size, size)]
-        if name == "to_rgb":
-            parameters.append(weight(f"{name}.bias", outputs))
-        return add("Conv", padded, *parameters, kernel_shape=[size, size], strides=[stride, stride])
-
-    def norm(hidden: str, name: str, channels: int) -> str:
-        parameters = [weight(f"{name}.{kind}", channels) for kind in ("weight", "bias")]
-        return add("InstanceNormalization", hidden, *parameters, epsilon=1e-5)
-
-    def conv_norm_relu(
-        hidden: str, name: str, inputs: int, outputs: int, size: int = 3, stride: int = 1
-    ) -> str:
-        hidden = convolution(hidden, f"{name}.0", inputs, outputs, size, stride)
-        return add("Relu", norm(hidden, f"{name}.1", outputs))
-
-    def double(hidden: str) -> str:
-        return add(
-            "Resize",
-            hidden,
-            "",
-            "double",
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        )
-
-    constant("centre", 0.5, np.float32)
-    constant("double", [1, 1, 2, 2], np.float32)
-    for margin in (1, 4):
-        constant(f"margin_{margin}", [0, 0, margin, margin] * 2, np.int64)
-    constant("origin", [0, 0], np.int64)
-    constant("height_and_width", [2, 3], np.int64)
-
-    width = config["width"]
-    hidden = add("Sub", "photo", "centre")
-    hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
-    hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
-    hidden = conv_norm_relu(hidden, "encoder.2", 2 * width, 4 * width, stride=2)
-    for block in range(config["residual_blocks"]):
-        body = f"residual.{block}.body"
-        inner = conv_norm_relu(hidden, f"{body}.0", 4 * width, 4 * width)
-        inner = convolution(inner, f"{body}.1", 4 * width, 4 * width, 3)
-        hidden = add("Add", hidden, norm(inner, f"{body}.2", 4 * width))
-    hidden = conv_norm_relu(double(hidden), "decoder.1", 4 * width, 2 * width)
-    hidden = conv_norm_relu(double(hidden), "decoder.3", 2 * width, width)
-    picture = add("Sigmoid", convolution(hidden, "to_rgb", width, 3, 9))
-    size = add("Shape", "photo", start=2, end=4)
-    add("Slice", picture, "origin", size, "height_and_width", output="picture")
-
-    unused = weights.keys() - {tensor.name for tensor in tensors}
-    if unused:
-        raise ValueError(f"{next(iter(unused))!r} has no place in it")
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, "height", "width"])
-        for name in ("photo", "picture")
-    ]
-    graph = helper.make_graph(nodes, "fststyle", ends[:1], ends[1:], tensors)
-    opset = helper.make_opsetid("", _OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
 
 
 def _network(config: Mapping[str, int], weights: Weights) -> TransformerNet:

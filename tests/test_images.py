@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from fststyle import images
 from fststyle.errors import FststyleError, PhotoError, SettingError
@@ -506,13 +506,6 @@ def test_the_same_picture_gives_the_same_file(tmp_path: Path) -> None:
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_profile_does_not_hold_the_time() -> None:
-    profile = images._srgb_profile()
-
-    assert struct.unpack(">6H", profile[24:36]) == (2000, 1, 1, 0, 0, 0)
-    assert ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space == "RGB "
-
-
 def test_arguments_are_not_changed(tmp_path: Path) -> None:
     pixels, alpha = random_pixels(6, 6, 3) * 3 - 1, random_pixels(6, 6) * 3 - 1
     pixels_before, alpha_before = pixels.copy(), alpha.copy()
@@ -520,7 +513,6 @@ def test_arguments_are_not_changed(tmp_path: Path) -> None:
     images.save_photo(pixels, tmp_path / "out.png", alpha=alpha)
     images.save_photo(pixels, tmp_path / "out.jpg", alpha=alpha)
     images.resize(pixels, width=3, height=3)
-    images.sheet([[pixels, pixels]], titles=["one", "two"])
 
     np.testing.assert_array_equal(pixels, pixels_before)
     np.testing.assert_array_equal(alpha, alpha_before)
@@ -801,60 +793,6 @@ def test_find_photos_refuses(tmp_path: Path) -> None:
     for name in ("notes.txt", "missing"):
         with pytest.raises(PhotoError, match=f"no folder .*{name}; name a folder"):
             images.find_photos(tmp_path / name)
-
-
-# --- contact sheets ---
-
-
-def test_sheet_geometry() -> None:
-    black, grey = np.zeros((10, 20, 3), np.float32), np.full((20, 20, 3), 0.5, np.float32)
-
-    actual = images.sheet([[black, grey], [black]], gap=4)
-
-    # First row: 20 + 10 wide (the second picture is halved), both rows 10 high.
-    assert actual.shape == (4 + 10 + 4 + 10 + 4, 4 + 20 + 4 + 10 + 4, 3)
-    assert actual.dtype == np.float32
-    expected = np.ones_like(actual)
-    expected[4:14, 4:24] = 0
-    expected[4:14, 28:38] = 0.5
-    expected[18:28, 4:24] = 0
-    np.testing.assert_allclose(actual, expected, atol=1e-6)
-
-
-def test_sheet_cell_height() -> None:
-    picture = np.zeros((10, 20, 3), np.float32)
-
-    actual = images.sheet([[picture], [picture, picture]], gap=0, cell_height=5)
-
-    assert actual.shape == (10, 20, 3)
-    np.testing.assert_array_equal(actual[:5, 10:], 1)
-    np.testing.assert_array_equal(actual[:, :10], 0)
-    np.testing.assert_array_equal(actual[5:], 0)
-
-
-def test_sheet_titles() -> None:
-    cells = [np.full((30, 60, 3), 0.5, np.float32)] * 3
-    plain = images.sheet([cells, cells])
-
-    titled = images.sheet([cells, cells], titles=["photo", "thanos______"])
-
-    added = titled.shape[0] - plain.shape[0]
-    assert added > 0
-    np.testing.assert_array_equal(titled[added:], plain)
-    strip = titled[:added]
-    for left, has_ink in ((8, True), (76, True), (144, False)):
-        assert (strip[:, left : left + 60].min() < 0.5) == has_ink
-    for gap in (0, 68, 136):  # each title fits its column, also one too long at full size
-        np.testing.assert_array_equal(strip[:, gap : gap + 9], 1)
-    np.testing.assert_array_equal(images.sheet([cells, cells], titles=["photo"])[added:], plain)
-
-
-def test_sheet_refuses_empty_rows_and_spare_titles() -> None:
-    picture = np.zeros((4, 4, 3), np.float32)
-
-    for rows, titles in (([], []), ([[picture], []], []), ([[picture]], ["a", "b"])):
-        with pytest.raises(ValueError, match="a sheet needs"):
-            images.sheet(rows, titles=titles)
 
 
 # --- the module ---

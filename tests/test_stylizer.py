@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fststyle
-from fststyle import stylefile, stylizer
+from fststyle import stylefile, styles, stylizer
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.images import Photo
 from fststyle.stylizer import Stylizer
@@ -127,7 +127,7 @@ def test_style_by_name(style_path: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_picture_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (stylefile, stylizer):
+    for module in (styles, stylizer):
         monkeypatch.setattr(module, "art_folder", lambda: tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     (tmp_path / "untrained_wave.jpg").touch()

@@ -1,0 +1,450 @@
+"""The quality report: a trained network against the optimiser, on one fixed measure.
+
+Johnson et al. (2016, section 4.1 and figure 5) compare their networks with the optimiser
+by the loss that both minimise. Here that is a number: "equals N L-BFGS iterations".
+
+The measure is always the calibrated loss, whatever the network was trained under, and
+L-BFGS (torch's; learning rate 1, strong Wolfe, history 100, no tolerances) minimises exactly
+that measure from the photograph itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from fststyle.errors import SettingError
+from fststyle.figures import Curve, loss_figure
+from fststyle.images import save_photo, write_atomically
+from fststyle.losses import LossConfig, PerceptualLoss
+from fststyle.optimize import OptimizeConfig, Step, optimize_image
+from fststyle.sheets import sheet
+from fststyle.vgg import VGGWeights
+
+MEASURE: Final = LossConfig()
+"""The fixed measure: the calibrated loss with its default weights."""
+
+ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Iterations of L-BFGS that the table shows."""
+
+Pixels = NDArray[np.float32]
+
+
+def measure_for(picture: Pixels, weights: VGGWeights) -> PerceptualLoss:
+    """The fixed measure for a style.
+
+    Args:
+        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
+        weights: The original VGG16's.
+
+    Returns:
+        The loss.
+
+    Raises:
+        SettingError: These are not the original weights, or the picture is too small.
+    """
+    return PerceptualLoss.from_picture(MEASURE, weights, picture)
+
+
+def ssim(picture: Pixels, photo: Pixels) -> float:
+    """Structural similarity (Wang et al. 2004, Gaussian window) of two RGB images in [0, 1]."""
+    if min(photo.shape[:2]) < 11:
+        return math.nan
+    return float(
+        structural_similarity(  # type: ignore[no-untyped-call]
+            picture, photo, channel_axis=2, data_range=1.0, gaussian_weights=True,
+            sigma=1.5, use_sample_covariance=False,
+        )
+    )  # fmt: skip
+
+
+def psnr(picture: Pixels, photo: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of two images in [0, 1]; infinite if they are equal."""
+    if np.array_equal(picture, photo):
+        return math.inf
+    return float(peak_signal_noise_ratio(photo, picture, data_range=1.0))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A picture under the fixed measure.
+
+    Attributes:
+        total: The weighted total, which L-BFGS minimises.
+        content: Content layer → relative loss, unweighted.
+        style: Style layer → relative loss, unweighted.
+        tv: Mean squared neighbour difference.
+    """
+
+    total: float
+    content: dict[str, float]
+    style: dict[str, float]
+    tv: float
+
+    def style_term(self) -> float:
+        """The relative style loss: the layers' mean under the measure's layer weights."""
+        weights = MEASURE.style_layers
+        return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
+
+    def content_term(self) -> float:
+        """The relative content loss: the layers' mean under the measure's layer weights."""
+        weights = MEASURE.content_layers
+        return sum(weights[k] * v for k, v in self.content.items()) / sum(weights.values())
+
+
+@dataclass(frozen=True)
+class Point:
+    """L-BFGS after some iterations: what it had cost by then, and what it had reached."""
+
+    iterations: int
+    evaluations: int
+    seconds: float
+    total: float
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photograph's figures.
+
+    Attributes:
+        name: Of the photograph.
+        height: In pixels.
+        width: In pixels.
+        photo: Losses of the photograph itself.
+        network: Losses of the network's output.
+        network_seconds: Time of the network on this photograph, the median of three runs.
+        network_ssim: Structural similarity of the output and the photograph.
+        network_psnr: Peak signal-to-noise ratio of the output against the photograph, in dB.
+        curve: L-BFGS at every iteration, from 0.
+        optimised: Iterations → losses of L-BFGS there.
+        optimised_ssim: Of the optimiser's last picture.
+        optimised_psnr: Of the optimiser's last picture, in dB.
+        equals: Iterations of L-BFGS that reach the network's total, interpolated; infinite
+            if the last one does not.
+    """
+
+    name: str
+    height: int
+    width: int
+    photo: Losses
+    network: Losses
+    network_seconds: float
+    network_ssim: float
+    network_psnr: float
+    curve: list[Point]
+    optimised: dict[int, Losses]
+    optimised_ssim: float
+    optimised_psnr: float
+    equals: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A style's figures on some photographs, and the pictures behind them."""
+
+    style: str
+    vgg: str
+    photos: list[PhotoResult]
+    iterations: tuple[int, ...]
+    pictures: list[list[Pixels]]
+    """Per photograph: itself, the network's output, L-BFGS at about 10, and at the end."""
+
+    def equals(self) -> tuple[float, float]:
+        """Iterations of L-BFGS that the network is worth: the median photo's and the worst's."""
+        values = [result.equals for result in self.photos]
+        return statistics.median(values), min(values)
+
+    def headline(self) -> str:
+        """One sentence."""
+        median, worst = (_count(value, self.iterations[-1]) for value in self.equals())
+        return f"equals {median} L-BFGS iterations (median of {len(self.photos)}; worst {worst})"
+
+
+def equal_iterations(curve: Sequence[Point], total: float) -> float:
+    """Iterations after which an optimiser's curve first falls to a total, interpolated.
+
+    Args:
+        curve: Points from iteration 0.
+        total: The level to reach.
+
+    Returns:
+        The iterations, fractions included; 0 if the start is as low, infinite if the last
+        point is higher.
+    """
+    if curve[0].total <= total:
+        return 0.0
+    for before, after in zip(curve, curve[1:], strict=False):
+        if after.total <= total:
+            share = (before.total - total) / (before.total - after.total)
+            return before.iterations + share * (after.iterations - before.iterations)
+    return math.inf
+
+
+def evaluate(
+    style: str,
+    stylise: Callable[[Pixels], Pixels],
+    measure: PerceptualLoss,
+    photos: Mapping[str, Pixels],
+    *,
+    iterations: Sequence[int] = ITERATIONS,
+    on_progress: Callable[[float], None] | None = None,
+) -> Evaluation:
+    """Compare a network with L-BFGS on the same measure and photographs.
+
+    Args:
+        style: The style's name.
+        stylise: The network: ``(H, W, 3)`` float32 RGB in [0, 1] → the same.
+        measure: What `measure_for` gave.
+        photos: Name → photograph, ``(H, W, 3)`` float32 RGB in [0, 1], at the size to
+            evaluate at.
+        iterations: Iterations of L-BFGS to show; the last is how long it runs.
+        on_progress: Called with the share that is done.
+
+    Returns:
+        The figures.
+
+    Raises:
+        SettingError: There is no photograph, or the iterations do not rise from 1.
+    """
+    shown = tuple(iterations)
+    if not photos:
+        raise SettingError("Name at least one photo to evaluate on.")
+    if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
+        raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")
+    results, pictures = [], []
+    for index, (name, photo) in enumerate(photos.items()):
+
+        def tell(share: float, index: int = index) -> None:
+            if on_progress is not None:
+                on_progress((index + share) / len(photos))
+
+        result, shots = _evaluate_one(name, stylise, measure, photo, shown, tell)
+        results.append(result)
+        pictures.append(shots)
+    vgg = "the original VGG16" if measure.vgg.original else measure.vgg.source
+    return Evaluation(style, vgg, results, shown, pictures)
+
+
+def _evaluate_one(
+    name: str,
+    stylise: Callable[[Pixels], Pixels],
+    measure: PerceptualLoss,
+    photo: Pixels,
+    iterations: tuple[int, ...],
+    tell: Callable[[float], None],
+) -> tuple[PhotoResult, list[Pixels]]:
+    seconds = []
+    picture = stylise(photo)
+    for _ in range(3):
+        begin = time.perf_counter()
+        picture = stylise(photo)
+        seconds.append(time.perf_counter() - begin)
+
+    content = _tensor(photo)
+    targets = measure.content_targets(content)
+    own = _losses(measure, content, targets)
+    curve = [Point(0, 0, 0.0, own.total)]
+    optimised: dict[int, Losses] = {}
+    shots: dict[int, Pixels] = {}
+    paused = 0.0
+    begin = time.perf_counter()
+
+    def on_step(step: Step) -> None:
+        nonlocal paused
+        now = time.perf_counter()
+        elapsed = now - begin - paused
+        total = float(step.terms.total)
+        curve.append(Point(step.index, step.evaluations, elapsed, total))
+        if step.index in iterations:
+            optimised[step.index] = _losses(measure, step.image, targets)
+            shots[step.index] = _pixels(step.image)
+        tell(step.index / step.total)
+        paused += time.perf_counter() - now
+
+    config = OptimizeConfig(method="lbfgs", iterations=iterations[-1], scale_factor=1.0)
+    last = _pixels(optimize_image(content, measure, config, on_step=on_step))
+    network = _losses(measure, _tensor(picture), targets)
+    early = min(iterations, key=lambda count: abs(count - 10))
+    result = PhotoResult(
+        name=name,
+        height=photo.shape[0],
+        width=photo.shape[1],
+        photo=own,
+        network=network,
+        network_seconds=statistics.median(seconds),
+        network_ssim=ssim(picture, photo),
+        network_psnr=psnr(picture, photo),
+        curve=curve,
+        optimised=optimised,
+        optimised_ssim=ssim(last, photo),
+        optimised_psnr=psnr(last, photo),
+        equals=equal_iterations(curve, network.total),
+    )
+    return result, [photo, picture, shots[early], last]
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> Path:
+    """Write ``report.md``, ``report.json``, ``report_curve.png`` and ``report_sheet.png``.
+
+    Args:
+        evaluation: What to report.
+        folder: An existing folder.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        FststyleError: A file cannot be written.
+    """
+    early = min(evaluation.iterations, key=lambda count: abs(count - 10))
+    titles = ("photo", evaluation.style, f"L-BFGS {early}", f"L-BFGS {evaluation.iterations[-1]}")
+    save_photo(sheet(evaluation.pictures, titles=titles), folder / "report_sheet.png")
+    curves = [
+        Curve(r.name, [p.iterations for p in r.curve], [p.total for p in r.curve], r.network.total)
+        for r in evaluation.photos
+    ]
+    title = f"{evaluation.style}: {evaluation.headline()}"
+    x_label = "L-BFGS iterations (solid); the network's level is dashed"
+    write_atomically(folder / "report_curve.png", loss_figure(curves, title, x_label))
+    median, worst = evaluation.equals()
+    data = {
+        "style": evaluation.style,
+        "headline": evaluation.headline(),
+        "equals_lbfgs_iterations": {"median": _finite(median), "worst": _finite(worst)},
+        "vgg": evaluation.vgg,
+        "measure": MEASURE.as_dict(),
+        "photos": [{**asdict(r), "equals": _finite(r.equals)} for r in evaluation.photos],
+    }
+    write_atomically(folder / "report.json", json.dumps(data, indent=2, default=str).encode())
+    path = folder / "report.md"
+    write_atomically(path, markdown(evaluation).encode())
+    return path
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The report as Markdown: the headline, a table per photograph's median, and times."""
+    results = evaluation.photos
+    layers = list(MEASURE.style_layers)
+    content = list(MEASURE.content_layers)
+    header = ["", "total", "style", *layers, *(f"content {k}" for k in content), "SSIM", "PSNR"]
+    rows = [_row("photograph itself", [r.photo for r in results], None)]
+    quality = [(r.network_ssim, r.network_psnr) for r in results]
+    rows.append(_row(f"**{evaluation.style}**", [r.network for r in results], quality))
+    for count in evaluation.iterations:
+        if all(count in r.optimised for r in results):
+            last = [(r.optimised_ssim, r.optimised_psnr) for r in results]
+            rows.append(
+                _row(
+                    f"L-BFGS {count}",
+                    [r.optimised[count] for r in results],
+                    last if count == evaluation.iterations[-1] else None,
+                )
+            )
+    ours = statistics.median(r.network_seconds for r in results)
+    theirs = statistics.median(r.curve[-1].seconds for r in results)
+    lines = [
+        f"# {evaluation.style}: {evaluation.headline()}",
+        "",
+        f"Relative losses under the fixed measure ({evaluation.vgg}), medians over "
+        f"{len(results)} photographs; style is the mean over its layers under the measure's "
+        "layer weights. L-BFGS minimises the total, from the photograph.",
+        "",
+        _table([header, *rows]),
+        "",
+        f"The network takes {1000 * ours:.0f} ms a photograph; L-BFGS takes {theirs:.1f} s for "
+        f"{evaluation.iterations[-1]} iterations: {theirs / ours:.0f} times as long.",
+        "",
+        _table(
+            [
+                ["photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms"],
+                *(
+                    [
+                        r.name,
+                        f"{r.width}×{r.height}",
+                        _count(r.equals, evaluation.iterations[-1]),
+                        _evaluations(r),
+                        f"{1000 * r.network_seconds:.0f}",
+                    ]
+                    for r in results
+                ),
+            ]
+        ),
+        "",
+        "![loss against iterations](report_curve.png)",
+        "",
+        "![pictures](report_sheet.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def summary(report: Path) -> str:
+    """The headline and the tables of a written report, for the terminal."""
+    return report.read_text().split("\n![")[0].strip()
+
+
+def _evaluations(result: PhotoResult) -> str:
+    if math.isinf(result.equals):
+        return f"> {result.curve[-1].evaluations}"
+    iterations = [point.iterations for point in result.curve]
+    evaluations = [point.evaluations for point in result.curve]
+    return f"{np.interp(result.equals, iterations, evaluations):.1f}"
+
+
+def _row(name: str, losses: list[Losses], quality: list[tuple[float, float]] | None) -> list[str]:
+    def middle(value: Callable[[Losses], float]) -> str:
+        return f"{statistics.median(value(item) for item in losses):.3f}"
+
+    cells = [name, middle(lambda item: item.total), middle(lambda item: item.style_term())]
+    cells += [middle(lambda item, k=k: item.style[k]) for k in MEASURE.style_layers]  # type: ignore[misc]
+    cells += [middle(lambda item, k=k: item.content[k]) for k in MEASURE.content_layers]  # type: ignore[misc]
+    if quality is None:
+        return [*cells, "", ""]
+    similarity, noise = (statistics.median(values) for values in zip(*quality, strict=True))
+    return [*cells, f"{similarity:.3f}", f"{noise:.1f}"]
+
+
+def _table(rows: list[list[str]]) -> str:
+    header, *body = rows
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _losses(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) -> Losses:
+    with torch.no_grad():
+        total = float(measure(image, targets).total)
+    relative = measure.relative(image, targets)
+    return Losses(
+        total,
+        {layer: float(value[0]) for layer, value in relative.content.items()},
+        {layer: float(value[0]) for layer, value in relative.style.items()},
+        float(relative.tv[0]),
+    )
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def _pixels(image: Tensor) -> Pixels:
+    return np.ascontiguousarray(image[0].detach().numpy().transpose(1, 2, 0))
+
+
+def _count(value: float, most: int) -> str:
+    return f"> {most}" if math.isinf(value) else f"{value:.1f}"
+
+
+def _finite(value: float) -> Any:
+    return value if math.isfinite(value) else None

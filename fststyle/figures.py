@@ -1,0 +1,100 @@
+"""Plots beside pictures: loss curves, and the sheet of an optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A loss against iterations, and a level to compare it with.
+
+    Attributes:
+        label: What it is the loss of.
+        iterations: From 0 or 1.
+        losses: One for each.
+        level: Another method's loss, drawn across.
+    """
+
+    label: str
+    iterations: Sequence[int]
+    losses: Sequence[float]
+    level: float | None = None
+
+
+def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
+    """Losses against iterations on logarithmic axes, as a PNG.
+
+    Args:
+        curves: What to draw; a curve's level is dashed in its colour.
+        title: Above the plot.
+        x_label: Below it.
+
+    Returns:
+        The PNG's bytes.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index, curve in enumerate(curves):
+        colour = f"C{index % 10}"
+        axes.plot(curve.iterations, curve.losses, color=colour, label=curve.label)
+        if curve.level is not None:
+            axes.axhline(curve.level, color=colour, linestyle="--", linewidth=1)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_yscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel("loss")
+    axes.set_title(title, fontsize=10)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def optimisation_sheet(
+    content: Pixels, style: Pixels, result: Pixels, terms: Mapping[str, Sequence[float]]
+) -> bytes:
+    """Original, style and result beside one another, with the loss curve below, as a PNG.
+
+    Args:
+        content: The photograph, ``(H, W, 3)`` in [0, 1].
+        style: The style picture, of any size.
+        result: The result.
+        terms: Term → its weighted value at each iteration; all zero ones are left out.
+
+    Returns:
+        The PNG's bytes.
+    """
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 3, height_ratios=(3, 2))
+    for column, (name, pixels) in enumerate(
+        (("original", content), ("style", style), ("result", result))
+    ):
+        axes = figure.add_subplot(grid[0, column])
+        axes.imshow(pixels)
+        axes.set_title(name)
+        axes.set_axis_off()
+    axes = figure.add_subplot(grid[1, :])
+    for name, values in terms.items():
+        if any(value > 0 for value in values):
+            axes.plot(range(1, len(values) + 1), values, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("weighted loss")
+    axes.legend()
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,197 @@
+"""The Lightning module: one transformer network learning one style."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fststyle.errors import SettingError
+from fststyle.losses import PerceptualLoss
+from fststyle.network import TransformerNet
+
+OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+"""What Hydra's ``_partial_: true`` gives."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and at which pace.
+
+    Attributes:
+        steps: Optimiser steps after which training ends, or None.
+        minutes: Minutes after which training ends, or None.
+        warmup_steps: Steps over which the learning rate rises linearly.
+        ema_decay: Decay of the weights' exponential moving average, which is what is shipped.
+        gradient_clip: Largest norm of the gradient.
+
+    Raises:
+        SettingError: A value is out of range, or neither steps nor minutes are given.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    warmup_steps: int = 50
+    ema_decay: float = 0.99
+    gradient_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise SettingError("Say how long to train: minutes=10, or steps=2000.")
+        if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
+            raise SettingError(f"steps must be a whole number from 1, not {self.steps!r}.")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise SettingError(f"minutes must be above 0, not {self.minutes!r}.")
+        if self.warmup_steps < 0:
+            raise SettingError(
+                f"trainer.warmup_steps must not be below 0, not {self.warmup_steps}."
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise SettingError(f"trainer.ema_decay must be in [0, 1), not {self.ema_decay}.")
+        if not self.gradient_clip > 0:
+            raise SettingError(f"trainer.gradient_clip must be above 0, not {self.gradient_clip}.")
+
+    def progress(self, steps: int, seconds: float) -> float:
+        """Share of the run that is done, in [0, 1]; whichever limit is nearer counts."""
+        by_steps = 0.0 if self.steps is None else steps / self.steps
+        by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+        return min(1.0, max(by_steps, by_time))
+
+    def learning_rate_factor(self, steps: int, seconds: float) -> float:
+        """Linear warm-up, then half a cosine down to zero at the end of the run."""
+        warmup = min(1.0, (steps + 1) / (self.warmup_steps + 1))
+        return warmup * 0.5 * (1 + math.cos(math.pi * self.progress(steps, seconds)))
+
+
+class StyleModule(pl.LightningModule):
+    """Trains a transformer network under a perceptual loss.
+
+    The checkpoint holds the network, its average, the optimiser, and where the run stands;
+    never VGG, which is found again.
+
+    Args:
+        network: The network to train.
+        loss: The loss, which holds the style.
+        optimizer: Makes the optimiser of the network's parameters.
+        schedule: How long and at which pace.
+    """
+
+    def __init__(
+        self,
+        network: TransformerNet,
+        loss: PerceptualLoss,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # for steps that are skipped
+        self.network = network
+        average = get_ema_multi_avg_fn(schedule.ema_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=average)
+        self.loss = loss
+        self.schedule = schedule
+        self.steps_made = 0
+        """Batches seen, skipped ones included; the data goes on from here after a resume."""
+        self.skipped_in_a_row = 0
+        self._make_optimizer = optimizer
+        self._seconds_before = 0.0
+        self._begin: float | None = None
+        self._recent: dict[str, float] = {}
+
+    def seconds(self) -> float:
+        """Training time so far, earlier parts of a resumed run included."""
+        running = 0.0 if self._begin is None else time.monotonic() - self._begin
+        return self._seconds_before + running
+
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return self.schedule.progress(self.steps_made, self.seconds())
+
+    def recent_losses(self) -> str:
+        """The losses of the last steps, smoothed, as a text."""
+        return ", ".join(f"{name} {value:.3g}" for name, value in self._recent.items())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser of the network alone; VGG is frozen."""
+        optimizer = self._make_optimizer(self.network.parameters())
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+        return optimizer
+
+    def on_train_start(self) -> None:
+        """Start the clock."""
+        self._begin = time.monotonic()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
+        optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        factor = self.schedule.learning_rate_factor(self.steps_made, self.seconds())
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["base_lr"]
+        targets = self.loss.content_targets(batch)
+        terms = self.loss(self.network(batch).float(), targets)
+        optimizer.zero_grad()
+        self.manual_backward(terms.total)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.schedule.gradient_clip
+        )
+        if bool(torch.isfinite(norm)) and bool(torch.isfinite(terms.total)):
+            optimizer.step()
+            self.average.update_parameters(self.network)
+            self.skipped_in_a_row = 0
+            values = {"total": terms.total, **terms._asdict()}
+            for name, value in values.items():
+                number = float(value.detach())
+                self._recent[name] = 0.95 * self._recent.get(name, number) + 0.05 * number
+                self.log(f"train/{name}", number)
+            self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
+        else:
+            self.skipped_in_a_row += 1
+        self.steps_made += 1
+        if self.progress() >= 1:
+            self.trainer.should_stop = True
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Unweighted relative losses of the averaged network on a held-out photograph."""
+        targets = self.loss.content_targets(batch)
+        picture = self.average.module(batch).float()
+        self.log("val/total", self.loss(picture, targets).total, on_epoch=True)
+        losses = self.loss.relative(picture, targets)
+        for kind, layers in (("content", losses.content), ("style", losses.style)):
+            for layer, value in layers.items():
+                self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
+        self.log("val/tv", losses.tv.mean(), on_epoch=True)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's and the average's; not VGG's."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if not name.startswith("loss.")}
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load what `state_dict` gave; anything missing or unknown is an error."""
+        loss_state = {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
+        return super().load_state_dict({**state_dict, **loss_state}, strict, assign)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add where the run stands."""
+        checkpoint["fststyle"] = {
+            "steps_made": self.steps_made,
+            "seconds": self.seconds(),
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from where the run stood."""
+        state = checkpoint["fststyle"]
+        self.steps_made = state["steps_made"]
+        self.skipped_in_a_row = state["skipped_in_a_row"]
+        self._seconds_before = state["seconds"]

@@ -1,0 +1,223 @@
+"""The ONNX graph of `TransformerNet`: put together, taken apart and compared, without torch.
+
+The graph is put together here instead of by ``torch.onnx.export``, which takes ten seconds,
+prints, writes two Shape and Slice nodes for one, and merges weights that are equal, so that
+an untrained network cannot be read back. For OpenVINO both graphs are equally fast. Having the
+graph here makes reading safe too: `rebuild` refuses a model whose graph is not exactly the one
+that belongs to its network, and what a runner gets is the graph built anew from the weights, so
+nothing in a file but numbers ever reaches it.
+
+Models are ``onnx.ModelProto``, for which onnx has no types; it is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Weights = Mapping[str, NDArray[np.floating]]
+"""By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
+
+_OPERATORS: Final = frozenset(
+    ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
+    + ("Sigmoid", "Slice", "Sub")
+)
+_OPSET: Final = 18
+_IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
+_DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
+    1: np.dtype("<f4"),
+    7: np.dtype("<i8"),
+    10: np.dtype("<f2"),
+}
+
+
+def build_model(config: Mapping[str, int], weights: Weights) -> Any:
+    """Build the ONNX model of `TransformerNet`, without metadata.
+
+    Args:
+        config: The values of a `NetworkConfig`.
+        weights: Those of the network, no more and no fewer.
+
+    Returns:
+        An ``onnx.ModelProto``.
+
+    Raises:
+        ValueError: A weight is missing or of another shape or type.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes: list[Any] = []
+    tensors: list[Any] = []
+
+    def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or f"{operator.lower()}_{len(nodes)}"
+        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(name: str, values: object, dtype: type) -> str:
+        tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def weight(name: str, *shape: int) -> str:
+        array = weights.get(name)
+        kernel = len(shape) == 4
+        if array is None or array.shape != shape:
+            raise ValueError(f"{name} is missing or of another shape")
+        if array.dtype != np.float32 and not (kernel and array.dtype == np.float16):
+            raise ValueError(f"{name} is of another type")
+        tensors.append(numpy_helper.from_array(array, name))
+        return add("Cast", name, to=TensorProto.FLOAT) if array.dtype == np.float16 else name
+
+    def convolution(
+        hidden: str, name: str, inputs: int, outputs: int, size: int, stride: int = 1
+    ) -> str:
+        padded = add("Pad", hidden, f"margin_{size // 2}", mode="reflect")
+        parameters = [weight(f"{name}.weight", outputs, inputs, size, size)]
+        if name == "to_rgb":
+            parameters.append(weight(f"{name}.bias", outputs))
+        return add("Conv", padded, *parameters, kernel_shape=[size, size], strides=[stride, stride])
+
+    def norm(hidden: str, name: str, channels: int) -> str:
+        parameters = [weight(f"{name}.{kind}", channels) for kind in ("weight", "bias")]
+        return add("InstanceNormalization", hidden, *parameters, epsilon=1e-5)
+
+    def conv_norm_relu(
+        hidden: str, name: str, inputs: int, outputs: int, size: int = 3, stride: int = 1
+    ) -> str:
+        hidden = convolution(hidden, f"{name}.0", inputs, outputs, size, stride)
+        return add("Relu", norm(hidden, f"{name}.1", outputs))
+
+    def double(hidden: str) -> str:
+        return add(
+            "Resize",
+            hidden,
+            "",
+            "double",
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )
+
+    constant("centre", 0.5, np.float32)
+    constant("double", [1, 1, 2, 2], np.float32)
+    for margin in (1, 4):
+        constant(f"margin_{margin}", [0, 0, margin, margin] * 2, np.int64)
+    constant("origin", [0, 0], np.int64)
+    constant("height_and_width", [2, 3], np.int64)
+
+    width = config["width"]
+    hidden = add("Sub", "photo", "centre")
+    hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
+    hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
+    hidden = conv_norm_relu(hidden, "encoder.2", 2 * width, 4 * width, stride=2)
+    for block in range(config["residual_blocks"]):
+        body = f"residual.{block}.body"
+        inner = conv_norm_relu(hidden, f"{body}.0", 4 * width, 4 * width)
+        inner = convolution(inner, f"{body}.1", 4 * width, 4 * width, 3)
+        hidden = add("Add", hidden, norm(inner, f"{body}.2", 4 * width))
+    hidden = conv_norm_relu(double(hidden), "decoder.1", 4 * width, 2 * width)
+    hidden = conv_norm_relu(double(hidden), "decoder.3", 2 * width, width)
+    picture = add("Sigmoid", convolution(hidden, "to_rgb", width, 3, 9))
+    size = add("Shape", "photo", start=2, end=4)
+    add("Slice", picture, "origin", size, "height_and_width", output="picture")
+
+    unused = weights.keys() - {tensor.name for tensor in tensors}
+    if unused:
+        raise ValueError(f"{next(iter(unused))!r} has no place in it")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, "height", "width"])
+        for name in ("photo", "picture")
+    ]
+    graph = helper.make_graph(nodes, "fststyle", ends[:1], ends[1:], tensors)
+    opset = helper.make_opsetid("", _OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+
+
+def rebuild(model: Any, config: Mapping[str, int]) -> Any:
+    """Build a model anew from the weights of one that was read, and check that both are equal.
+
+    Args:
+        model: An ``onnx.ModelProto`` of unknown origin.
+        config: The values of the `NetworkConfig` that it claims to be.
+
+    Returns:
+        An equal ``onnx.ModelProto``, without metadata.
+
+    Raises:
+        ValueError: ``model`` is not what `build_model` makes of ``config`` and its weights.
+    """
+    if config["residual_blocks"] > len(model.graph.node):
+        raise ValueError("there are not so many residual blocks")
+    rebuilt = build_model(config, {t.name: _array(t) for t in model.graph.initializer})
+    if _structure(model) != _structure(rebuilt):
+        raise ValueError("its operations are others")
+    return rebuilt
+
+
+def read_weights(model: Any) -> Weights:
+    """Read the weights of a model that `build_model` or `rebuild` made.
+
+    Args:
+        model: An ``onnx.ModelProto``.
+
+    Returns:
+        The weights as they are stored, in arrays that cannot be written to.
+    """
+    return {
+        tensor.name: _array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.name.endswith((".weight", ".bias"))
+    }
+
+
+def has_external_data(model: Any) -> bool:
+    """Tell whether a model refers to another file, which `build_model` never does."""
+    return any(t.external_data or t.data_location != t.DEFAULT for t in model.graph.initializer)
+
+
+def foreign_operators(model: Any) -> list[str]:
+    """Name the operators, domains and functions in a model that `build_model` never uses."""
+    foreign = [f"{n.domain}:{n.op_type}" for n in model.graph.node if n.domain]
+    foreign += [n.op_type for n in model.graph.node if n.op_type not in _OPERATORS]
+    foreign += [f"{o.domain}:*" for o in model.opset_import if o.domain]
+    return foreign + [f"{f.domain}:{f.name}" for f in model.functions]
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    """Read an ONNX tensor without following references to other files."""
+    dtype = _DTYPES.get(tensor.data_type)
+    if dtype is None:
+        raise ValueError(f"{tensor.name!r} is of another type")
+    shape = tuple(tensor.dims)
+    # Python's integers, unlike numpy's, do not overflow.
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if min(shape, default=0) < 0 or size != len(tensor.raw_data):
+        raise ValueError(f"{tensor.name!r} is of another size")
+    array: NDArray[Any] = np.frombuffer(tensor.raw_data, dtype).reshape(shape)
+    return array
+
+
+def _structure(model: Any) -> object:
+    """Return all of a model that is not metadata, in a form that compares by value."""
+    from onnx import helper
+
+    graph = model.graph
+    nodes = [
+        (
+            node.op_type,
+            tuple(node.input),
+            tuple(node.output),
+            {a.name: (a.type, helper.get_attribute_value(a)) for a in node.attribute},
+        )
+        for node in graph.node
+    ]
+    constants = {t.name: (tuple(t.dims), t.data_type, t.raw_data) for t in graph.initializer}
+    ends = [[value.name for value in values] for values in (graph.input, graph.output)]
+    opsets = [(opset.domain, opset.version) for opset in model.opset_import]
+    rest = [len(graph.initializer), len(graph.sparse_initializer), len(model.training_info)]
+    return nodes, constants, ends, opsets, rest
