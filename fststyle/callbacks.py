@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from tqdm import tqdm
 
-from fststyle.errors import SettingError, TrainingError
+from fststyle.errors import FststyleError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.module import StyleModule
 from fststyle.sheets import sheet
@@ -99,8 +100,11 @@ class SampleSheets(Callback):
         network = module.average.module
         rows = [[photo, stylise_with(network, photo)] for photo in self._photos]
         picture = sheet(rows, cell_height=self._photos[0].shape[0])
-        self._folder.mkdir(exist_ok=True)
-        save_photo(picture, self._folder / f"step_{module.steps_made:06d}.png")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_photo(picture, self._folder / f"step_{module.steps_made:06d}.png")
+        except (OSError, FststyleError) as error:
+            log.warning("No sheet could be written to %s (%s).", self._folder, error)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(
@@ -131,6 +135,13 @@ class ResumeCheckpoint(Callback):
         self._every_seconds = every_seconds
         self._every_steps = every_steps
         self._last = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, and remove what a kill while writing has left."""
+        self._last = time.monotonic()
+        for temporary in self._path.parent.glob(f".{self._path.name}.*"):
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def on_train_batch_end(
         self,
@@ -165,7 +176,8 @@ class ResumeCheckpoint(Callback):
         except (OSError, RuntimeError) as error:  # torch's zip writer raises RuntimeError
             log.warning("No checkpoint could be written to %s (%s).", self._path, error)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 class TrainingProgress(Callback):

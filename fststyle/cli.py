@@ -10,31 +10,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
+import io
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fststyle import __version__
 from fststyle.errors import FststyleError, PhotoError, StyleError
-from fststyle.images import (
-    Photo,
-    check_output,
-    fit_long_side,
-    load_image,
-    load_photo,
-    resize,
-    save_photo,
-    write_atomically,
-)
+from fststyle.images import check_output, fit_long_side, load_image, load_photo, save_photo
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style, list_styles
-
-if TYPE_CHECKING:
-    from fststyle.optimize import Step
 
 _OPTIMISE_SIZE: Final = 512
 """Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
@@ -46,18 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: What follows the program's name; by default the process's own.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("fststyle").setLevel(logging.INFO)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a file may hold what the terminal's encoding does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         status = options.run(options)
+        sys.stdout.flush()
     except FststyleError as error:
         print(f"Error: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         status = 130
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `fststyle styles | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     raise SystemExit(status)
 
@@ -66,21 +63,11 @@ def _stylize(options: argparse.Namespace) -> int:
     check_output(options.output)
     found = find_style(options.style)
     if found.kind == "picture":
-        what = (
-            f"{found.name} has no trained network yet"
-            if found.path.parent == art_folder()
-            else f"{options.style} is a picture, not a trained style"
-        )
-        print(
-            f"{what}; optimising this one photo instead (minutes, not milliseconds). "
-            f"Train once for all photos: {_training_command(found)}",
-            file=sys.stderr,
-        )
-        return _optimize(_optimise_options(options))
+        return _stylize_without_network(options, found)
     from fststyle.stylizer import Stylizer
 
-    photo = load_photo(options.photo)
     stylizer = Stylizer(str(found.path), device=options.device, threads=options.threads)
+    photo = load_photo(options.photo)
     begin = time.perf_counter()
     result = stylizer.stylize(photo, size=options.size)
     seconds = time.perf_counter() - begin
@@ -90,203 +77,112 @@ def _stylize(options: argparse.Namespace) -> int:
     return 0
 
 
+def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> int:
+    """Do as ``fststyle optimize PHOTO --style PICTURE -o OUT`` does, and say so."""
+    picture, photo = load_image(found.path), load_photo(options.photo)
+    is_ours = found.path.parent == art_folder()
+    what = "has no trained network yet" if is_ours else "is a picture, not a trained style"
+    print(
+        f"{options.style} {what}; this one photo is optimised instead, which takes minutes. "
+        f"To train it once for all photos: {_training_command(found)}",
+        file=sys.stderr,
+    )
+    defaults = _parser().parse_args(["optimize", "photo", "--style", "style", "-o", "out"])
+    given = {name: getattr(options, name) for name in ("photo", "style", "output", "size")}
+
+    from fststyle.optimize_command import optimize
+
+    return optimize(argparse.Namespace(**{**vars(defaults), **given}), photo, picture, "content")
+
+
 def _training_command(found: FoundStyle) -> str:
     if found.path.parent == art_folder():
-        return f"python train.py style={found.name}"
-    return f"python train.py style.image={found.path} style.name=NAME"
-
-
-def _optimise_options(options: argparse.Namespace) -> argparse.Namespace:
-    """The options of ``fststyle optimize PHOTO --style PICTURE -o OUT``, defaults else."""
-    plain = ["optimize", str(options.photo), "--style", options.style, "-o", str(options.output)]
-    parsed = _parser().parse_args(plain)
-    parsed.size = options.size
-    return parsed
+        return f"fststyle train style={found.name}"
+    path = str(found.path)
+    if not re.fullmatch(r"[\w./-]+", path):
+        path = f"'{path}'"  # Hydra's quotes, and those of the shell
+        return f'fststyle train "style.image={path}" style.name=NAME'
+    return f"fststyle train style.image={path} style.name=NAME"
 
 
 def _optimize(options: argparse.Namespace) -> int:
     check_output(options.output)
     if options.sheet is not None:
-        check_output(options.sheet)
-        if options.sheet.suffix.lower() != ".png":
-            raise PhotoError(f"The sheet is a PNG; name it {options.sheet.with_suffix('.png')}.")
-    picture_path = _style_picture(options.style)
-    picture = load_image(picture_path)
+        _check_sheet(options.sheet, options.output)
+    picture = load_image(_style_picture(options.style))
+    start: Any = options.init
+    if options.init == "style" or options.init.lower().endswith(".onnx"):
+        start = _network(options.style if options.init == "style" else options.init)
+    elif options.init not in ("content", "noise"):
+        if not Path(options.init).exists():
+            raise PhotoError(
+                f"There is no picture {options.init} to start from; --init takes content, noise, "
+                "style, a picture or a style file."
+            )
+        start = load_image(options.init)
     photo = load_photo(options.photo)
 
-    from fststyle.losses import PerceptualLoss, loss_config, weights_for
-    from fststyle.optimize import optimize_config, optimize_image
+    from fststyle.optimize_command import optimize
 
-    config = loss_config(options.loss, **_given(options, _LOSS_OPTIONS))
-    optimisation = optimize_config(options.loss, **_given(options, _OPTIMISER_OPTIONS))
-    content = _working_size(photo.pixels, options)
-    config, weights = weights_for(config, options.vgg_weights)
-    loss = PerceptualLoss.from_picture(config, weights, picture)
-    if loss.substitution:
-        print(loss.substitution, file=sys.stderr)
-    start = _start(options, content)
+    return optimize(options, photo, picture, start)
 
-    recorder = _Recorder(options.output, options.save_every, optimisation.rounds)
-    try:
-        result = _to_pixels(
-            optimize_image(
-                _to_tensor(content), loss, optimisation, init=start, on_step=recorder.on_step
-            )
+
+def _check_sheet(sheet: Path, output: Path) -> None:
+    if sheet.suffix.lower() != ".png":
+        raise PhotoError(f"The sheet is a PNG; name it --sheet {sheet.with_suffix('.png')}.")
+    if sheet.resolve() == output.resolve():
+        raise PhotoError(f"The sheet would replace the result {output}; give it another name.")
+    check_output(sheet, option="--sheet")
+
+
+def _network(style: str) -> FoundStyle:
+    """The trained network to start an optimisation from."""
+    found = find_style(style)
+    if found.kind != "network":
+        raise StyleError(
+            f"--init style needs a trained network, and {style} has none; train it "
+            f"({_training_command(found)}), name a style file (--init NAME.onnx), or start from "
+            "the photo (--init content)."
         )
-        interrupted = False
-    except KeyboardInterrupt:
-        if recorder.last is None:
-            raise
-        result = _to_pixels(recorder.last.image)
-        interrupted = True
-    recorder.close()
-    if interrupted and result.shape != content.shape:
-        result = resize(result, width=content.shape[1], height=content.shape[0])
-    _print_similarity(result, content)
-    if options.sheet is not None:
-        from fststyle.figures import optimisation_sheet
-
-        figure = optimisation_sheet(content, picture, result, recorder.terms)
-        write_atomically(options.sheet, figure)
-    _save_result(result, photo, options)
-    return 130 if interrupted else 0
+    _info_of(found)  # refuses a damaged file
+    return found
 
 
-def _save_result(result: Any, photo: Photo, options: argparse.Namespace) -> None:
-    height, width = photo.pixels.shape[:2]
-    scale = max(result.shape[:2]) / max(height, width)
-    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-    if result.shape[:2] != shape:  # a recipe that works on a square
-        result = resize(result, width=shape[1], height=shape[0])
-    alpha = photo.alpha
-    if alpha is not None and alpha.shape != shape:
-        alpha = resize(alpha, width=shape[1], height=shape[0])
-    save_photo(result, options.output, alpha=alpha)
-    print(f"{options.output}  {shape[1]}×{shape[0]}")
-
-
-def _print_similarity(result: Any, content: Any) -> None:
-    from fststyle.evaluate import psnr, ssim
-
-    print(
-        f"against the photo: SSIM {ssim(result, content):.4f}, PSNR {psnr(result, content):.2f} dB"
-    )
-
-
-def _working_size(pixels: Any, options: argparse.Namespace) -> Any:
-    if options.size is None and options.loss == "keras_vgg16":
-        # The recipe works on a square; the result gets the photo's proportions back.
-        return resize(pixels, width=_OPTIMISE_SIZE, height=_OPTIMISE_SIZE)
-    if options.size == 0:
-        return pixels
-    return fit_long_side(pixels, options.size or _OPTIMISE_SIZE)
-
-
-def _start(options: argparse.Namespace, content: Any) -> Any:
-    """What ``--init`` says: a word for the optimiser, or an image."""
-    if options.init in ("content", "noise"):
-        return options.init
-    if options.init == "style":
-        found = find_style(options.style)
-        if found.kind != "network":
-            raise StyleError(
-                f"--init style needs a trained network, and {options.style} has none yet; "
-                f"train it ({_training_command(found)}), or start from the content."
-            )
-        from fststyle.stylizer import Stylizer
-
-        return _to_tensor(Stylizer(str(found.path), device="cpu")(content))
-    start = load_image(options.init)
-    if start.shape != content.shape:
-        start = resize(start, width=content.shape[1], height=content.shape[0])
-    return _to_tensor(start)
-
-
-def _style_picture(style: str) -> Path:
-    """The picture of a style, for optimisation: a picture's path, or an artwork's name."""
+def _style_picture(style: str, option: str = "--style") -> Path:
+    """The picture of a style: a picture's path, or of an artwork's name or network."""
+    name = style
     if style.lower().endswith(".onnx"):
-        from fststyle.stylefile import read_info
-
-        style = read_info(Path(style)).name
-    return find_picture(style)
-
-
-class _Recorder:
-    """Progress of an optimisation: a bar, lines per round, intermediate pictures, the curve."""
-
-    def __init__(self, output: Path, save_every: int | None, rounds: int) -> None:
-        from tqdm import tqdm
-
-        self.terms: dict[str, list[float]] = {"content": [], "style": [], "tv": [], "total": []}
-        self.last: Step | None = None
-        self._output = output
-        self._save_every = save_every
-        self._rounds = rounds
-        self._round = 1
-        self._begin = time.perf_counter()
-        self._bar = tqdm(unit="it", disable=None, leave=False)
-        self._next_line = self._begin + 15
-
-    def on_step(self, step: Step) -> None:
-        """Take one iteration in."""
-        if step.round != self._round:
-            self._tell_round()
-            self._round = step.round
-        self.last = step
-        values = {name: float(value) for name, value in step.terms._asdict().items()}
-        values["total"] = sum(values.values())
-        for name, value in values.items():
-            self.terms[name].append(value)
-        text = ", ".join(f"{name} {values[name]:.4g}" for name in ("total", "content", "style"))
-        self._bar.total = step.total
-        self._bar.n = step.index
-        self._bar.set_postfix_str(text)
-        now = time.perf_counter()
-        if self._bar.disable and now >= self._next_line:
-            self._next_line = now + 15
-            left = (now - self._begin) * (step.total - step.index) / step.index
-            line = f"{step.index}/{step.total}, {left:.0f} s left, {text}"
-            print(line, file=sys.stderr, flush=True)
-        if self._save_every and step.index % self._save_every == 0:
-            path = self._output.with_stem(f"{self._output.stem}_{step.index:05d}")
-            save_photo(_to_pixels(step.image), path)
-
-    def close(self) -> None:
-        """End the bar, and tell the last round."""
-        self._tell_round()
-        self._bar.close()
-
-    def _tell_round(self) -> None:
-        if self._rounds > 1 and self.last is not None:
-            seconds = time.perf_counter() - self._begin
-            total = self.terms["total"][-1]
-            self._bar.clear()
-            print(
-                f"round {self._round}/{self._rounds}: loss {total:.6g}, {seconds:.1f} s, "
-                f"{self.last.evaluations} evaluations",
-                flush=True,
-            )
+        name = _info_of(find_style(style)).name
+    elif find_style(style).kind == "picture":
+        return find_picture(style)
+    try:
+        return find_picture(name)
+    except StyleError as error:
+        raise StyleError(
+            f"{style} is a trained network whose picture is not among ours; give the path of the "
+            f"picture that it was trained on: {option} PICTURE."
+        ) from error
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     if not options.output.is_dir():
         raise PhotoError(f"There is no folder {options.output}; make it, or name another by -o.")
+    check_output(options.output / "report_sheet.png")
     found = find_style(options.style)
     if found.kind != "network":
         raise StyleError(
             f"{options.style} has no trained network to evaluate; train it: "
-            f"{_training_command(found)}."
+            f"{_training_command(found)}"
         )
     info = _info_of(found)
-    picture_path = options.picture or find_picture(info.name)
+    picture_path = options.picture or _style_picture(str(found.path), "--picture")
     picture = load_image(picture_path)
-    photos = {path.name: fit_long_side(load_image(path), options.size) for path in options.photos}
-
-    import hashlib
-
-    if info.style_image_sha256 and (
-        hashlib.sha256(Path(picture_path).read_bytes()).hexdigest() != info.style_image_sha256
-    ):
+    names = _distinct_names(options.photos)
+    photos = {
+        name: fit_long_side(load_image(path), options.size)
+        for name, path in zip(names, options.photos, strict=True)
+    }
+    if info.style_image_sha256 and info.style_image_sha256 != _sha256(picture_path):
         print(
             f"Note: {picture_path} is not the very file that {info.name} was trained on.",
             file=sys.stderr,
@@ -319,12 +215,30 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The photos' file names, or their paths where two have the same name."""
+    unique = list(dict.fromkeys(paths))
+    if len(unique) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise PhotoError(f"{twice} is named twice; name each photo once.")
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _styles(options: argparse.Namespace) -> int:
     for found in list_styles():
-        info = _info_of(found)
+        try:
+            info = _info_of(found)
+        except StyleError as error:  # one bad file hides no others
+            print(f"{found.name:24} {'damaged':13} {error}")
+            continue
         facts = [info.title, info.artist, str(info.year or ""), info.licence]
         state = "trained" if found.kind == "network" else "picture only"
-        print(f"{found.name:24} {state:13} {', '.join(fact for fact in facts if fact)}")
+        print(f"{found.name:24} {state:13} {', '.join(fact for fact in facts if fact)}".rstrip())
     return 0
 
 
@@ -350,7 +264,10 @@ def _info(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     # In a process of its own: training needs Hydra's command line to itself.
-    command = [sys.executable, "-m", "fststyle.training", *options.settings]
+    flags = ["--multirun"] if options.multirun else []
+    command = [sys.executable, "-m", "fststyle.training", *flags, *options.settings]
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # signals and the exit status are then the training's
     process = subprocess.Popen(command)
     while True:
         try:
@@ -359,64 +276,41 @@ def _train(options: argparse.Namespace) -> int:
             continue  # Ctrl-C reached the training too, which ends by itself
 
 
-_LOSS_OPTIONS: Final = {
-    "content_weight": "content_weight",
-    "style_weight": "style_weight",
-    "tv_weight": "tv_weight",
-    "content_layers": "content_layers",
-    "style_layers": "style_layers",
-    "style_sizes": "style_sizes",
-}
-_OPTIMISER_OPTIONS: Final = {
-    "method": "optimizer",
-    "iterations": "iterations",
-    "rounds": "rounds",
-    "learning_rate": "learning_rate",
-    "scale_factor": "scale_factor",
-    "seed": "seed",
-}
-
-
-def _given(options: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:
-    values = {key: getattr(options, name) for key, name in names.items()}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _to_tensor(pixels: Any) -> Any:
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-
-
-def _to_pixels(image: Any) -> Any:
-    import numpy as np
-
-    return np.ascontiguousarray(image[0].cpu().numpy().transpose(1, 2, 0))
-
-
 def _layer_weights(text: str) -> dict[str, float]:
     """``relu1_2,relu3_3:2`` → {"relu1_2": 1.0, "relu3_3": 2.0}."""
     layers = {}
     for item in text.split(","):
-        name, _, weight = item.partition(":")
-        layers[name.strip()] = float(weight) if weight else 1.0
+        name, colon, weight = item.partition(":")
+        try:
+            layers[name.strip()] = float(weight) if colon else 1.0
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"must be layers with weights, such as relu1_2,relu3_3:2, not {text!r}"
+            ) from None
     return layers
+
+
+def _whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    return _whole_number(text, least=1)
 
 
 def _pixels_or_full(text: str) -> int:
     """A size in pixels from 1, or ``full``, which is 0."""
-    size = 0 if text == "full" else int(text)
-    if size < 1 and text != "full":
-        raise ValueError(text)
-    return size
+    if text == "full":
+        return 0
+    if text.isdigit() and int(text) > 0:
+        return _positive(text)
+    raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(_whole_number(item.strip()) for item in text.split(","))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -452,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--size", type=_positive, default=256, help="long side in pixels")
     command.add_argument("--iterations", type=_positive, default=200, help="of L-BFGS")
     command.add_argument("-o", "--output", type=Path, default=Path(), help="existing folder")
-    command.add_argument("--vgg-weights", metavar="FILE")
+    command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("styles", help="list the styles")
@@ -466,7 +360,13 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="train a style", description="Train a style, as `python train.py` does."
     )
     command.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="such as style=thanos_poster minutes=5"
+        "-m", "--multirun", action="store_true", help="one run for each value: style=one,other"
+    )
+    command.add_argument(
+        "settings",
+        nargs=argparse.REMAINDER,
+        metavar="KEY=VALUE",
+        help="such as style=thanos_poster minutes=5; without any, the styles are listed",
     )
     command.set_defaults(run=_train)
     return parser
@@ -482,22 +382,33 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
         help=f"long side in pixels, or full; default {_OPTIMISE_SIZE}",
     )
     command.add_argument(
-        "--init", default="content", help="content, noise, style (a network's output) or a picture"
+        "--init",
+        default="content",
+        help="content, noise, style (its network's output), a picture or a style file",
     )
-    command.add_argument("--optimizer", choices=("lbfgs", "adam"))
+    command.add_argument(
+        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: the preset's own"
+    )
     command.add_argument("--iterations", type=_positive, help="in a round, at each scale")
-    command.add_argument("--rounds", type=_positive)
+    command.add_argument("--rounds", type=_positive, help="L-BFGS begins anew with each")
     command.add_argument("--learning-rate", type=float)
     command.add_argument(
         "--scale-factor",
         type=float,
         help=f"coarse to fine by this factor (1: one scale); default 2 above {_OPTIMISE_SIZE} px",
     )
-    command.add_argument("--seed", type=int, help="of the noise to start from")
+    command.add_argument("--seed", type=_whole_number, help="of the noise to start from")
     command.add_argument("--save-every", type=_positive, metavar="N", help="pictures on the way")
-    command.add_argument("--sheet", type=Path, help="original, style, result and loss curve")
+    command.add_argument(
+        "--sheet", type=Path, metavar="PNG", help="original, style, result and loss curve"
+    )
     loss = command.add_argument_group("loss (a preset, and values that replace its own)")
-    loss.add_argument("--loss", default="calibrated", metavar="PRESET")
+    loss.add_argument(
+        "--loss",
+        default="calibrated",
+        metavar="PRESET",
+        help="calibrated, johnson, pytorch_examples, lengstrom, keras_vgg16 or keras_vgg19",
+    )
     loss.add_argument("--content-weight", type=float)
     loss.add_argument("--style-weight", type=float)
     loss.add_argument("--tv-weight", type=float)
@@ -505,11 +416,11 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
     loss.add_argument("--style-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
     loss.add_argument(
         "--style-sizes",
-        type=lambda text: tuple(int(item) for item in text.split(",")),
+        type=_sizes,
         metavar="PIXELS,…",
         help="short sides at which the style picture is seen; 0 for its own",
     )
-    loss.add_argument("--vgg-weights", metavar="FILE")
+    loss.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from fststyle.errors import SettingError
@@ -31,6 +30,7 @@ from fststyle.images import save_photo, write_atomically
 from fststyle.losses import LossConfig, PerceptualLoss
 from fststyle.optimize import OptimizeConfig, Step, optimize_image
 from fststyle.sheets import sheet
+from fststyle.similarity import psnr, ssim
 from fststyle.vgg import VGGWeights
 
 MEASURE: Final = LossConfig()
@@ -55,26 +55,12 @@ def measure_for(picture: Pixels, weights: VGGWeights) -> PerceptualLoss:
     Raises:
         SettingError: These are not the original weights, or the picture is too small.
     """
-    return PerceptualLoss.from_picture(MEASURE, weights, picture)
-
-
-def ssim(picture: Pixels, photo: Pixels) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window) of two RGB images in [0, 1]."""
-    if min(photo.shape[:2]) < 11:
-        return math.nan
-    return float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            picture, photo, channel_axis=2, data_range=1.0, gaussian_weights=True,
-            sigma=1.5, use_sample_covariance=False,
+    if not weights.original:
+        raise SettingError(
+            f"A style is measured with the original VGG16, and {weights.source} is not it; "
+            "leave --vgg-weights out, or give the original's."
         )
-    )  # fmt: skip
-
-
-def psnr(picture: Pixels, photo: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of two images in [0, 1]; infinite if they are equal."""
-    if np.array_equal(picture, photo):
-        return math.inf
-    return float(peak_signal_noise_ratio(photo, picture, data_range=1.0))  # type: ignore[no-untyped-call]
+    return PerceptualLoss.from_picture(MEASURE, weights, picture)
 
 
 @dataclass(frozen=True)
@@ -97,11 +83,6 @@ class Losses:
         """The relative style loss: the layers' mean under the measure's layer weights."""
         weights = MEASURE.style_layers
         return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
-
-    def content_term(self) -> float:
-        """The relative content loss: the layers' mean under the measure's layer weights."""
-        weights = MEASURE.content_layers
-        return sum(weights[k] * v for k, v in self.content.items()) / sum(weights.values())
 
 
 @dataclass(frozen=True)
@@ -149,6 +130,14 @@ class PhotoResult:
     optimised_psnr: float
     equals: float
 
+    def equal_evaluations(self) -> float:
+        """Evaluations of the loss that L-BFGS has made after `equals` iterations."""
+        if math.isinf(self.equals):
+            return math.inf
+        before = self.curve[math.floor(self.equals)].evaluations
+        after = self.curve[math.ceil(self.equals)].evaluations
+        return before + (self.equals % 1) * (after - before)
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -166,8 +155,13 @@ class Evaluation:
         values = [result.equals for result in self.photos]
         return statistics.median(values), min(values)
 
+    def equal_evaluations(self) -> tuple[float, float]:
+        """The same in evaluations of the loss."""
+        values = [result.equal_evaluations() for result in self.photos]
+        return statistics.median(values), min(values)
+
     def headline(self) -> str:
-        """One sentence."""
+        """One line; counts of iterations."""
         median, worst = (_count(value, self.iterations[-1]) for value in self.equals())
         return f"equals {median} L-BFGS iterations (median of {len(self.photos)}; worst {worst})"
 
@@ -183,7 +177,7 @@ def equal_iterations(curve: Sequence[Point], total: float) -> float:
         The iterations, fractions included; 0 if the start is as low, infinite if the last
         point is higher.
     """
-    if curve[0].total <= total:
+    if not total < curve[0].total:  # NaN is worth nothing, too
         return 0.0
     for before, after in zip(curve, curve[1:], strict=False):
         if after.total <= total:
@@ -216,8 +210,14 @@ def evaluate(
         The figures.
 
     Raises:
-        SettingError: There is no photograph, or the iterations do not rise from 1.
+        SettingError: There is no photograph, the iterations do not rise from 1, or it is not
+            the fixed measure.
     """
+    if measure.config != MEASURE:
+        raise SettingError(
+            f"Styles are compared by the fixed measure, not by loss={measure.config.preset} with "
+            "other values; take what measure_for returns."
+        )
     shown = tuple(iterations)
     if not photos:
         raise SettingError("Name at least one photo to evaluate on.")
@@ -318,23 +318,25 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     title = f"{evaluation.style}: {evaluation.headline()}"
     x_label = "L-BFGS iterations (solid); the network's level is dashed"
     write_atomically(folder / "report_curve.png", loss_figure(curves, title, x_label))
-    median, worst = evaluation.equals()
+    names = ("median", "worst")
     data = {
         "style": evaluation.style,
         "headline": evaluation.headline(),
-        "equals_lbfgs_iterations": {"median": _finite(median), "worst": _finite(worst)},
+        "equals_lbfgs_iterations": dict(zip(names, evaluation.equals(), strict=True)),
+        "equals_lbfgs_evaluations": dict(zip(names, evaluation.equal_evaluations(), strict=True)),
         "vgg": evaluation.vgg,
         "measure": MEASURE.as_dict(),
-        "photos": [{**asdict(r), "equals": _finite(r.equals)} for r in evaluation.photos],
+        "photos": [asdict(result) for result in evaluation.photos],
     }
-    write_atomically(folder / "report.json", json.dumps(data, indent=2, default=str).encode())
+    text = json.dumps(_finite(data), indent=2, allow_nan=False)
+    write_atomically(folder / "report.json", text.encode())
     path = folder / "report.md"
-    write_atomically(path, markdown(evaluation).encode())
+    write_atomically(path, markdown(evaluation).encode("utf-8", "backslashreplace"))
     return path
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The report as Markdown: the headline, a table per photograph's median, and times."""
+    """The report as Markdown: the headline, the losses' medians, times, and each photograph."""
     results = evaluation.photos
     layers = list(MEASURE.style_layers)
     content = list(MEASURE.content_layers)
@@ -342,45 +344,36 @@ def markdown(evaluation: Evaluation) -> str:
     rows = [_row("photograph itself", [r.photo for r in results], None)]
     quality = [(r.network_ssim, r.network_psnr) for r in results]
     rows.append(_row(f"**{evaluation.style}**", [r.network for r in results], quality))
+    last = [(r.optimised_ssim, r.optimised_psnr) for r in results]
     for count in evaluation.iterations:
-        if all(count in r.optimised for r in results):
-            last = [(r.optimised_ssim, r.optimised_psnr) for r in results]
-            rows.append(
-                _row(
-                    f"L-BFGS {count}",
-                    [r.optimised[count] for r in results],
-                    last if count == evaluation.iterations[-1] else None,
-                )
-            )
+        shown = last if count == evaluation.iterations[-1] else None
+        rows.append(_row(f"L-BFGS {count}", [r.optimised[count] for r in results], shown))
+    each = [["photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms"]]
+    for r in results:
+        most = r.curve[-1]
+        equals = (
+            _count(r.equals, most.iterations),
+            _count(r.equal_evaluations(), most.evaluations),
+        )
+        each.append([r.name, f"{r.width}×{r.height}", *equals, f"{1000 * r.network_seconds:.0f}"])
     ours = statistics.median(r.network_seconds for r in results)
     theirs = statistics.median(r.curve[-1].seconds for r in results)
+    fewest = min(r.curve[-1].evaluations for r in results)
+    median, worst = (_count(value, fewest) for value in evaluation.equal_evaluations())
     lines = [
         f"# {evaluation.style}: {evaluation.headline()}",
         "",
         f"Relative losses under the fixed measure ({evaluation.vgg}), medians over "
         f"{len(results)} photographs; style is the mean over its layers under the measure's "
-        "layer weights. L-BFGS minimises the total, from the photograph.",
+        "layer weights. L-BFGS minimises the total, from the photograph. In evaluations of the "
+        f"loss the network equals {median} (worst {worst}).",
         "",
         _table([header, *rows]),
         "",
         f"The network takes {1000 * ours:.0f} ms a photograph; L-BFGS takes {theirs:.1f} s for "
         f"{evaluation.iterations[-1]} iterations: {theirs / ours:.0f} times as long.",
         "",
-        _table(
-            [
-                ["photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms"],
-                *(
-                    [
-                        r.name,
-                        f"{r.width}×{r.height}",
-                        _count(r.equals, evaluation.iterations[-1]),
-                        _evaluations(r),
-                        f"{1000 * r.network_seconds:.0f}",
-                    ]
-                    for r in results
-                ),
-            ]
-        ),
+        _table(each),
         "",
         "![loss against iterations](report_curve.png)",
         "",
@@ -392,15 +385,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 def summary(report: Path) -> str:
     """The headline and the tables of a written report, for the terminal."""
-    return report.read_text().split("\n![")[0].strip()
-
-
-def _evaluations(result: PhotoResult) -> str:
-    if math.isinf(result.equals):
-        return f"> {result.curve[-1].evaluations}"
-    iterations = [point.iterations for point in result.curve]
-    evaluations = [point.evaluations for point in result.curve]
-    return f"{np.interp(result.equals, iterations, evaluations):.1f}"
+    return report.read_text(encoding="utf-8").split("\n![")[0].strip()
 
 
 def _row(name: str, losses: list[Losses], quality: list[tuple[float, float]] | None) -> list[str]:
@@ -412,12 +397,13 @@ def _row(name: str, losses: list[Losses], quality: list[tuple[float, float]] | N
     cells += [middle(lambda item, k=k: item.content[k]) for k in MEASURE.content_layers]  # type: ignore[misc]
     if quality is None:
         return [*cells, "", ""]
-    similarity, noise = (statistics.median(values) for values in zip(*quality, strict=True))
-    return [*cells, f"{similarity:.3f}", f"{noise:.1f}"]
+    similarities, ratios = zip(*quality, strict=True)
+    return [*cells, _median(similarities, 3), _median(ratios, 1)]
 
 
 def _table(rows: list[list[str]]) -> str:
-    header, *body = rows
+    # No text may break out of its cell.
+    header, *body = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -446,5 +432,15 @@ def _count(value: float, most: int) -> str:
     return f"> {most}" if math.isinf(value) else f"{value:.1f}"
 
 
-def _finite(value: float) -> Any:
-    return value if math.isfinite(value) else None
+def _finite(value: Any) -> Any:
+    """What JSON can hold: NaN and the infinite are null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _median(values: Sequence[float], digits: int) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return f"{statistics.median(known):.{digits}f}" if known else "–"

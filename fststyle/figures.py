@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,15 +48,16 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
         colour = f"C{index % 10}"
-        axes.plot(curve.iterations, curve.losses, color=colour, label=curve.label)
+        axes.plot(curve.iterations, curve.losses, color=colour, label=_plain(curve.label))
         if curve.level is not None:
             axes.axhline(curve.level, color=colour, linestyle="--", linewidth=1)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("log")
     axes.set_xlabel(x_label)
     axes.set_ylabel("loss")
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8)
+    axes.set_title(_plain(title), fontsize=10)
+    if curves:
+        axes.legend(fontsize=8)
     return _png(figure)
 
 
@@ -84,17 +86,27 @@ def optimisation_sheet(
         axes.set_title(name)
         axes.set_axis_off()
     axes = figure.add_subplot(grid[1, :])
-    for name, values in terms.items():
-        if any(value > 0 for value in values):
-            axes.plot(range(1, len(values) + 1), values, label=name)
+    shown = {name: values for name, values in terms.items() if any(v > 0 for v in values)}
+    for name, values in shown.items():
+        axes.plot(range(1, len(values) + 1), values, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("iteration")
     axes.set_ylabel("weighted loss")
-    axes.legend()
+    if shown:
+        axes.legend()
     return _png(figure)
+
+
+def _plain(text: str) -> str:
+    """A text, such as a file's name, in which matplotlib finds nothing to interpret."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    # A dollar sign begins a formula, and a label that begins with _ is left out.
+    return text.replace("$", r"\$").replace("_", " _", int(text.startswith("_")))
 
 
 def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

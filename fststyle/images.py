@@ -102,11 +102,12 @@ def load_image(path: Path | str) -> NDArray[np.float32]:
     return photo.pixels if photo.alpha is None else _over_white(photo.pixels, photo.alpha)
 
 
-def check_output(path: Path | str) -> None:
+def check_output(path: Path | str, *, option: str = "-o") -> None:
     """Find out before any computing whether `save_photo` can write to a path.
 
     Args:
         path: Where a picture is to be written. A file there would be replaced.
+        option: The command line's option that names it, for the sentence.
 
     Raises:
         PhotoError: The ending is missing or unknown, the folder is missing or cannot be
@@ -121,19 +122,19 @@ def check_output(path: Path | str) -> None:
         if not folder.exists():
             raise PhotoError(
                 f"There is no folder {folder} to write {path.name} to; "
-                "create it or choose another place with -o."
+                f"create it or choose another place with {option}."
             )
         if not folder.is_dir():
             raise PhotoError(
                 f"{folder} is not a folder, so {path.name} cannot be written there; "
-                "choose another place with -o."
+                f"choose another place with {option}."
             )
         # os.access says yes to root and on read-only network drives, so really try.
         probe = _temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise PhotoError(_cannot_write(path, error) + " with -o.") from error
+        raise PhotoError(_cannot_write(path, error) + f" with {option}.") from error
 
 
 def save_photo(

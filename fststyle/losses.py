@@ -313,7 +313,7 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
 
     Args:
         preset: A name in `PRESETS`.
-        **overrides: Values of `LossConfig`.
+        **overrides: Values of `LossConfig`; None leaves the preset's own.
 
     Returns:
         The configuration.
@@ -327,7 +327,8 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
     for key in overrides:
         if key not in known:
             raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
-    return dataclasses.replace(PRESETS[preset], **overrides)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return dataclasses.replace(PRESETS[preset], **given)
 
 
 def weights_for(

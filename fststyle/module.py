@@ -45,11 +45,23 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise SettingError("Say how long to train: minutes=10, or steps=2000.")
+        for name, value in (
+            ("steps", self.steps),
+            ("minutes", self.minutes),
+            ("trainer.warmup_steps", self.warmup_steps),
+            ("trainer.ema_decay", self.ema_decay),
+            ("trainer.gradient_clip", self.gradient_clip),
+        ):
+            # A bool is an int to Python.
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float)
+            ):
+                raise SettingError(f"{name} must be a number, not {value!r}.")
         if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
             raise SettingError(f"steps must be a whole number from 1, not {self.steps!r}.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise SettingError(f"minutes must be above 0, not {self.minutes!r}.")
-        if self.warmup_steps < 0:
+            raise SettingError(f"minutes must be a number above 0, not {self.minutes!r}.")
+        if not 0 <= self.warmup_steps < math.inf:
             raise SettingError(
                 f"trainer.warmup_steps must not be below 0, not {self.warmup_steps}."
             )
@@ -100,6 +112,11 @@ class StyleModule(pl.LightningModule):
         self.steps_made = 0
         """Batches seen, skipped ones included; the data goes on from here after a resume."""
         self.skipped_in_a_row = 0
+        self.skipped_steps = 0
+        self.held_out: dict[str, float] = {}
+        """The losses of the last validation…"""
+        self.held_out_at: int | None = None
+        """…and the steps that were made then."""
         self._make_optimizer = optimizer
         self._seconds_before = 0.0
         self._begin: float | None = None
@@ -126,8 +143,14 @@ class StyleModule(pl.LightningModule):
         return optimizer
 
     def on_train_start(self) -> None:
-        """Start the clock."""
+        """Start the clock; a run that was resumed after its last step is over."""
         self._begin = time.monotonic()
+        if self.progress() >= 1:
+            self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        """Stop the clock."""
+        self._seconds_before, self._begin = self.seconds(), None
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
@@ -154,6 +177,7 @@ class StyleModule(pl.LightningModule):
             self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
         else:
             self.skipped_in_a_row += 1
+            self.skipped_steps += 1
         self.steps_made += 1
         if self.progress() >= 1:
             self.trainer.should_stop = True
@@ -168,6 +192,12 @@ class StyleModule(pl.LightningModule):
             for layer, value in layers.items():
                 self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
         self.log("val/tv", losses.tv.mean(), on_epoch=True)
+
+    def on_validation_end(self) -> None:
+        """Keep the losses, for the style file and the checkpoint."""
+        metrics = self.trainer.callback_metrics.items()
+        self.held_out = {k.removeprefix("val/"): float(v) for k, v in metrics if "val/" in k}
+        self.held_out_at = self.steps_made
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The network's and the average's; not VGG's."""
@@ -187,6 +217,9 @@ class StyleModule(pl.LightningModule):
             "steps_made": self.steps_made,
             "seconds": self.seconds(),
             "skipped_in_a_row": self.skipped_in_a_row,
+            "skipped_steps": self.skipped_steps,
+            "held_out": self.held_out,
+            "held_out_at": self.held_out_at,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -194,4 +227,7 @@ class StyleModule(pl.LightningModule):
         state = checkpoint["fststyle"]
         self.steps_made = state["steps_made"]
         self.skipped_in_a_row = state["skipped_in_a_row"]
+        self.skipped_steps = state["skipped_steps"]
+        self.held_out = state["held_out"]
+        self.held_out_at = state["held_out_at"]
         self._seconds_before = state["seconds"]

@@ -95,7 +95,9 @@ class OptimizeConfig:
 RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
     {
         # 10 rounds of 20 evaluations, as scipy's fmin_l_bfgs_b is called there.
-        "keras_vgg16": OptimizeConfig(rounds=10, iterations=20, evaluations=20, scale_factor=1.0),
+        "keras_vgg16": OptimizeConfig(
+            method="lbfgs", rounds=10, iterations=20, evaluations=20, scale_factor=1.0
+        ),
         # Adam with learning rate 0.02 and ε 0.1 on pixels in 0 to 255: gradients there are
         # 255 times smaller, and steps 255 times larger, than on [0, 1].
         "keras_vgg19": OptimizeConfig(
@@ -104,6 +106,7 @@ RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
             iterations=100,
             learning_rate=0.02 / 255,
             beta1=0.99,
+            beta2=0.999,
             epsilon=0.1 * 255,
             scale_factor=1.0,
         ),
@@ -228,11 +231,15 @@ class _Problem:
         # Values outside [0, 1] are no picture. The loss is taken of the nearest picture, and
         # a spring pulls the pixel back; clamping between iterations instead would falsify
         # the curvature that L-BFGS remembers.
-        inside = self.image.clamp(0, 1)
+        # Not `clamp` alone: torch 2.14 gives it no gradient at 0 and 1 themselves, so that the
+        # black and white of a photograph would never move.
+        image = self.image
+        valid = (image >= 0) & (image <= 1)
+        inside = torch.where(valid, image, image.detach().clamp(0, 1))
         terms = self._loss(inside, self._targets)
         if self._scale is None:
             self._scale = _LOSS_SCALE / max(float(terms.total.detach()), 1e-12)
-        value = self._scale * terms.total + _OUT_OF_RANGE * (self.image - inside).square().sum()
+        value = self._scale * terms.total + _OUT_OF_RANGE * (image - inside).square().sum()
         if not bool(torch.isfinite(value)):
             raise SettingError(
                 "The loss is no longer finite; choose a smaller learning rate or smaller weights."

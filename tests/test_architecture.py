@@ -21,24 +21,24 @@ MOST_LINES = 450
 
 # Each line may import only from the lines above it.
 ORDER = (
-    ("errors", "colour"),
+    ("errors", "colour", "similarity"),
     ("images", "network", "vgg"),
     ("sheets", "onnxgraph", "losses"),
     ("stylefile",),
     ("styles",),
     ("runtime",),
-    ("stylizer", "optimize", "data"),
-    ("evaluate", "callbacks"),
-    ("training",),
+    ("stylizer", "optimize", "data", "module", "runs"),
+    ("evaluate", "callbacks", "settings"),
+    ("training", "optimize_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
 
 # Heavy or delicate packages, and the only modules that may import them.
 ONLY_IN = {
-    "pytorch_lightning": {"callbacks", "data", "training"},
-    "hydra": {"training"},
-    "omegaconf": {"training"},
+    "pytorch_lightning": {"callbacks", "data", "module", "training"},
+    "hydra": {"settings", "training"},
+    "omegaconf": {"settings", "training"},
     "PIL": {"colour", "images", "sheets", "stylizer"},  # stylizer: for the type of an image
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}

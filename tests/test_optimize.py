@@ -72,22 +72,23 @@ def count_evaluations(loss: PerceptualLoss, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_lbfgs_goes_furthest(original_weights: VGGWeights) -> None:
-    loss = make_loss(original_weights, content_form="relative")
-    content = smooth(48, 48)
+    loss = make_loss(original_weights, content_form="relative", style_weight=5.0)
+    content = smooth(40, 40)
     start = value(loss, content, content)
     after: dict[tuple[str, int], float] = {}
-    for method in ("lbfgs", "adam"):
+    methods: tuple[optimize.Method, ...] = ("lbfgs", "adam")
+    for method in methods:
 
         def note(step: Step, method: str = method) -> None:
             after[method, step.index] = float(step.terms.total)
 
-        config = OptimizeConfig(method=method, iterations=100, scale_factor=1.0)  # type: ignore[arg-type]
+        config = OptimizeConfig(method=method, iterations=100, scale_factor=1.0)
         result = optimize_image(content, loss, config, on_step=note)
         assert value(loss, result, content) == pytest.approx(after[method, 100], rel=1e-4)
         assert result.min() >= 0
         assert result.max() <= 1
     assert after["lbfgs", 100] < after["adam", 100] < 0.5 * start
-    assert after["lbfgs", 100] < 0.8 * after["lbfgs", 10]
+    assert after["lbfgs", 100] < 0.9 * after["lbfgs", 10]
     assert after["lbfgs", 10] < 0.8 * start
 
 
@@ -120,7 +121,7 @@ def test_steps_tell_the_truth(
     assert torch.equal(content, before)
     monkeypatch.undo()
     for step in steps:
-        assert 0 <= step.image.min()
+        assert step.image.min() >= 0
         assert step.image.max() <= 1
         assert not step.terms.total.requires_grad
         expected = loss(step.image, loss.content_targets(content))
@@ -141,6 +142,19 @@ def test_result_is_a_picture(narrow_weights: VGGWeights, method: Any, init: Any)
     assert result.dtype == torch.float32
     assert result.min() >= 0
     assert result.max() <= 1
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "adam"])
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white_move(narrow_weights: VGGWeights, method: Any, level: float) -> None:
+    loss = make_loss(narrow_weights, style_weight=30.0)
+    content = smooth(24, 24)
+    content[..., 6:18, 6:18] = level
+    config = OptimizeConfig(method=method, iterations=20, scale_factor=1.0)
+    result = optimize_image(content, loss, config)
+    change = (result - level).abs()[..., 6:18, 6:18]
+    assert change.max() > 0.1
+    assert (change > 0).float().mean() > 0.05
 
 
 def still(seed: int = 0) -> OptimizeConfig:
@@ -167,24 +181,27 @@ def test_starts(loss: PerceptualLoss) -> None:
 
 def test_noise_is_a_function_of_the_seed(loss: PerceptualLoss) -> None:
     content = smooth(16, 16)
-    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     results = [optimize_image(content, loss, still(seed), init="noise") for seed in (3, 3, 4)]
     assert torch.equal(results[0], results[1])
     assert (results[0] - results[2]).abs().mean() > 0.1
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    np.testing.assert_equal(np.random.get_state(), numpy_state)  # noqa: NPY002
 
 
 def test_a_good_start_is_ahead(loss: PerceptualLoss) -> None:
     content = smooth(32, 32)
-    better = optimize_image(content, loss, OptimizeConfig(iterations=20, scale_factor=1.0))
+    better = optimize_image(
+        content, loss, OptimizeConfig(method="lbfgs", iterations=20, scale_factor=1.0)
+    )
     first: list[float] = []
-    for init in (better, "noise"):
+    starts: tuple[Tensor | optimize.Init, ...] = (better, "noise")
+    for init in starts:
         optimize_image(
             content,
             loss,
-            OptimizeConfig(iterations=1, scale_factor=1.0),
-            init=init,  # type: ignore[arg-type]
+            OptimizeConfig(method="lbfgs", iterations=1, scale_factor=1.0),
+            init=init,
             on_step=lambda step: first.append(float(step.terms.total)),
         )
     assert first[0] < 0.5 * first[1]
@@ -240,7 +257,7 @@ def test_large_photos_have_several_scales(loss: PerceptualLoss) -> None:
     optimize_image(
         smooth(40, optimize.MAX_SINGLE_SCALE + 8),
         loss,
-        OptimizeConfig(method="adam", iterations=1),
+        OptimizeConfig(method="adam", iterations=1, scale_factor=None),
         on_step=lambda step: sizes.append(tuple(step.image.shape[-2:])),
     )
     assert sizes == [(20, optimize.MAX_SINGLE_SCALE // 2 + 4), (40, optimize.MAX_SINGLE_SCALE + 8)]
@@ -303,7 +320,7 @@ def test_rounds_end_by_evaluations(
     evaluated = count_evaluations(loss, monkeypatch)
     steps: list[Step] = []
     config = OptimizeConfig(
-        rounds=rounds, iterations=50, evaluations=evaluations, scale_factor=1.0
+        method="lbfgs", rounds=rounds, iterations=50, evaluations=evaluations, scale_factor=1.0
     )
     optimize_image(smooth(24, 24), loss, config, on_step=steps.append)
     assert steps[-1].evaluations == len(evaluated)
@@ -320,20 +337,24 @@ def test_rounds_end_by_evaluations(
 
 def test_a_new_round_forgets_the_curvature(loss: PerceptualLoss) -> None:
     content = smooth(24, 24)
-    one = optimize_image(content, loss, OptimizeConfig(iterations=8, scale_factor=1.0))
-    two = optimize_image(content, loss, OptimizeConfig(rounds=2, iterations=4, scale_factor=1.0))
+    one, two = (
+        optimize_image(
+            content,
+            loss,
+            OptimizeConfig(method="lbfgs", rounds=rounds, iterations=8 // rounds, scale_factor=1.0),
+        )
+        for rounds in (1, 2)
+    )
     assert (one - two).abs().max() > 1e-4
 
 
 def test_keras_vgg19_recipe_is_adam_on_255(narrow_weights: VGGWeights) -> None:
     """Learning rate 0.02, β1 0.99, ε 0.1 on pixels in 0 to 255, clipped after each step."""
     # Weights that give gradients near ε, so that each of the numbers matters.
-    config = loss_config(
-        "keras_vgg19", architecture="vgg16", content_weight=3e4, style_weight=3e4, tv_weight=0.01
-    )
+    config = loss_config("keras_vgg19", architecture="vgg16", content_weight=3e5, style_weight=3e5)
     style = (noise(1, 3, 40, 40, seed=9) > 0.7).float()
     loss = PerceptualLoss(config, narrow_weights, style)
-    content = (1.4 * smooth(32, 36) - 0.2).clamp(0, 1)
+    content = (1.2 * noise(1, 3, 32, 36) - 0.1).clamp(0, 1)
     targets = loss.content_targets(content)
     steps = 5
 
@@ -349,7 +370,7 @@ def test_keras_vgg19_recipe_is_adam_on_255(narrow_weights: VGGWeights) -> None:
         corrected = first / (1 - 0.99**t)
         pixels = pixels - 0.02 * corrected / ((second / (1 - 0.999**t)).sqrt() + 0.1)
         pixels = pixels.clamp(0, 255)
-    assert largest > 0.1
+    assert 0.1 < largest < 10
 
     recipe = optimize_config("keras_vgg19", rounds=1, iterations=steps)
     actual = 255 * optimize_image(content, loss, recipe).double()
@@ -364,7 +385,7 @@ def test_recipes_as_published() -> None:
     vgg19 = optimize_config("keras_vgg19")
     assert (vgg19.method, vgg19.rounds, vgg19.iterations) == ("adam", 10, 100)
     assert vgg19.learning_rate == pytest.approx(0.02 / 255)
-    assert (vgg19.beta1, vgg19.epsilon) == (0.99, pytest.approx(25.5))
+    assert (vgg19.beta1, vgg19.beta2, vgg19.epsilon) == pytest.approx((0.99, 0.999, 25.5))
     assert vgg19.scale_factor == 1.0
     for preset in PRESETS.keys() - {"keras_vgg16", "keras_vgg19"}:
         assert optimize_config(preset) == OptimizeConfig()
@@ -397,6 +418,7 @@ def test_the_loss_s_own_recipe_is_the_default(narrow_weights: VGGWeights) -> Non
     ("values", "said"),
     [
         ({"method": "sgd"}, "must be lbfgs or adam, not 'sgd'"),
+        ({"method": None}, "must be lbfgs or adam, not None"),
         ({"rounds": 0}, "rounds must be at least 1, not 0"),
         ({"iterations": 0}, "iterations must be at least 1, not 0"),
         ({"history": 0}, "history must be at least 1, not 0"),
@@ -417,12 +439,14 @@ def test_impossible_settings(values: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "adam"])
-def test_a_loss_that_is_not_finite(narrow_weights: VGGWeights, method: Any) -> None:
+@pytest.mark.parametrize(
+    ("weights", "factor"),
+    [({}, math.nan), ({"style_weight": 9e29, "style_layers": {"relu1_2": 9e29}}, 1.0)],
+)
+def test_a_loss_that_is_not_finite(
+    narrow_weights: VGGWeights, method: Any, weights: dict[str, Any], factor: float
+) -> None:
     config = OptimizeConfig(method=method, iterations=2, scale_factor=1.0)
-    loss = make_loss(narrow_weights, style_form="mean", style_weight=9e29, content_weight=9e29)
-    huge = loss.content_targets(smooth(16, 16))["relu2_2"]
-    assert bool(torch.isfinite(huge).all())
-    broken = smooth(16, 16)
-    broken[0, 0, 0, 0] = math.nan
+    loss = make_loss(narrow_weights, **weights)
     with pytest.raises(SettingError, match="no longer finite; choose a smaller learning rate"):
-        optimize_image(smooth(16, 16), loss, config, init=broken)
+        optimize_image(smooth(16, 16), loss, config, init=factor * smooth(16, 16))

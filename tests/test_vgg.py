@@ -443,9 +443,7 @@ def test_nothing_there_for_vgg19(alone: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "fststyle[vgg16]" not in sentence
 
 
-def test_a_silent_network_is_given_up_soon(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_network_is_given_up_soon(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, over = threading.Event(), threading.Event()
 
     def hang(*_: Any, **__: Any) -> None:

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from fststyle.errors import SettingError
+from fststyle.losses import PerceptualLoss, loss_config
+from fststyle.module import OptimizerFactory, Schedule, StyleModule
+from fststyle.network import NetworkConfig, TransformerNet
+from fststyle.vgg import VGGWeights
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.5)
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=0.01)
+
+
+@pytest.fixture
+def loss(narrow_weights: VGGWeights) -> PerceptualLoss:
+    rng = np.random.default_rng(0)
+    picture = rng.random((64, 64, 3), dtype=np.float32)
+    config = loss_config("johnson", style_sizes=(64,), style_weight=1e3)
+    return PerceptualLoss.from_picture(config, narrow_weights, picture)
+
+
+def make_module(
+    loss: PerceptualLoss, optimizer: OptimizerFactory = adam, **schedule: Any
+) -> StyleModule:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = TransformerNet(NetworkConfig(width=4, residual_blocks=1))
+    return StyleModule(network, loss, optimizer, Schedule(**{"steps": 100, **schedule}))
+
+
+def photos(count: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(1, 3, 64, 64, generator=generator) for _ in range(count)]
+
+
+class Recorder(pl.Callback):
+    """Copies of everything after each step, and of the start."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Tensor]] = []
+        self.averages: list[dict[str, Tensor]] = []
+        self.optimizers: list[dict[str, Any]] = []
+        self.rates: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.record(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.record(trainer, pl_module)
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def record(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, StyleModule)
+        self.weights.append(copy.deepcopy(pl_module.network.state_dict()))
+        self.averages.append(copy.deepcopy(pl_module.average.module.state_dict()))
+        self.optimizers.append(copy.deepcopy(trainer.optimizers[0].state_dict()))
+
+
+def fit(module: StyleModule, batches: list[Tensor]) -> Recorder:
+    recorder = Recorder()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            callbacks=[recorder],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        loader: Any = torch.utils.data.DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        trainer.fit(module, loader)
+    return recorder
+
+
+def assert_equal(actual: Any, expected: Any) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=False)
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "seconds", "expected"),
+    [
+        (Schedule(steps=200), 50, 1e9, 0.25),  # no minutes, so time does not matter
+        (Schedule(minutes=0.5), 10**9, 7.5, 0.25),
+        (Schedule(steps=200, minutes=1), 50, 30, 0.5),
+        (Schedule(steps=200, minutes=1), 150, 30, 0.75),
+        (Schedule(steps=200, minutes=1), 10, 90, 1.0),
+        (Schedule(steps=200), 0, 0, 0.0),
+        (Schedule(steps=200), 201, 0, 1.0),
+    ],
+)
+def test_progress_goes_by_the_nearer_limit(
+    schedule: Schedule, steps: int, seconds: float, expected: float
+) -> None:
+    assert schedule.progress(steps, seconds) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (0, 0.25),  # of 1, after 3 steps of warm-up: 1/4, 2/4, 3/4, then all of it
+        (2, 0.75 * 0.5 * (1 + math.cos(math.pi * 2 / 1000))),
+        (250, 0.5 * (1 + math.sqrt(0.5))),
+        (500, 0.5),
+        (1000, 0.0),
+    ],
+)
+def test_learning_rate_warms_up_and_follows_a_cosine(steps: int, expected: float) -> None:
+    schedule = Schedule(steps=1000, warmup_steps=3)
+    assert schedule.learning_rate_factor(steps, 1e9) == pytest.approx(expected, abs=1e-12)
+
+
+def test_learning_rate_follows_time() -> None:
+    schedule = Schedule(minutes=10, warmup_steps=0)
+    assert schedule.learning_rate_factor(7, 300) == pytest.approx(0.5)
+    assert schedule.learning_rate_factor(7, 600) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, r"how long to train: minutes=10, or steps=2000"),
+        ({"steps": 0}, "steps must be a whole number from 1, not 0"),
+        ({"steps": 1.5}, "steps must be a whole number from 1, not 1.5"),
+        ({"steps": True}, "steps must be a number, not True"),
+        ({"steps": "ten"}, "steps must be a number, not 'ten'"),
+        ({"minutes": 0}, "minutes must be a number above 0"),
+        ({"minutes": math.nan}, "minutes must be a number above 0"),
+        ({"minutes": math.inf}, "minutes must be a number above 0"),
+        ({"minutes": "10m"}, "minutes must be a number, not '10m'"),
+        ({"steps": 1, "warmup_steps": -1}, "trainer.warmup_steps"),
+        ({"steps": 1, "warmup_steps": "x"}, "trainer.warmup_steps must be a number"),
+        ({"steps": 1, "ema_decay": 1}, "trainer.ema_decay"),
+        ({"steps": 1, "gradient_clip": 0}, "trainer.gradient_clip"),
+        ({"steps": 1, "gradient_clip": math.nan}, "trainer.gradient_clip"),
+    ],
+)
+def test_schedule_refuses(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Schedule(**values)
+
+
+# Steps
+
+
+def test_learning_rate_is_set_at_each_step(loss: PerceptualLoss) -> None:
+    recorder = fit(make_module(loss, steps=4, warmup_steps=1), photos(4))
+    expected = [
+        0.01 * f for f in (0.5, 0.5 * (1 + math.sqrt(0.5)), 0.5, 0.5 * (1 - math.sqrt(0.5)))
+    ]
+    assert recorder.rates == pytest.approx(expected, rel=1e-12)
+
+
+def test_average_is_the_exponential_moving_average(loss: PerceptualLoss) -> None:
+    recorder = fit(make_module(loss, ema_decay=0.7), photos(4))
+    name = "0.weight" if "0.weight" in recorder.weights[0] else next(iter(recorder.weights[0]))
+    weights = [state[name].double().numpy() for state in recorder.weights]
+    expected = weights[1]  # the start is forgotten at once
+    for after in weights[2:]:
+        expected = 0.7 * expected + 0.3 * after
+    assert np.abs(weights[-1] - expected).max() > 1e-4
+    np.testing.assert_allclose(recorder.averages[-1][name].numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_gradient_is_clipped(loss: PerceptualLoss) -> None:
+    def length_of_first_step(clip: float) -> float:
+        module = make_module(loss, sgd, warmup_steps=0, gradient_clip=clip)
+        before, after = fit(module, photos(1)).weights
+        squares = [(after[name] - before[name]).double().square().sum() for name in after]
+        return math.sqrt(float(sum(squares))) / 0.5  # by the learning rate
+
+    whole = length_of_first_step(1e9)
+    assert length_of_first_step(whole / 8) == pytest.approx(whole / 8, rel=1e-3)
+    assert length_of_first_step(2 * whole) == pytest.approx(whole, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_step_that_is_not_finite_is_skipped(loss: PerceptualLoss, bad: float) -> None:
+    module = make_module(loss)
+    good = photos(3)
+    recorder = fit(module, [good[0], torch.full_like(good[1], bad), good[2]])
+    assert_equal(recorder.weights[2], recorder.weights[1])
+    assert_equal(recorder.averages[2], recorder.averages[1])
+    assert_equal(recorder.optimizers[2]["state"], recorder.optimizers[1]["state"])
+    assert module.steps_made == 3
+    assert module.skipped_steps == 1
+    assert module.skipped_in_a_row == 0
+    moved = [
+        n for n in recorder.weights[3] if not recorder.weights[3][n].equal(recorder.weights[2][n])
+    ]
+    assert moved
+    assert all(bool(value.isfinite().all()) for value in recorder.weights[3].values())
+
+
+def test_skipped_steps_in_a_row_are_counted(loss: PerceptualLoss) -> None:
+    module = make_module(loss)
+    fit(module, [photos(1)[0], *[torch.full((1, 3, 64, 64), math.nan)] * 3])
+    assert module.skipped_in_a_row == module.skipped_steps == 3
+
+
+def test_loss_is_left_alone(loss: PerceptualLoss) -> None:
+    before = copy.deepcopy(loss.state_dict())
+    module = make_module(loss)
+    fit(module, photos(2))
+    assert_equal(dict(module.loss.state_dict()), dict(before))
+    assert all(parameter.grad is None for parameter in module.loss.parameters())
+    assert not any(parameter.requires_grad for parameter in module.loss.parameters())
+
+
+def test_optimizer_has_the_network_alone(loss: PerceptualLoss) -> None:
+    module = make_module(loss)
+    (group,) = module.configure_optimizers().param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in module.network.parameters()]
+
+
+def test_training_lowers_the_loss(loss: PerceptualLoss) -> None:
+    module = make_module(loss, warmup_steps=0, steps=40, ema_decay=0)
+    photo = photos(1)[0]
+    targets = loss.content_targets(photo)
+
+    def total() -> float:
+        with torch.no_grad():
+            return float(loss(module.network(photo), targets).total)
+
+    before = total()
+    fit(module, [photo] * 40)
+    assert total() < 0.7 * before
+
+
+def test_clock_stops_with_the_training(loss: PerceptualLoss) -> None:
+    module = make_module(loss)
+    assert module.seconds() == 0
+    fit(module, photos(1))
+    assert module.seconds() == module.seconds() > 0
+
+
+# State
+
+
+def test_state_has_the_network_and_its_average(loss: PerceptualLoss) -> None:
+    module = make_module(loss)
+    expected = {f"network.{name}" for name in module.network.state_dict()}
+    expected |= {f"average.module.{name}" for name in module.network.state_dict()}
+    assert set(module.state_dict()) == {*expected, "average.n_averaged"}
+
+
+def test_state_goes_into_another_module(loss: PerceptualLoss) -> None:
+    trained, fresh = make_module(loss), make_module(loss)
+    fit(trained, photos(2))
+    fresh.load_state_dict(trained.state_dict())
+    assert_equal(dict(fresh.state_dict()), dict(trained.state_dict()))
+
+
+def test_state_is_loaded_strictly(loss: PerceptualLoss) -> None:
+    module = make_module(loss)
+    state = module.state_dict()
+    first = next(iter(state))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        module.load_state_dict({name: value for name, value in state.items() if name != first})
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        module.load_state_dict({**state, "network.other": torch.zeros(1)})
+
+
+def test_checkpoint_holds_where_the_run_stands(loss: PerceptualLoss) -> None:
+    module, resumed = make_module(loss), make_module(loss)
+    fit(module, [photos(1)[0], torch.full((1, 3, 64, 64), math.nan)])
+    module.held_out, module.held_out_at = {"total": 1.5}, 2
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    resumed.on_load_checkpoint(checkpoint)
+    for name in ("steps_made", "skipped_in_a_row", "skipped_steps", "held_out", "held_out_at"):
+        assert getattr(resumed, name) == getattr(module, name)
+    assert resumed.steps_made == 2
+    assert resumed.seconds() == module.seconds()
+    assert resumed.progress() == 0.02
