@@ -191,7 +191,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from fststyle import evaluate
     from fststyle.stylizer import Stylizer
-    from fststyle.vgg import load_weights
+    from fststyle.vggweights import load_weights
 
     measure = evaluate.measure_for(picture, load_weights("vgg16", options.vgg_weights))
     with tqdm(total=1.0, disable=None, leave=False, bar_format="{l_bar}{bar}| {remaining}") as bar:

@@ -27,8 +27,9 @@ from torch import Tensor
 from fststyle.errors import SettingError
 from fststyle.figures import Curve, loss_figure
 from fststyle.images import save_photo, write_atomically
-from fststyle.losses import LossConfig, PerceptualLoss
+from fststyle.losses import PerceptualLoss
 from fststyle.optimize import OptimizeConfig, Step, optimize_image
+from fststyle.presets import LossConfig
 from fststyle.sheets import sheet
 from fststyle.similarity import psnr, ssim
 from fststyle.vgg import VGGWeights

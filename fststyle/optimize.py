@@ -119,7 +119,7 @@ def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
     """How to optimise under a loss preset, with some values replaced.
 
     Args:
-        preset: A name in `fststyle.losses.PRESETS`.
+        preset: A name in `fststyle.presets.PRESETS`.
         **overrides: Values of `OptimizeConfig`; None leaves the recipe's own.
 
     Returns:

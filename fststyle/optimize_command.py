@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from fststyle.errors import FststyleError, SettingError
 from fststyle.images import Photo, fit_long_side, resize, save_photo, write_atomically
-from fststyle.losses import MIN_STYLE_SIDE, PerceptualLoss, loss_config, weights_for
+from fststyle.losses import PerceptualLoss
 from fststyle.optimize import Init, OptimizeConfig, Step, optimize_config, optimize_image
+from fststyle.presets import MIN_STYLE_SIDE, loss_config, weights_for
 from fststyle.similarity import psnr, ssim
 from fststyle.styles import FoundStyle
 from fststyle.stylizer import Stylizer
@@ -79,7 +80,7 @@ def optimize(
         result = _fitted(Photo(pixels, photo.alpha), shape)
         save_photo(result.pixels, path, alpha=result.alpha)
 
-    recorder = _Recorder(optimisation, content, options.output, options.save_every, save)
+    recorder = _Recorder(optimisation, options.output, options.save_every, save)
     interrupted = False
     try:
         image = optimize_image(
@@ -188,7 +189,6 @@ class _Recorder:
     def __init__(
         self,
         config: OptimizeConfig,
-        content: Pixels,
         output: Path,
         save_every: int | None,
         save: Callable[[Pixels, Path], None],
@@ -196,7 +196,6 @@ class _Recorder:
         self.terms: dict[str, list[float]] = {"content": [], "style": [], "tv": [], "total": []}
         self.last: Step | None = None
         self._config = config
-        self._pixels = content.shape[0] * content.shape[1]
         self._output = output
         self._save_every = save_every
         self._save = save

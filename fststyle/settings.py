@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from fststyle.errors import FststyleError, SettingError, StyleError
-from fststyle.losses import LossConfig, loss_config
 from fststyle.module import OptimizerFactory, Schedule
+from fststyle.presets import LossConfig, loss_config
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import art_folder, art_info, find_picture, zoo_folder
 

