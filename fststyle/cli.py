@@ -389,7 +389,11 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: the preset's own"
     )
-    command.add_argument("--iterations", type=_positive, help="in a round, at each scale")
+    command.add_argument(
+        "--iterations",
+        type=_positive,
+        help="in a round, at each scale; default: 100, or as the recipe has it",
+    )
     command.add_argument("--rounds", type=_positive, help="L-BFGS begins anew with each")
     command.add_argument("--learning-rate", type=float)
     command.add_argument(

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
+
+_LONGEST: Final = 80
+"""Letters of a title or label."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
         if curve.level is not None:
             axes.axhline(curve.level, color=colour, linestyle="--", linewidth=1)
     axes.set_xscale("symlog", linthresh=1)
+    last = max((curve.iterations[-1] for curve in curves), default=1)
+    ticks = [n * 10**k for k in range(len(str(last))) for n in (1, 2, 5) if n * 10**k <= last]
+    axes.set_xticks([0, *ticks], [str(tick) for tick in (0, *ticks)])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(left=0)
     axes.set_yscale("log")
     axes.set_xlabel(x_label)
     axes.set_ylabel("loss")
@@ -88,7 +97,8 @@ def optimisation_sheet(
     axes = figure.add_subplot(grid[1, :])
     shown = {name: values for name, values in terms.items() if any(v > 0 for v in values)}
     for name, values in shown.items():
-        axes.plot(range(1, len(values) + 1), values, label=name)
+        marker = "." if len(values) == 1 else ""  # a single point makes no line
+        axes.plot(range(1, len(values) + 1), values, marker=marker, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("iteration")
     axes.set_ylabel("weighted loss")
@@ -100,6 +110,8 @@ def optimisation_sheet(
 def _plain(text: str) -> str:
     """A text, such as a file's name, in which matplotlib finds nothing to interpret."""
     text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) > _LONGEST:  # it would leave no room for the plot
+        text = text[: _LONGEST // 2] + "…" + text[-_LONGEST // 2 :]
     # A dollar sign begins a formula, and a label that begins with _ is left out.
     return text.replace("$", r"\$").replace("_", " _", int(text.startswith("_")))
 

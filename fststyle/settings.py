@@ -180,7 +180,7 @@ def read_loss(cfg: DictConfig) -> LossConfig:
     """
     values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     try:
-        return loss_config(**{str(k): value for k, value in values.items() if value is not None})
+        return loss_config(**{str(k): value for k, value in values.items()})
     except TypeError as error:
         raise SettingError(f"loss: {error}; see configs/loss.") from error
 

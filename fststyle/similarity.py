@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
 Pixels = NDArray[np.float32]
 
@@ -28,6 +28,5 @@ def ssim(picture: Pixels, photo: Pixels) -> float:
 
 def psnr(picture: Pixels, photo: Pixels) -> float:
     """Peak signal-to-noise ratio in dB of two images in [0, 1]; infinite if they are equal."""
-    if np.array_equal(picture, photo):
-        return math.inf
-    return float(peak_signal_noise_ratio(photo, picture, data_range=1.0))  # type: ignore[no-untyped-call]
+    error = float(np.mean(np.square(picture.astype(np.float64) - photo)))
+    return -10 * math.log10(error) if error > 0 else math.inf

@@ -27,7 +27,7 @@ from fststyle.presets import PRESETS
 from fststyle.stylizer import Stylizer
 from fststyle.vgg import VGGWeights
 
-HEAVY = {"hydra", "matplotlib", "onnx", "pytorch_lightning", "skimage", "torch"}
+HEAVY = {"hydra", "matplotlib", "pytorch_lightning", "scipy", "skimage", "torch", "torchvision"}
 
 
 class Done(NamedTuple):
@@ -121,7 +121,6 @@ def assert_refused(done: Done, *expected: str) -> None:
     assert done.out == ""
     assert done.err.startswith("Error: ")
     assert done.err.count("\n") == 1
-    assert done.err.endswith(("\n", ".\n"))
     for words in expected:
         assert words in done.err
 
@@ -144,6 +143,11 @@ def test_help_names_every_command(run: Run) -> None:
     for command in ("stylize", "optimize", "evaluate", "styles", "info", "train"):
         assert f"\n    {command} " in done.out
         assert run(command, "--help").status == 0
+
+
+def test_help_names_every_preset(run: Run) -> None:
+    words = run("optimize", "--help").out.replace(",", " ").split()
+    assert set(PRESETS) <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +364,7 @@ def newer(path: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:2000]), "style.onnx"),
         (lambda path: path.write_bytes(b"foreign" * 100), "style.onnx"),
         (lambda path: path.write_bytes(b""), "style.onnx"),
-        (newer, "version"),
+        (newer, "newer fststyle"),
         (Path.unlink, "There is no file style.onnx"),
     ],
     ids=["truncated", "foreign", "empty", "newer", "missing"],
@@ -846,14 +850,12 @@ def test_ctrl_c_before_the_first_iteration(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent otherwise there")
-def test_ctrl_c_in_a_process(
-    photo: Path, picture: Path, original_weights: VGGWeights, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    weights = vggweights._package_file() or vggweights.cache_path()
+def test_ctrl_c_in_a_process(photo: Path, picture: Path, original_weights: VGGWeights) -> None:
+    weights = original_weights.source  # the file's path
     command = [sys.executable, "-m", "fststyle.cli", "optimize", str(photo)]
     command += ["--style", str(picture), "-o", "out.png", "--loss", "johnson", "--size", "32"]
-    command += ["--iterations", "100000", "--save-every", "1", "--vgg-weights", str(weights)]
+    command += ["--style-layers", "relu1_1", "--content-layers", "relu1_2"]  # to be quick
+    command += ["--iterations", "100000", "--save-every", "1", "--vgg-weights", weights]
     running = subprocess.Popen(command, stdout=-1, stderr=-1, text=True)
     try:
         until = time.monotonic() + 100
@@ -879,7 +881,7 @@ def test_ctrl_c_in_a_process(
 
 @pytest.fixture
 def original(original_weights: VGGWeights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vgg, "load_weights", lambda *_: original_weights)
+    monkeypatch.setattr(vggweights, "load_weights", lambda *_: original_weights)
 
 
 @pytest.mark.usefixtures("original")
@@ -918,9 +920,7 @@ def test_evaluate_without_what_it_needs(
     )
     for style in ("thanos_poster", "picture.png"):
         done = run("evaluate", photo, "--style", style)
-        assert_refused(
-            done._replace(err=done.err[:-1] + ".\n"), "no trained network to evaluate; train it"
-        )
+        assert_refused(done, "no trained network to evaluate; train it")
     with_picture = ["--style", style_path, "--picture", picture]
     assert_refused(run("evaluate", photo, photo, *with_picture), "named twice")
     assert_refused(run("evaluate", photo, *with_picture, "--vgg-weights", "no.onnx"), "no.onnx")
