@@ -53,9 +53,9 @@ class Schedule:
             ("trainer.gradient_clip", self.gradient_clip),
         ):
             # A bool is an int to Python.
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float)
-            ):
+            if value is None and name in ("steps", "minutes"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SettingError(f"{name} must be a number, not {value!r}.")
         if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
             raise SettingError(f"steps must be a whole number from 1, not {self.steps!r}.")

@@ -125,6 +125,9 @@ class TrainerSettings:
                 raise SettingError(
                     f"trainer.{name} must be one of {', '.join(choices)}, not {value!r}."
                 )
+        minutes = self.minutes
+        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes > 0:
+            raise SettingError(f"trainer.minutes must be a number above 0, not {minutes!r}.")
         every = self.validate_every
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise SettingError(
@@ -214,7 +217,7 @@ def instantiate(cfg: DictConfig | None, group: str) -> Any:
         return {}
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise SettingError(f"{group}.{missing[0]} must be given: {group}.{missing[0]}=VALUE.")
+        raise SettingError(f"{missing[0]} must be given: {missing[0]}=VALUE.")
     try:
         made = hydra.utils.instantiate(cfg, _convert_="all")
     except HydraException as error:

@@ -162,7 +162,7 @@ def test_checkpoint_by_steps(tmp_path: Path) -> None:
 
 def test_checkpoint_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("fststyle.callbacks.time.monotonic", lambda: now[0])
     checkpoint, saver = ResumeCheckpoint(tmp_path / "last.ckpt", every_seconds=60), Saver()
     now[0] = 50.0
     checkpoint.on_train_start(saver, Module())  # type: ignore[arg-type]
@@ -216,7 +216,7 @@ def test_progress_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("fststyle.callbacks.time.monotonic", lambda: now[0])
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     progress, module = TrainingProgress(every_seconds=30), Module(0.2)
     progress.on_train_start(None, module)  # type: ignore[arg-type]

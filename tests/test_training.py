@@ -1,0 +1,640 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_help import SMALL, compose, newest_folder, poison, small, start
+
+from fststyle import stylefile, training
+from fststyle.data import PhotoDataModule
+from fststyle.errors import FststyleError, PhotoError, SettingError, StyleError, TrainingError
+from fststyle.images import load_image, save_photo
+from fststyle.losses import PerceptualLoss
+from fststyle.module import StyleModule
+from fststyle.network import TransformerNet
+from fststyle.presets import loss_config
+from fststyle.runs import Run
+from fststyle.stylefile import StyleInfo, load_style, read_info
+from fststyle.styles import art_folder
+from fststyle.training import TrainingResult, train
+
+pytestmark = pytest.mark.usefixtures("original_weights")
+
+LAYERS = ["content_relu4_2", "style_relu1_2", "style_relu2_2", "style_relu3_3", "style_relu4_3"]
+
+
+@pytest.fixture(autouse=True)
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for installed styles that is not the user's."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data_home"))
+    return tmp_path / "data_home"
+
+
+def checkpoint_of(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    return loaded
+
+
+def status_of(folder: Path) -> str:
+    return str(json.loads((folder / "run.json").read_text())["status"])
+
+
+def metrics_of(folder: Path, start_step: int = 0) -> list[dict[str, str]]:
+    with (folder / "csv" / f"from_step_{start_step}" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_run(actual: Path, expected: Path) -> None:
+    """Weights, averages, optimiser, counts and the style file are equal to the bit."""
+    states = [checkpoint_of(folder) for folder in (actual, expected)]
+    for state in states:
+        for key in ("seconds", "held_out", "held_out_at"):  # the losses are in the style file
+            del state["fststyle"][key]
+    for key in ("state_dict", "optimizer_states", "fststyle"):
+        torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
+    files = [next(folder.glob("*.onnx")).read_bytes() for folder in (actual, expected)]
+    assert files[0] == files[1]
+
+
+# What a run leaves
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+    """A whole run of 12 steps, with its folder."""
+    folder = tmp_path_factory.mktemp("one_run")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data_home"))
+        cfg = small(
+            folder / "run",
+            "steps=12",
+            "install=true",
+            "trainer.validate_every=5",
+            "trainer.ema_decay=0.5",
+            "loss.style_weight=0.25",
+            "+callbacks.sheets.at=[0.5,1.0]",
+        )
+        before = OmegaConf.to_container(cfg)
+        result = train(cfg)
+        assert OmegaConf.to_container(cfg) == before
+    return folder, result
+
+
+def test_result(one_run: tuple[Path, TrainingResult]) -> None:
+    folder, result = one_run
+    assert result == TrainingResult(
+        folder / "run" / "thanos_poster.onnx",
+        folder / "data_home" / "fststyle" / "styles" / "thanos_poster.onnx",
+        folder / "run" / "sheet.png",
+        None,
+        False,
+    )
+    assert result.installed is not None
+    assert result.installed.read_bytes() == result.style_file.read_bytes()
+    assert status_of(folder / "run") == "finished"
+    assert not list(folder.rglob(".*"))
+
+
+def test_style_file_holds_the_average(one_run: tuple[Path, TrainingResult]) -> None:
+    network, _ = load_style(one_run[1].style_file)
+    state = checkpoint_of(one_run[0] / "run")["state_dict"]
+    for name, actual in network.state_dict().items():
+        expected = state[f"average.module.{name}"]
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-6)
+        if actual.ndim == 1:  # not rounded to float16
+            assert actual.equal(expected)
+    gains = [name for name, value in network.state_dict().items() if value.ndim == 1]
+    assert any(not state[f"network.{n}"].equal(state[f"average.module.{n}"]) for n in gains)
+
+
+def test_style_info(one_run: tuple[Path, TrainingResult]) -> None:
+    folder, result = one_run
+    info = read_info(result.style_file)
+    picture = art_folder() / "thanos_poster.jpg"
+    assert info.name == "thanos_poster"
+    assert info.title
+    assert info.style_image_sha256 == hashlib.sha256(picture.read_bytes()).hexdigest()
+    facts = dict(info.training)
+    held_out = facts.pop("held_out")
+    height, width = load_image(picture).shape[:2]
+    expected_loss = loss_config(style_weight=0.25, style_sizes=(64,)).as_dict()
+    assert facts == {
+        "steps": 12,
+        "photos": len(PhotoDataModule().paths),
+        "size": 64,
+        "batch_size": 1,
+        "loss": json.loads(json.dumps(expected_loss)),
+        "vgg": {"architecture": "vgg16", "original": True},
+        "style_picture_size": [width, height],
+    }
+    assert sorted(held_out) == sorted([*LAYERS, "total", "tv"])
+    last = [row for row in metrics_of(folder / "run") if row["val/total"]][-1]
+    for name, value in held_out.items():
+        assert float(last[f"val/{name}"]) == pytest.approx(value, abs=1e-5)
+
+
+def test_held_out_losses_are_those_of_the_style_file(
+    one_run: tuple[Path, TrainingResult], original_weights: Any
+) -> None:
+    folder, result = one_run
+    network, info = load_style(result.style_file)
+    picture = load_image(art_folder() / "thanos_poster.jpg")
+    config = loss_config(style_weight=0.25, style_sizes=(64,))
+    loss = PerceptualLoss.from_picture(config, original_weights, picture)
+    totals, deep = [], []
+    for crop in PhotoDataModule(size=64, validation_photos=2).held_out_crops():
+        targets = loss.content_targets(crop[None])
+        with torch.no_grad():
+            drawn = network.eval()(crop[None])
+        totals.append(float(loss(drawn, targets).total))
+        deep.append(float(loss.relative(drawn, targets).style["relu4_3"]))
+    actual = info.training["held_out"]
+    assert actual["total"] == pytest.approx(np.mean(totals), rel=0.02)  # kernels are rounded
+    assert actual["style_relu4_3"] == pytest.approx(np.mean(deep), rel=0.02)
+
+
+def test_log(one_run: tuple[Path, TrainingResult]) -> None:
+    rows = metrics_of(one_run[0] / "run")
+    expected = {f"val/{name}" for name in [*LAYERS, "total", "tv"]}
+    expected |= {f"train/{name}" for name in ("total", "content", "style", "tv", "learning_rate")}
+    assert set(rows[0]) == {*expected, "epoch", "step"}
+    assert [int(row["step"]) for row in rows if row["val/total"]] == [4, 9, 11]
+    trained = [row for row in rows if row["train/total"]]
+    assert [int(row["step"]) for row in trained] == [9, 11]
+    parts = sum(float(trained[0][f"train/{name}"]) for name in ("content", "style", "tv"))
+    assert parts == pytest.approx(float(trained[0]["train/total"]), rel=1e-3)
+
+
+def test_sheets(one_run: tuple[Path, TrainingResult]) -> None:
+    folder, result = one_run
+    names = sorted(path.name for path in (folder / "run" / "samples").iterdir())
+    assert names == ["step_000006.png", "step_000012.png"]
+    events = EventAccumulator(str(folder / "run" / "tensorboard"))
+    events.Reload()
+    images = events.Images("samples")
+    assert [image.step for image in images] == [6, 12]
+    sheet = load_image(folder / "run" / "samples" / "step_000012.png")
+    assert (images[1].height, images[1].width) == sheet.shape[:2]
+    assert "val/style_relu4_3" in events.Tags()["scalars"]
+    assert load_image(result.sheet).shape[0] > 2 * 384  # two photos under one another
+
+
+def test_checkpoint_holds_no_vgg(one_run: tuple[Path, TrainingResult]) -> None:
+    path = one_run[0] / "run" / "last.ckpt"
+    state = checkpoint_of(path.parent)["state_dict"]
+    assert {name.partition(".")[0] for name in state} == {"network", "average"}
+    assert path.stat().st_size < 1_000_000
+
+
+def test_no_photo_is_both_trained_on_and_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[bytes]] = {"training_step": [], "validation_step": []}
+    for name, batches in seen.items():
+        original = getattr(StyleModule, name)
+
+        def note(
+            self: StyleModule, batch: Any, index: int, to: Any = batches, step: Any = original
+        ) -> None:
+            to.append(batch.numpy().tobytes())
+            step(self, batch, index)
+
+        monkeypatch.setattr(StyleModule, name, note)
+    train(small(tmp_path / "run", "steps=3", "trainer.validate_every=2"))
+    crops = PhotoDataModule(size=64, validation_photos=2).held_out_crops()
+    held_out = [crop[None].numpy().tobytes() for crop in crops]
+    assert seen["validation_step"] == held_out * 2  # after steps 2 and 3
+    assert len(set(seen["training_step"])) == 3
+
+
+def test_own_picture(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).random((70, 90, 3), dtype=np.float32)
+    save_photo(picture, tmp_path / "my.png")
+    cfg = compose(
+        "style.name=mine",
+        f"style.image={tmp_path / 'my.png'}",
+        "style.title=My own",
+        "style.year=2026",
+        f"output_dir={tmp_path / 'run'}",
+        "steps=1",
+        *SMALL,
+    )
+    info = read_info(train(cfg).style_file)
+    sha256 = hashlib.sha256((tmp_path / "my.png").read_bytes()).hexdigest()
+    expected = StyleInfo("mine", "My own", year=2026, style_image_sha256=sha256)
+    assert dataclasses.replace(info, training={}) == expected
+    assert info.training["style_picture_size"] == [90, 70]
+
+
+def test_picture_that_goes_away_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "my.png"
+    save_photo(np.random.default_rng(0).random((64, 64, 3), dtype=np.float32), path)
+    original = training._fit
+
+    def fit(*arguments: Any) -> None:
+        path.unlink()
+        original(*arguments)
+
+    monkeypatch.setattr(training, "_fit", fit)
+    settings = ("style.name=mine", f"style.image={path}", f"output_dir={tmp_path}/run", "steps=1")
+    assert read_info(train(compose(*settings, *SMALL)).style_file).style_image_sha256
+
+
+def test_training_ends_by_time(tmp_path: Path) -> None:
+    result = train(small(tmp_path / "run", "minutes=0.02"))  # 1.2 seconds
+    facts = read_info(result.style_file).training
+    assert facts["steps"] >= 1
+    assert facts["minutes"] >= 0.02
+    seconds = checkpoint_of(tmp_path / "run")["fststyle"]["seconds"]
+    assert 1.2 <= seconds == pytest.approx(60 * facts["minutes"], abs=0.4)
+
+
+def test_no_copy_without_install(tmp_path: Path, data_home: Path) -> None:
+    assert train(small(tmp_path / "run", "steps=1")).installed is None
+    assert not data_home.exists()
+
+
+def test_copy_that_cannot_be_made_is_told(
+    tmp_path: Path, data_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_home.touch()
+    result = train(small(tmp_path / "run", "steps=1", "install=true"))
+    assert result.installed is None
+    assert "The style could not be copied to" in caplog.text
+    assert status_of(tmp_path / "run") == "finished"
+
+
+def test_report_that_cannot_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FststyleError("The disk is full.")
+
+    monkeypatch.setattr("fststyle.evaluate.evaluate", fail)
+    result = train(small(tmp_path / "run", "steps=1", "report=true"))
+    assert result.report is None
+    assert "There is no report: The disk is full." in caplog.text
+    assert result.style_file.is_file()
+
+
+def test_run_without_callbacks_and_logs(tmp_path: Path) -> None:
+    result = train(small(tmp_path / "run", "steps=1", "~callbacks", "~logger"))
+    files = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert files == ["run.json", "sheet.png", "thanos_poster.onnx"]
+    assert read_info(result.style_file).training["held_out"]
+
+
+# The same to the bit
+
+
+def test_same_seed_same_style(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    train(small(tmp_path / "one", "steps=3"))
+    torch.manual_seed(2)
+    # Beside the steps, everything happens at other moments.
+    other = (
+        "trainer.validate_every=1",
+        "callbacks.checkpoint.every_steps=1",
+        "callbacks.sheets=null",
+    )
+    train(small(tmp_path / "two", "steps=3", *other))
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+    train(small(tmp_path / "three", "steps=3", "seed=1"))
+    weights = [checkpoint_of(tmp_path / name)["state_dict"] for name in ("one", "three")]
+    first = next(name for name in weights[0] if weights[0][name].ndim == 4)
+    assert not weights[0][first].equal(weights[1][first])
+
+
+def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
+    """Processes of their own: one is killed between two checkpoints, another goes on."""
+    arguments = (
+        "style=thanos_poster",
+        *SMALL,
+        "steps=8",
+        "callbacks.checkpoint.every_steps=2",
+        "trainer.validate_every=3",
+        "trainer.warmup_steps=2",
+    )
+    killed = start(tmp_path / "killed", *arguments, kill_at=7, poisoned=(3, 6))
+    assert killed.wait() == -signal.SIGKILL
+    folder = newest_folder(tmp_path / "killed")
+    before = checkpoint_of(folder)
+    assert before["fststyle"]["steps_made"] == 6
+    assert before["fststyle"]["skipped_steps"] == 1
+    assert not list(folder.glob("*.onnx"))
+    # The steps that are skipped count for the data: the rest of the run sees the same photos.
+    resumed = start(tmp_path / "killed", *arguments, "resume=auto", poisoned=(3, 6))
+    whole = start(tmp_path / "whole", *arguments, poisoned=(3, 6))
+    assert resumed.wait() == whole.wait() == 0
+    assert newest_folder(tmp_path / "killed") == folder  # Hydra's new folder is gone
+    assert_same_run(folder, newest_folder(tmp_path / "whole"))
+    after = checkpoint_of(folder)["fststyle"]
+    assert (after["steps_made"], after["skipped_steps"], after["held_out_at"]) == (8, 2, 8)
+    assert f"Resuming {folder} at step 6" in resumed.err
+    assert "2 steps were skipped; they were not finite." in resumed.err
+    assert resumed.out.startswith(f"Style file    {folder}/thanos_poster.onnx\n")
+    assert [row["step"] for row in metrics_of(folder, 6) if row["val/total"]][-1] == "7"
+    assert status_of(folder) == "finished"
+
+
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_validation_end", "on_train_end"])
+def test_run_that_dies_after_its_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    settings = ("steps=2", "callbacks.checkpoint.every_steps=1")
+    train(small(tmp_path / "whole" / "a", *settings))
+    with monkeypatch.context() as patch:
+        if moment == "on_train_end":
+
+            def die(*_: object) -> None:
+                raise ZeroDivisionError
+
+            patch.setattr(training, "save_style", die)
+        else:
+
+            def die_at_the_end(self: StyleModule, *_: object) -> None:
+                if self.steps_made == 2:
+                    raise ZeroDivisionError
+
+            patch.setattr(StyleModule, moment, die_at_the_end, raising=False)
+        with pytest.raises(ZeroDivisionError):
+            train(small(tmp_path / "dead" / "a", *settings))
+    train(small(tmp_path / "dead" / "b", *settings, "resume=auto"))
+    assert not (tmp_path / "dead" / "b").exists()
+    assert_same_run(tmp_path / "dead" / "a", tmp_path / "whole" / "a")
+
+
+# Going on
+
+
+def crashed(folder: Path, *settings: str) -> None:
+    """A run that was ended by a bug at its second step of three, after a checkpoint."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+
+        def training_step(self: StyleModule, batch: Any, index: int) -> None:
+            if self.steps_made == 1:
+                raise ZeroDivisionError
+            original(self, batch, index)
+
+        original = StyleModule.training_step
+        monkeypatch.setattr(StyleModule, "training_step", training_step)
+        with pytest.raises(ZeroDivisionError):
+            train(small(folder, "steps=3", "callbacks.checkpoint.every_steps=1", *settings))
+
+
+def test_resume_with_other_limits_or_other_settings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    crashed(tmp_path / "a")
+    with pytest.raises(TrainingError, match=r"has other settings \(network.width, seed\); give"):
+        train(
+            small(
+                tmp_path / "b", "steps=3", "network.width=5", "seed=1", "data.seed=0", "resume=auto"
+            )
+        )
+    with caplog.at_level(logging.INFO):
+        result = train(small(tmp_path / "b", "steps=2", "minutes=3", "resume=auto", "install=true"))
+    assert result.style_file.parent == tmp_path / "a"
+    assert "at step 1" in caplog.text
+    assert read_info(result.style_file).training["steps"] == 2
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        result = train(small(tmp_path / "c", "steps=1", "resume=auto"))
+    assert result.style_file.parent == tmp_path / "c"
+    assert "There is no unfinished run" in caplog.text
+
+
+def test_resume_from_a_damaged_checkpoint(tmp_path: Path) -> None:
+    crashed(tmp_path / "a")
+    path = tmp_path / "a" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(TrainingError, match=r"last\.ckpt cannot be read .* without resume=auto"):
+        train(small(tmp_path / "b", "steps=3", "resume=auto"))
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_run_with_its_style_file(tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ("style=ink_wash", *SMALL, "minutes=30", "callbacks.checkpoint.every_steps=1")
+    run = start(tmp_path, *arguments)
+    run.wait_for("outputs/*/*/last.ckpt")
+    assert run.process.pid is not None
+    os.kill(run.process.pid, number)
+    assert run.wait() == training.INTERRUPTED == 130
+    folder = newest_folder(tmp_path)
+    assert status_of(folder) == "interrupted"
+    info = read_info(folder / "ink_wash.onnx")
+    assert info.training["steps"] == checkpoint_of(folder)["fststyle"]["steps_made"] >= 1
+    assert run.out.startswith(f"Style file    {folder}/ink_wash.onnx\n")
+    assert (folder / "sheet.png").is_file()
+    assert "Traceback" not in run.err
+    steps = int(info.training["steps"]) + 1
+    log_before = metrics_of(folder)
+    assert log_before[-1]["val/total"]
+    cfg = small(folder.parent / "new", f"steps={steps}", "resume=auto", style="ink_wash")
+    assert train(cfg).style_file == folder / "ink_wash.onnx"
+    assert checkpoint_of(folder)["fststyle"]["steps_made"] == steps
+    assert metrics_of(folder) == log_before
+    assert metrics_of(folder, steps - 1)
+
+
+def test_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def training_step(self: StyleModule, batch: Any, index: int) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(StyleModule, "training_step", training_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(tmp_path / "run", "steps=2"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# Steps that are not finite
+
+
+def test_run_that_diverges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(StyleModule, "training_step", poison(range(2, 99)))
+    settings = ("steps=20", "callbacks.checkpoint.every_steps=7")
+    with pytest.raises(TrainingError) as caught:
+        train(small(tmp_path / "run", *settings))
+    path = tmp_path / "run" / "thanos_poster.onnx"
+    assert str(caught.value).startswith("5 steps in a row had a loss that is not finite")
+    assert str(caught.value).endswith(f"They are in {path}.")
+    assert "\n" not in str(caught.value)
+    network, info = load_style(path)
+    assert info.training["steps"] == 7
+    assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
+    assert status_of(tmp_path / "run") == "failed"
+    assert sum("not finite; it is skipped" in message for message in caplog.messages) == 5
+    # It would diverge again: what comes next is a new run.
+    assert Run.open(tmp_path / "next", {"style": {"name": "thanos_poster"}}, "auto").steps_made == 0
+
+
+def test_run_without_one_good_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StyleModule, "training_step", poison(range(99)))
+    with pytest.raises(TrainingError, match="5 steps in a row"):
+        train(small(tmp_path / "run", "steps=20"))
+    assert not list(tmp_path.rglob("*.onnx"))
+    with pytest.raises(TrainingError, match="Not one step was made"):
+        train(small(tmp_path / "run", "steps=1"))
+
+
+# Photographs
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three photos in folders within one another, and two that are broken."""
+    folder = tmp_path / "photos"
+    (folder / "a" / "b").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("one.jpg", "a/two.png", "a/b/three.JPG"):
+        data = rng.random((80, 100, 3), dtype=np.float32)
+        save_photo(data, folder / name)
+    (folder / "a" / "empty.jpg").touch()
+    (folder / "cut.jpg").write_bytes((folder / "one.jpg").read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_broken_photos_are_told_at_the_end(
+    tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    settings = ("data=folder", f"data.root={photos}", f"data.num_workers={workers}")
+    result = train(small(tmp_path / "run", "steps=6", *settings))
+    messages = caplog.messages
+    for name in ("a/empty.jpg", "cut.jpg"):
+        assert sum(message.startswith(f"Skipped {photos / name}: ") for message in messages) == 1
+    assert "2 files were skipped; they could not be read." in messages
+    assert read_info(result.style_file).training["photos"] == 5
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_folder_of_broken_photos(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "empty.jpg").touch()
+    settings = ("data=folder", f"data.root={tmp_path}/photos", f"data.num_workers={workers}")
+    with pytest.raises(PhotoError, match=r"^None of the 1 photos can be trained on .*PHOTOS\.$"):
+        train(small(tmp_path / "run", "steps=2", *settings))
+
+
+def test_empty_and_missing_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for root, message in (("photos", "There are no photos in"), ("gone", "There is no folder")):
+        with pytest.raises(PhotoError, match=message):
+            train(small(tmp_path / "run", "data=folder", f"data.root={tmp_path / root}"))
+    assert not (tmp_path / "run").exists()
+
+
+# Pictures and places that will not do
+
+
+def test_picture_that_is_too_small_or_broken(tmp_path: Path) -> None:
+    save_photo(np.zeros((1, 1, 3), np.float32), tmp_path / "dot.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    for name, error in (("dot.png", SettingError), ("broken.jpg", PhotoError)):
+        settings = ("style.name=mine", f"style.image={tmp_path / name}", f"output_dir={tmp_path}/r")
+        with pytest.raises(error) as caught:
+            train(compose(*settings, *SMALL, "steps=1"))
+        assert "\n" not in str(caught.value)
+        assert isinstance(caught.value, FststyleError)
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_unknown_picture(tmp_path: Path) -> None:
+    with pytest.raises(StyleError, match="did you mean ink_wash"):
+        train(small(tmp_path / "run", "style.image=ink_wsh"))
+
+
+def test_disk_that_fills_while_checkpoints_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = pl.Trainer.save_checkpoint
+
+    def save(self: Any, path: Path, *arguments: Any, **options: Any) -> None:
+        original(self, path, *arguments, **options)
+        if self.lightning_module.steps_made > 1:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save)
+    result = train(small(tmp_path / "run", "steps=3", "callbacks.checkpoint.every_steps=1"))
+    assert read_info(result.style_file).training["steps"] == 3
+    assert checkpoint_of(tmp_path / "run")["fststyle"]["steps_made"] == 1
+    assert sum("No space left on device" in message for message in caplog.messages) == 3
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_disk_that_fills_while_logs_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytorch_lightning.loggers.csv_logs.CSVLogger.save", full)
+    with pytest.raises(TrainingError, match=r"cannot go on writing .*No space left .*resume=auto"):
+        train(small(tmp_path / "run", "steps=3"))
+
+
+def test_disk_that_fills_while_the_style_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise FststyleError(f"{path} cannot be written: the disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stylefile, "write_atomically", full)
+        with pytest.raises(FststyleError, match=r"thanos_poster\.onnx cannot be written"):
+            train(small(tmp_path / "run", "steps=2"))
+    assert not list(tmp_path.rglob("*.onnx"))
+    # With room, the run is there to be finished, without another step.
+    result = train(small(tmp_path / "run", "steps=2", "resume=auto"))
+    assert read_info(result.style_file).training["steps"] == 2
+
+
+def test_memory_of_the_gpu_that_is_too_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(TransformerNet, "forward", full)
+    with pytest.raises(TrainingError, match=r"lower data\.batch_size"):
+        train(small(tmp_path / "run", "steps=2"))
+
+
+# Several styles
+
+
+def test_several_styles(tmp_path: Path) -> None:
+    settings = [setting for setting in SMALL if setting != "install=false"]
+    run = start(tmp_path, "-m", "style=ink_wash,stained_glass", *settings, "steps=1")
+    assert run.wait() == 0, run.err
+    for style in ("ink_wash", "stained_glass"):
+        (path,) = tmp_path.glob(f"outputs/{style}/*/{style}.onnx")
+        assert read_info(path).name == style
+        installed = tmp_path / "data_home" / "fststyle" / "styles" / path.name
+        assert installed.read_bytes() == path.read_bytes()
+        assert f"Style file    {path}\n" in run.out
+        assert f"--style {style} -o" in run.out
+    assert len(list(tmp_path.glob("outputs/*/*"))) == 2
