@@ -1,6 +1,12 @@
 """Train a style: ``python train.py style=thanos_poster`` (see README.md)."""
 
-from fststyle.training import main
+import os
+
+# Before torch is loaded: its threads wait for one another by spinning, and where another
+# program has one of the cores they would do little else. Spinning less costs nothing.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+from fststyle.training import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -266,9 +266,10 @@ def _train(options: argparse.Namespace) -> int:
     # In a process of its own: training needs Hydra's command line to itself.
     flags = ["--multirun"] if options.multirun else []
     command = [sys.executable, "-m", "fststyle.training", *flags, *options.settings]
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # signals and the exit status are then the training's
-    process = subprocess.Popen(command)
+    environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # as in train.py
+    if os.name == "posix":  # signals and the exit status are then the training's
+        os.execve(sys.executable, command, environment)
+    process = subprocess.Popen(command, env=environment)
     while True:
         try:
             return process.wait()

@@ -70,6 +70,7 @@ class TrainingResult:
         style_file: The trained style.
         installed: Its copy that ``--style NAME`` finds, if one was made.
         sheet: Held-out photographs and their stylised versions.
+        held_out: Held-out losses by name, the relative ones unweighted.
         report: The measured quality, if it was measured.
         interrupted: Whether Ctrl-C ended the run early.
     """
@@ -77,6 +78,7 @@ class TrainingResult:
     style_file: Path
     installed: Path | None
     sheet: Path
+    held_out: dict[str, float]
     report: Path | None
     interrupted: bool
 
@@ -162,7 +164,8 @@ def train(cfg: DictConfig) -> TrainingResult:
     report = None
     if cfg.report and not interrupted:
         report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
-    return TrainingResult(style_file, installed, sheet_path, report, interrupted)
+    held_out = dict(module.held_out) if module.held_out_at == module.steps_made else {}
+    return TrainingResult(style_file, installed, sheet_path, held_out, report, interrupted)
 
 
 def _fit(
@@ -398,6 +401,9 @@ class _Job:
             name = result.installed.stem
             lines.append(f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg")
         lines.append(f"Sample sheet  {result.sheet}")
+        if result.held_out:
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in result.held_out.items())
+            lines.append(f"Held-out loss {losses}")
         if result.report is not None:
             lines += [f"Report        {result.report}", "", evaluate.summary(result.report)]
         sys.stdout.write("\n".join(lines) + "\n")
