@@ -164,8 +164,8 @@ def train(cfg: DictConfig) -> TrainingResult:
     report = None
     if cfg.report and not interrupted:
         report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
-    held_out = dict(module.held_out) if module.held_out_at == module.steps_made else {}
-    return TrainingResult(style_file, installed, sheet_path, held_out, report, interrupted)
+    losses = _held_out(module)
+    return TrainingResult(style_file, installed, sheet_path, losses, report, interrupted)
 
 
 def _fit(
@@ -278,9 +278,15 @@ def _training_facts(
     }
     if module.schedule.minutes is not None:  # else the file is a function of seed and steps
         facts["minutes"] = round(module.seconds() / 60, 2)
-    if module.held_out_at == module.steps_made:
-        facts["held_out"] = {name: round(value, 5) for name, value in module.held_out.items()}
-    return facts
+    losses = _held_out(module)
+    return {**facts, "held_out": losses} if losses else facts
+
+
+def _held_out(module: StyleModule) -> dict[str, float]:
+    """The held-out losses of the last step, if they were measured then."""
+    if module.held_out_at != module.steps_made:
+        return {}
+    return {name: round(value, 5) for name, value in module.held_out.items()}
 
 
 def _report(

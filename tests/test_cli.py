@@ -972,11 +972,12 @@ def test_train_becomes_the_training(
     class Replaced(Exception):  # noqa: N818
         pass
 
-    def execv(path: str, command: list[str]) -> None:
+    def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
+        assert environment == {"GOMP_SPINCOUNT": "10000", **os.environ}
         assert (path, command[:3]) == (sys.executable, [sys.executable, "-m", "fststyle.training"])
         raise Replaced(command[3:])
 
-    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(os, "execve", execve)
     with pytest.raises(Replaced) as replaced:
         cli.main(["train", *arguments])
     assert replaced.value.args[0] == expected

@@ -100,6 +100,7 @@ def test_result(one_run: tuple[Path, TrainingResult]) -> None:
         folder / "run" / "thanos_poster.onnx",
         folder / "data_home" / "fststyle" / "styles" / "thanos_poster.onnx",
         folder / "run" / "sheet.png",
+        read_info(result.style_file).training["held_out"],
         None,
         False,
     )
