@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
@@ -61,7 +62,7 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
     axes.set_xticks([0, *ticks], [str(tick) for tick in (0, *ticks)])
     axes.set_xticks([], minor=True)
     axes.set_xlim(left=0)
-    axes.set_yscale("log")
+    _logarithmic(axes)
     axes.set_xlabel(x_label)
     axes.set_ylabel("loss")
     axes.set_title(_plain(title), fontsize=10)
@@ -99,12 +100,20 @@ def optimisation_sheet(
     for name, values in shown.items():
         marker = "." if len(values) == 1 else ""  # a single point makes no line
         axes.plot(range(1, len(values) + 1), values, marker=marker, label=name)
-    axes.set_yscale("log")
+    _logarithmic(axes)
     axes.set_xlabel("iteration")
     axes.set_ylabel("weighted loss")
     if shown:
         axes.legend()
     return _png(figure)
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic y axis with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _plain(text: str) -> str:
