@@ -6,7 +6,10 @@ import os
 # program has one of the cores they would do little else. Spinning less costs nothing.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from fststyle.training import main  # noqa: E402
+try:
+    from fststyle.training import main
+except KeyboardInterrupt:  # importing takes seconds
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     main()

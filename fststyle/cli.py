@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _stylize(options: argparse.Namespace) -> int:
-    check_output(options.output)
+    _check_result(options)
     found = find_style(options.style)
     if found.kind == "picture":
         return _stylize_without_network(options, found)
@@ -106,7 +106,7 @@ def _training_command(found: FoundStyle) -> str:
 
 
 def _optimize(options: argparse.Namespace) -> int:
-    check_output(options.output)
+    _check_result(options)
     if options.sheet is not None:
         _check_sheet(options.sheet, options.output)
     picture = load_image(_style_picture(options.style))
@@ -125,6 +125,12 @@ def _optimize(options: argparse.Namespace) -> int:
     from fststyle.optimize_command import optimize
 
     return optimize(options, photo, picture, start)
+
+
+def _check_result(options: argparse.Namespace) -> None:
+    check_output(options.output)
+    if options.output.exists() and options.output.resolve() == options.photo.resolve():
+        raise PhotoError(f"The result would replace the photo {options.photo}; give it a new name.")
 
 
 def _check_sheet(sheet: Path, output: Path) -> None:
@@ -346,7 +352,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--picture", type=Path, help="its style picture, where it is not ours")
     command.add_argument("--size", type=_positive, default=256, help="long side in pixels")
     command.add_argument("--iterations", type=_positive, default=200, help="of L-BFGS")
-    command.add_argument("-o", "--output", type=Path, default=Path(), help="existing folder")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(),
+        help="existing folder for report.md and its pictures; default: this one",
+    )
     command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
     command.set_defaults(run=_evaluate)
 

@@ -40,6 +40,9 @@ MEASURE: Final = LossConfig()
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 """Iterations of L-BFGS that the table shows."""
 
+_MIN_SIDE: Final = 16
+"""Smallest side of a photograph in pixels: below it the measure's layers see nothing."""
+
 Pixels = NDArray[np.float32]
 
 
@@ -211,8 +214,8 @@ def evaluate(
         The figures.
 
     Raises:
-        SettingError: There is no photograph, the iterations do not rise from 1, or it is not
-            the fixed measure.
+        SettingError: There is no photograph, or one that is too small, the iterations do not
+            rise from 1, or it is not the fixed measure.
     """
     if measure.config != MEASURE:
         raise SettingError(
@@ -222,6 +225,12 @@ def evaluate(
     shown = tuple(iterations)
     if not photos:
         raise SettingError("Name at least one photo to evaluate on.")
+    for name, photo in photos.items():
+        if min(photo.shape[:2]) < _MIN_SIDE:
+            raise SettingError(
+                f"{name} is {photo.shape[1]}×{photo.shape[0]} pixels at this size; it must be at "
+                f"least {_MIN_SIDE} on each side to be evaluated. Leave it out, or evaluate larger."
+            )
     if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
         raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")
     results, pictures = [], []

@@ -187,7 +187,8 @@ def optimize_image(
     least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block but the first
     if min(height, width) < least:
         raise SettingError(
-            f"The photo is {width}×{height} pixels; {deepest} needs at least {least} on each side."
+            f"The photo is {width}×{height} pixels at this size; {deepest} needs at least {least} "
+            "on each side. Choose a larger size."
         )
     sizes = [size for size in _scales(height, width, config.scale_factor) if min(size) >= least]
     start = _start(content, init, config.seed)

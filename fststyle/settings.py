@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
@@ -13,6 +15,7 @@ import hydra
 import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.module import OptimizerFactory, Schedule
@@ -259,3 +262,71 @@ def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
     cast(dict[str, Any], values["trainer"]).pop("minutes", None)
     cast(dict[str, Any], values["style"])["sha256"] = info.style_image_sha256
     return cast(dict[str, Any], json.loads(json.dumps(values)))
+
+
+def config_folder() -> Path:
+    """Where the configuration is: in the installed package, or in the checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def style_choices() -> list[str]:
+    """The values that ``style=`` takes."""
+    folder = config_folder() / "style"
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
+
+
+def _known_keys() -> list[str]:
+    """The top-level keys of the configuration, groups included."""
+    base = cast(DictConfig, OmegaConf.load(config_folder() / "config.yaml"))
+    groups = [str(key) for item in base.defaults if OmegaConf.is_dict(item) for key in item]
+    keys = [str(key) for key in base if key not in ("defaults", "hydra")]
+    return sorted({*keys, *(group for group in groups if " " not in group)})
+
+
+def check_keys(cfg: DictConfig) -> None:
+    """Refuse top-level keys that mean nothing, which ``+key=value`` would let through.
+
+    Raises:
+        SettingError: There is such a key.
+    """
+    for key in cfg:
+        if key not in (*_known_keys(), "hydra"):
+            raise SettingError(_no_such_key(str(key)))
+
+
+def _no_such_key(key: str) -> str:
+    near = difflib.get_close_matches(key, _known_keys(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_known_keys())}."
+    return f"There is no setting {key}; {hint}"
+
+
+def explain(error: Exception) -> str:
+    """What Hydra or OmegaConf say of a command line, in a sentence for its user.
+
+    Args:
+        error: A ``HydraException`` or an ``OmegaConfBaseException``.
+
+    Returns:
+        The sentence; what is not known here stays as they say it.
+    """
+    cause = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    text = "\n".join(part for part in (str(error), cause) if part)
+    if missing := re.search(r"Could not override '([^'.]+)'", text):
+        return _no_such_key(missing[1])
+    if missing := re.search(r"Could not override '([^']+)'", text):
+        return f"There is no setting {missing[1]}; see `python train.py --help`."
+    if style := re.search(r"Could not find 'style/([^']*)'", text):
+        choices = style_choices()
+        near = difflib.get_close_matches(style[1], choices, n=1)
+        hint = f" did you mean {near[0]}?" if near else ""
+        return f"There is no style {style[1]};{hint} there are {', '.join(choices)}."
+    if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
+        line = text.splitlines()[0]
+        return (
+            f"{line} (a value with a space or a sign such as = , ( ) needs quotes of its own: "
+            "\"style.image='my picture.jpg'\")"
+        )
+    return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)

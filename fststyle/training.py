@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import difflib
 import logging
 import os
 import sys
@@ -43,12 +44,16 @@ from fststyle.runs import Run
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
+    check_keys,
     comparable,
+    config_folder,
     construct,
+    explain,
     instantiate,
     read_loss,
     read_optimizer,
     read_schedule,
+    style_choices,
 )
 from fststyle.sheets import sheet
 from fststyle.stylefile import save_style
@@ -95,6 +100,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     Raises:
         FststyleError: Something that the user can mend.
     """
+    check_keys(cfg)
     style = construct(StyleSettings, cfg.style, "style")
     picture_path = style.find_picture()
     info = style.info(picture_path)
@@ -159,7 +165,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     photos = [fit_long_side(load_image(path), 512) for path in data.held_out[:4]]
     rows = [[photo, stylizer(photo)] for photo in photos]
     save_photo(sheet(rows, titles=("photo", style.name), cell_height=384), sheet_path)
-    installed = _install(style_file) if cfg.install else None
+    installed = _install(style_file, module.steps_made, interrupted) if cfg.install else None
     run.mark("interrupted" if interrupted else "finished")
     report = None
     if cfg.report and not interrupted:
@@ -316,30 +322,31 @@ def _report(
         return None
 
 
-def _install(style_file: Path) -> Path | None:
-    """Copy the style file to where ``--style NAME`` finds it."""
+def _install(style_file: Path, steps: int, interrupted: bool) -> Path | None:
+    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept."""
     target = user_styles_folder() / style_file.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if interrupted:
+                log.warning(
+                    "The network in %s stays; use the one of this run by --style %s",
+                    target,
+                    style_file,
+                )
+                return None
+            kept = target.with_stem(f"{target.stem}-previous")
+            write_atomically(kept, target.read_bytes())
+            log.info(
+                "This network of %d steps replaces an older one, which is kept as %s",
+                steps,
+                kept.stem,
+            )
         write_atomically(target, style_file.read_bytes())
     except (OSError, FststyleError) as error:
         log.warning("The style could not be copied to %s (%s).", target, error)
         return None
     return target
-
-
-def config_folder() -> Path:
-    """Where the configuration is: in the installed package, or in the checkout."""
-    inside = Path(__file__).parent / "configs"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
-
-
-def style_choices() -> list[str]:
-    """The values that ``style=`` takes."""
-    folder = config_folder() / "style"
-    return sorted(
-        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
-    )
 
 
 def main() -> None:
@@ -348,6 +355,8 @@ def main() -> None:
     # Whether the style is named is not left to Hydra: it would make a folder first.
     keys = [argument.partition("=")[0].lstrip("+~") for argument in sys.argv[1:]]
     if not any(key.split(".")[0] == "style" or key in _HYDRA_FLAGS for key in keys):
+        for key in difflib.get_close_matches("style", keys):
+            sys.stderr.write(f"There is no setting {key}; did you mean style?\n")
         sys.stderr.write(
             "Name a style: python train.py style=NAME, with NAME one of\n  "
             + "\n  ".join(style_choices())
@@ -365,10 +374,7 @@ def main() -> None:
         sys.stderr.write("Interrupted; resume=auto goes on from the last checkpoint.\n")
         raise SystemExit(INTERRUPTED) from None
     except (HydraException, OmegaConfBaseException) as error:
-        cause = (
-            f"\n{error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        )
-        sys.stderr.write(f"Error: {error}{cause}\n")
+        sys.stderr.write(f"Error: {explain(error)}\n")
         raise SystemExit(1) from None
     except OSError as error:
         if job.begun:
@@ -415,6 +421,7 @@ class _Job:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         if result.interrupted:
+            sys.stderr.write("Interrupted before its end; resume=auto goes on with this run.\n")
             raise SystemExit(INTERRUPTED)
 
 

@@ -243,6 +243,15 @@ def test_stylize_with_a_style_file(run: Run, photo: Path, style_path: Path) -> N
     np.testing.assert_allclose(load_image("out.png"), expected, atol=0.51 / 255)
 
 
+@pytest.mark.parametrize("command", ["stylize", "optimize"])
+def test_photo_is_not_replaced(run: Run, photo: Path, style_path: Path, command: str) -> None:
+    before = photo.read_bytes()
+    done = run(command, photo, "--style", style_path, "-o", f"./{photo.name}")
+    assert (done.status, done.out) == (1, "")
+    assert "The result would replace the photo" in done.err
+    assert photo.read_bytes() == before
+
+
 def test_stylize_by_name_from_another_folder(
     run: Run, photo: Path, style_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,15 +19,17 @@ from fststyle.presets import PRESETS, LossConfig
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
+    config_folder,
     construct,
     instantiate,
     read_loss,
     read_optimizer,
     read_schedule,
+    style_choices,
 )
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import art_folder, art_info
-from fststyle.training import config_folder, main, style_choices
+from fststyle.training import main
 
 CONFIGS = config_folder()
 ROOT = Path(__file__).parents[1]
@@ -374,7 +376,13 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("style=thanos",), ("Could not find 'style/thanos'", "thanos_poster", "ink_wash")),
+        (("style=thanos",), ("There is no style thanos;", "thanos_poster", "painting/the_kiss")),
+        (("style=painting/the_scram",), ("did you mean painting/the_scream?",)),
+        (("style=ink_wash", "network=big"), ("network/big", "slim", "johnson")),
+        (("style=ink_wash", "minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
+        (("style=ink_wash", "+minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
+        (("style.image=my picture.jpg", "style.name=mine"), ("needs quotes of its own",)),
+        (("style.image=a=b.jpg", "style.name=mine"), ("needs quotes of its own",)),
         (("style=ink_wash", "loss.stile_weight=1"), ("loss.stile_weight",)),
         (("style=ink_wash", "+loss.stile_weight=1"), ("There is no loss.stile_weight",)),
         (("style=ink_wash", "+network.widht=1"), ("There is no network.widht",)),
@@ -424,6 +432,14 @@ def test_no_style_on_the_command_line(
     assert status == 2
     assert "\n  thanos_poster\n" in err
     assert "\n  painting/great_wave\n" in err
+
+
+def test_misspelt_style_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, err = run_main(monkeypatch, capsys, "stile=thanos_poster")
+    assert status == 2
+    assert err.startswith("There is no setting stile; did you mean style?\n")
 
 
 def test_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -295,6 +295,15 @@ def test_there_must_be_a_photo(measure: PerceptualLoss) -> None:
         run(measure, photos={})
 
 
+def test_photo_that_is_too_small_is_named_first(measure: PerceptualLoss) -> None:
+    def never(_: object) -> object:
+        raise AssertionError("nothing is to be computed")
+
+    photos = {"good.png": smooth(20, 20), "strip.png": smooth(3, 64)}
+    with pytest.raises(SettingError, match=r"strip\.png is 64×3 pixels at this size"):
+        evaluate("style", never, measure, photos)  # type: ignore[arg-type]
+
+
 def test_lbfgs_goes_furthest_on_the_measure(original_weights: VGGWeights) -> None:
     measure = measure_for(checks(), original_weights)
     photo = smooth(20, 20)

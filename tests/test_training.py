@@ -271,6 +271,34 @@ def test_no_copy_without_install(tmp_path: Path, data_home: Path) -> None:
     assert not data_home.exists()
 
 
+def test_older_network_is_kept(
+    tmp_path: Path, data_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = data_home / "fststyle" / "styles"
+    folder.mkdir(parents=True)
+    (folder / "thanos_poster.onnx").write_bytes(b"an older one")
+    caplog.set_level("INFO")
+    result = train(small(tmp_path / "run", "steps=1", "install=true"))
+    assert result.installed == folder / "thanos_poster.onnx"
+    assert result.installed.read_bytes() == result.style_file.read_bytes()
+    assert (folder / "thanos_poster-previous.onnx").read_bytes() == b"an older one"
+    assert "replaces an older one, which is kept as thanos_poster-previous" in caplog.text
+
+
+def test_interrupted_run_replaces_nothing(
+    tmp_path: Path, data_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "run.onnx"
+    file.write_bytes(b"of this run")
+    assert training._install(file, 1, interrupted=True) is not None  # nothing is there yet
+    file.write_bytes(b"of a later run")
+    assert training._install(file, 1, interrupted=True) is None
+    folder = data_home / "fststyle" / "styles"
+    assert [path.name for path in folder.iterdir()] == ["run.onnx"]
+    assert (folder / "run.onnx").read_bytes() == b"of this run"
+    assert f"use the one of this run by --style {file}" in caplog.text
+
+
 def test_copy_that_cannot_be_made_is_told(
     tmp_path: Path, data_home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -447,6 +475,7 @@ def test_signal_ends_the_run_with_its_style_file(tmp_path: Path, number: signal.
     assert run.out.startswith(f"Style file    {folder}/ink_wash.onnx\n")
     assert (folder / "sheet.png").is_file()
     assert "Traceback" not in run.err
+    assert run.err.endswith("Interrupted before its end; resume=auto goes on with this run.\n")
     steps = int(info.training["steps"]) + 1
     log_before = metrics_of(folder)
     assert log_before[-1]["val/total"]

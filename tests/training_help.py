@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fststyle import training
+from fststyle import settings, training
 from fststyle.module import StyleModule
 
 SMALL = (
@@ -39,7 +39,7 @@ PATIENCE = 300.0
 
 def compose(*overrides: str) -> DictConfig:
     """Compose the configuration without Hydra's command line."""
-    folder = str(training.config_folder())
+    folder = str(settings.config_folder())
     with hydra.initialize_config_dir(folder, version_base="1.3"):
         return hydra.compose("config", overrides=list(overrides))
 
