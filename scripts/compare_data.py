@@ -3,8 +3,9 @@
     python scripts/compare_data.py PHOTOS [--style thanos_poster] [--minutes 10]
 
 trains the style twice, with ``data=builtin`` and with ``data=folder data.root=PHOTOS``, for the
-same time, and prints the relative losses of both networks on photographs that neither saw:
-the folder's held-out ones and the built-in held-out ones.
+same time (or takes two networks so trained: ``--trained BUILTIN.onnx FOLDER.onnx``), and prints
+the relative losses of both networks on photographs that neither saw: the folder's held-out ones
+and the built-in held-out ones.
 """
 
 from __future__ import annotations
@@ -46,20 +47,18 @@ def main() -> None:
     parser.add_argument("--style", default="thanos_poster")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--count", type=int, default=24, help="held-out photos of the folder")
+    parser.add_argument("--trained", type=Path, nargs=2, metavar=("BUILTIN", "FOLDER"))
     parser.add_argument("--output", type=Path, default=Path(tempfile.mkdtemp()))
     arguments = parser.parse_args()
 
     root = arguments.photos.resolve()
-    files = {
-        "builtin": train(arguments.style, arguments.minutes, arguments.output / "builtin"),
-        "folder": train(
-            arguments.style,
-            arguments.minutes,
-            arguments.output / "folder",
-            "data=folder",
-            f"data.root={root}",
-        ),
-    }
+    if arguments.trained is None:
+        on_folder = ("data=folder", f"data.root={root}")
+        output, what = arguments.output, (arguments.style, arguments.minutes)
+        trained = (train(*what, output / "builtin"), train(*what, output / "folder", *on_folder))
+    else:
+        trained = arguments.trained
+    files = dict(zip(("builtin", "folder"), trained, strict=True))
     held_out = (path for path in find_photos(root) if is_held_out(path))
     groups = {
         f"{arguments.count} of the folder's": list(itertools.islice(held_out, arguments.count)),

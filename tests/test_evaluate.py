@@ -301,7 +301,7 @@ def test_photo_that_is_too_small_is_named_first(measure: PerceptualLoss) -> None
 
     photos = {"good.png": smooth(20, 20), "strip.png": smooth(3, 64)}
     with pytest.raises(SettingError, match=r"strip\.png is 64×3 pixels at this size"):
-        evaluate("style", never, measure, photos)  # type: ignore[arg-type]
+        evaluate.evaluate("style", never, measure, photos)  # type: ignore[arg-type]
 
 
 def test_lbfgs_goes_furthest_on_the_measure(original_weights: VGGWeights) -> None:
