@@ -97,6 +97,10 @@ def _installed(names: dict[str, list[str]]) -> list[Path]:
     return sorted(paths, key=lambda path: path.name)
 
 
+_MOST_BEND: Final = 0.5
+"""Largest logarithm of a tone curve's power, either way."""
+
+
 class PhotoCrops(Dataset[dict[str, Any]]):
     """Random square crops of photographs, without end.
 
@@ -108,9 +112,14 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         paths: The files.
         size: Side of the crops in pixels.
         seed: Two data sets with the same files and seed give the same crops.
+        vary_colours: Give each crop colours of its own (see `_recoloured`), where the
+            photographs are few, or grey.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, seed: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], size: int, seed: int, vary_colours: bool = False
+    ) -> None:
+        self._vary_colours = vary_colours
         self._paths = list(paths)
         self._size = size
         self._seed = seed
@@ -176,7 +185,22 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         crop = photo[top : top + side, left : left + side].astype(np.float32) / 255
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
+        if self._vary_colours:
+            crop = _recoloured(crop, rng)
         return _tensor(resize(crop, width=self._size, height=self._size))
+
+
+def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Swap the channels every other time, and bend each channel's tone curve by a power.
+
+    Half of the built-in photographs are grey, and a network that saw only those colours
+    would paint the others' colours badly.
+    """
+    if rng.random() < 0.5:
+        crop = crop[..., rng.permutation(3)]
+    powers = np.exp(rng.uniform(-_MOST_BEND, _MOST_BEND, size=3)).astype(np.float32)
+    recoloured: NDArray[np.float32] = crop**powers
+    return recoloured
 
 
 class _From(Sampler[int]):
@@ -238,6 +262,7 @@ class PhotoDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self._builtin = root is None
         self.skipped: dict[str, str] = {}
         """Files that could not be read so far → why."""
         self.paths = builtin_photos() if root is None else find_photos(Path(root))
@@ -273,7 +298,7 @@ class PhotoDataModule(pl.LightningDataModule):
         """Crops from the step at which training stands."""
         step = 0 if self.trainer is None else cast(Any, self.trainer.lightning_module).steps_made
         return DataLoader(
-            PhotoCrops(self.paths, self.size, self.seed),
+            PhotoCrops(self.paths, self.size, self.seed, vary_colours=self._builtin),
             batch_size=self.batch_size,
             sampler=_From(int(step) * self.batch_size),
             num_workers=self.num_workers,
