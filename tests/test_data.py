@@ -153,6 +153,47 @@ def test_a_crop_is_a_function_of_seed_and_index(varied_photos: list[Path]) -> No
         assert not torch.equal(first, second)
 
 
+def test_colours_are_varied_where_asked(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "grey.png", noisy(24, 20, "L"))]
+    plainly = PhotoCrops(paths, 16, seed=0)
+    varied = PhotoCrops(paths, 16, seed=0, vary_colours=True)
+    for index in range(8):
+        grey, crop = plainly[index]["photo"], varied[index]["photo"]
+        again = PhotoCrops(paths, 16, seed=0, vary_colours=True)[index]["photo"]
+        assert torch.equal(crop, again)
+        assert crop.min() >= 0
+        assert crop.max() <= 1
+        middle = (grey > 0.1) & (grey < 0.9)
+        powers = (crop.log() / grey.log())[middle].reshape(3, -1)
+        torch.testing.assert_close(powers, powers[:, :1].expand_as(powers), rtol=1e-3, atol=0)
+        assert float(powers.log().abs().max()) <= 0.501
+        assert float(powers[:, 0].std()) > 1e-3  # a grey photo gets a tint
+
+
+def test_channels_are_swapped_every_other_time(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    for attempt in itertools.count(1):
+        path.write_bytes(encoded(Image.new("RGB", (24, 24), (255, 0, attempt))))
+        if not starts_with_zero(path.read_bytes()):
+            break
+    crops = PhotoCrops([path], 16, seed=0, vary_colours=True)
+    reddest = [int(crops[index]["photo"].mean(dim=(1, 2)).argmax()) for index in range(60)]
+    assert 60 * 0.4 < reddest.count(0) < 60 * 0.9  # a third of the swaps leave red where it is
+    assert set(reddest) == {0, 1, 2}
+
+
+def test_only_the_builtin_photos_get_other_colours(tmp_path: Path) -> None:
+    write(tmp_path / "grey.png", noisy(80, 80, "L"))
+    grey = [
+        bool((crop[0] == crop[1]).all())
+        for crop in (
+            next(iter(PhotoDataModule(root, size=64).train_dataloader()))["photo"][0]
+            for root in (tmp_path, None)
+        )
+    ]
+    assert grey == [True, False]
+
+
 def test_the_global_random_state_is_left_alone(varied_photos: list[Path]) -> None:
     state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     PhotoCrops(varied_photos, 32, seed=5)[3]
