@@ -193,7 +193,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
 def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Swap the channels every other time, and bend each channel's tone curve by a power.
 
-    Half of the built-in photographs are grey, and a network that saw only those colours
+    Six of the thirteen built-in photographs are grey; a network that saw only those colours
     would paint the others' colours badly.
     """
     if rng.random() < 0.5:
