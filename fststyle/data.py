@@ -182,7 +182,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         side = round(float(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
         top = int(rng.integers(height - side + 1))
         left = int(rng.integers(width - side + 1))
-        crop = photo[top : top + side, left : left + side].astype(np.float32) / 255
+        crop = np.asarray(photo[top : top + side, left : left + side] / 255, dtype=np.float32)
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         if self._vary_colours:

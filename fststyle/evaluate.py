@@ -40,8 +40,7 @@ MEASURE: Final = LossConfig()
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 """Iterations of L-BFGS that the table shows."""
 
-_MIN_SIDE: Final = 16
-"""Smallest side of a photograph in pixels: below it the measure's layers see nothing."""
+_MIN_SIDE: Final = 8  # in pixels: below it the measure's deepest layer sees nothing
 
 Pixels = NDArray[np.float32]
 
@@ -225,11 +224,11 @@ def evaluate(
     shown = tuple(iterations)
     if not photos:
         raise SettingError("Name at least one photo to evaluate on.")
-    for name, photo in photos.items():
-        if min(photo.shape[:2]) < _MIN_SIDE:
+    for name, (height, width, _) in ((name, photo.shape) for name, photo in photos.items()):
+        if min(height, width) < _MIN_SIDE:
             raise SettingError(
-                f"{name} is {photo.shape[1]}×{photo.shape[0]} pixels at this size; it must be at "
-                f"least {_MIN_SIDE} on each side to be evaluated. Leave it out, or evaluate larger."
+                f"{name} is {width}×{height} pixels at this size, and must be at least "
+                f"{_MIN_SIDE} on each side; leave it out, or choose a larger size."
             )
     if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
         raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")

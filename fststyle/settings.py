@@ -326,7 +326,7 @@ def explain(error: Exception) -> str:
     if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
         line = text.splitlines()[0]
         return (
-            f"{line} (a value with a space or a sign such as = , ( ) needs quotes of its own: "
-            "\"style.image='my picture.jpg'\")"
+            f"{line} (a value with letters beyond a to z, or a sign such as = , ( ), needs quotes "
+            "of its own: \"style.image='my=picture.jpg'\")"
         )
     return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)

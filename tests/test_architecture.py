@@ -17,7 +17,7 @@ ROOT = PACKAGE.parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").glob("*.py"), *ROOT.glob("*.py")])
 
-MOST_LINES = 450
+MOST_LINES = 460
 
 # Each line may import only from the lines above it.
 ORDER = (

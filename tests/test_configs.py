@@ -381,7 +381,7 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
         (("style=ink_wash", "network=big"), ("network/big", "slim", "johnson")),
         (("style=ink_wash", "minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
         (("style=ink_wash", "+minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
-        (("style.image=my picture.jpg", "style.name=mine"), ("needs quotes of its own",)),
+        (("style.image=gemälde.jpg", "style.name=mine"), ("needs quotes of its own",)),
         (("style.image=a=b.jpg", "style.name=mine"), ("needs quotes of its own",)),
         (("style=ink_wash", "loss.stile_weight=1"), ("loss.stile_weight",)),
         (("style=ink_wash", "+loss.stile_weight=1"), ("There is no loss.stile_weight",)),

@@ -132,3 +132,12 @@ def test_figures_need_no_display_and_leave_pyplot_alone() -> None:
     before = "matplotlib.pyplot" in sys.modules
     loss_figure([Curve("one", [0, 1], [2.0, 1.0])], "", "")
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+@pytest.mark.parametrize("highest", [2.0, 50.0, 1e9])
+def test_logarithmic_axis_has_labels_whatever_its_range(highest: float) -> None:
+    axes = Figure().add_subplot()
+    axes.plot([0, 1], [1.0, highest])
+    figures._logarithmic(axes)
+    bottom, top = axes.get_ylim()
+    assert sum(bool(bottom <= tick <= top) for tick in axes.get_yticks()) >= 2

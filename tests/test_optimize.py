@@ -277,7 +277,7 @@ def test_no_scale_is_too_small_for_the_loss(
         on_step=lambda step: sizes.append(tuple(step.image.shape[-2:])),
     )
     assert sizes == [(10, 32), (20, 64)]
-    with pytest.raises(SettingError, match="is 40×7 pixels; relu4_1 needs at least 8"):
+    with pytest.raises(SettingError, match="is 40×7 pixels at this size; relu4_1 needs at least 8"):
         optimize_image(smooth(7, 40), loss, still())
 
 
