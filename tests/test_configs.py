@@ -246,7 +246,7 @@ def test_everything_of_a_run_is_in_its_folder() -> None:
 def test_no_file_leads_out_of_the_repository() -> None:
     for path in CONFIGS.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
-        assert "/work" not in text
+        assert "image: /" not in text  # no path of one machine
         assert ".." not in text
 
 
