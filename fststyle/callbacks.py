@@ -28,6 +28,7 @@ from fststyle.errors import FststyleError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.module import StyleModule
 from fststyle.sheets import sheet
+from fststyle.tensors import to_pixels, to_tensor
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ def stylise_with(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.
         ``(H, W, 3)``, RGB in [0, 1].
     """
     device = next(network.parameters()).device
-    photo = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(device)
-    picture: NDArray[np.float32] = network(photo)[0].float().cpu().numpy().transpose(1, 2, 0)
-    return picture
+    return to_pixels(network(to_tensor(pixels).to(device)))
 
 
 class SampleSheets(Callback):

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images import find_photos, fit_short_side, load_image, resize
+from fststyle.tensors import to_tensor
 
 # Photographs inside packages that fststyle depends on. Of the stereo pair only one.
 _BUILTIN: Final = {
@@ -187,7 +188,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             crop = crop[:, ::-1]
         if self._vary_colours:
             crop = _recoloured(crop, rng)
-        return _tensor(resize(crop, width=self._size, height=self._size))
+        return to_tensor(resize(crop, width=self._size, height=self._size))[0]
 
 
 def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -292,7 +293,7 @@ class PhotoDataModule(pl.LightningDataModule):
         side = min(photo.shape[:2])
         top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
         square = photo[top : top + side, left : left + side]
-        return _tensor(resize(square, width=self.size, height=self.size))
+        return to_tensor(resize(square, width=self.size, height=self.size))[0]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Crops from the step at which training stands."""
@@ -316,7 +317,3 @@ class PhotoDataModule(pl.LightningDataModule):
             self.skipped.update(batch["skipped"])
             return batch["photo"]
         return batch
-
-
-def _tensor(pixels: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -32,6 +32,7 @@ from fststyle.optimize import OptimizeConfig, Step, optimize_image
 from fststyle.presets import LossConfig
 from fststyle.sheets import sheet
 from fststyle.similarity import psnr, ssim
+from fststyle.tensors import to_pixels, to_tensor
 from fststyle.vgg import VGGWeights
 
 MEASURE: Final = LossConfig()
@@ -261,7 +262,7 @@ def _evaluate_one(
         picture = stylise(photo)
         seconds.append(time.perf_counter() - begin)
 
-    content = _tensor(photo)
+    content = to_tensor(photo)
     targets = measure.content_targets(content)
     own = _losses(measure, content, targets)
     curve = [Point(0, 0, 0.0, own.total)]
@@ -278,13 +279,13 @@ def _evaluate_one(
         curve.append(Point(step.index, step.evaluations, elapsed, total))
         if step.index in iterations:
             optimised[step.index] = _losses(measure, step.image, targets)
-            shots[step.index] = _pixels(step.image)
+            shots[step.index] = to_pixels(step.image)
         tell(step.index / step.total)
         paused += time.perf_counter() - now
 
     config = OptimizeConfig(method="lbfgs", iterations=iterations[-1], scale_factor=1.0)
-    last = _pixels(optimize_image(content, measure, config, on_step=on_step))
-    network = _losses(measure, _tensor(picture), targets)
+    last = to_pixels(optimize_image(content, measure, config, on_step=on_step))
+    network = _losses(measure, to_tensor(picture), targets)
     early = min(iterations, key=lambda count: abs(count - 10))
     result = PhotoResult(
         name=name,
@@ -427,14 +428,6 @@ def _losses(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) 
         {layer: float(value[0]) for layer, value in relative.style.items()},
         float(relative.tv[0]),
     )
-
-
-def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-
-
-def _pixels(image: Tensor) -> Pixels:
-    return np.ascontiguousarray(image[0].detach().numpy().transpose(1, 2, 0))
 
 
 def _count(value: float, most: int) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -27,6 +26,7 @@ from fststyle.presets import MIN_STYLE_SIDE, loss_config, weights_for
 from fststyle.similarity import psnr, ssim
 from fststyle.styles import FoundStyle
 from fststyle.stylizer import Stylizer
+from fststyle.tensors import to_pixels, to_tensor
 
 DEFAULT_SIZE: Final = 512
 """Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
@@ -84,7 +84,7 @@ def optimize(
     interrupted = False
     try:
         image = optimize_image(
-            _to_tensor(content),
+            to_tensor(content),
             loss,
             optimisation,
             init=_first_image(start, content),
@@ -105,7 +105,7 @@ def optimize(
         recorder.close()
     if interrupted:
         print("Interrupted; the picture is written as it is now.", file=sys.stderr)
-    result = _fitted(Photo(_to_pixels(image)), content.shape[:2]).pixels
+    result = _fitted(Photo(to_pixels(image)), content.shape[:2]).pixels
     save(result, options.output)
     if options.sheet is not None:
         from fststyle.figures import optimisation_sheet
@@ -179,8 +179,8 @@ def _first_image(start: Init | Pixels | FoundStyle, content: Pixels) -> Init | T
     if isinstance(start, str):
         return start
     if isinstance(start, FoundStyle):
-        return _to_tensor(Stylizer(str(start.path), device="cpu")(content))
-    return _to_tensor(_fitted(Photo(start), content.shape[:2]).pixels)
+        return to_tensor(Stylizer(str(start.path), device="cpu")(content))
+    return to_tensor(_fitted(Photo(start), content.shape[:2]).pixels)
 
 
 class _Recorder:
@@ -232,7 +232,7 @@ class _Recorder:
         # Rounds may end early and the count jump, so a multiple need not be met exactly.
         if self._save_every and step.index // self._save_every > before // self._save_every:
             path = self._output.with_stem(f"{self._output.stem}_{step.index:05d}")
-            self._save(_to_pixels(step.image), path)
+            self._save(to_pixels(step.image), path)
 
     def close(self) -> None:
         """End the bar, and tell the last round."""
@@ -270,11 +270,3 @@ _OPTIMISER_OPTIONS: Final = (
 def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _to_tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-
-
-def _to_pixels(image: Tensor) -> Pixels:
-    return np.ascontiguousarray(image[0].cpu().numpy().transpose(1, 2, 0))

@@ -17,11 +17,11 @@ ROOT = PACKAGE.parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").glob("*.py"), *ROOT.glob("*.py")])
 
-MOST_LINES = 460
+MOST_LINES = 450
 
 # Each line may import only from the lines above it.
 ORDER = (
-    ("errors", "colour", "similarity"),
+    ("tensors", "errors", "colour", "similarity"),
     ("images", "network", "vgg"),
     ("vggweights",),
     ("sheets", "figures", "onnxgraph", "presets"),

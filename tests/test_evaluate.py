@@ -33,6 +33,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.optimize import OptimizeConfig, Step, optimize_image
 from fststyle.presets import PRESETS, LossConfig, loss_config
 from fststyle.similarity import psnr, ssim
+from fststyle.tensors import to_tensor
 from fststyle.vgg import VGGWeights
 
 Pixels = NDArray[np.float32]
@@ -495,4 +496,4 @@ def test_tensors_are_whole(measure: PerceptualLoss) -> None:
     (flipped,) = run(measure, mirrored, iterations=(1,)).photos
     (copied,) = run(measure, lambda p: mirrored(p).copy(), iterations=(1,)).photos
     assert flipped.network == copied.network
-    assert isinstance(evaluate._tensor(mirrored(smooth(4, 4))), Tensor)
+    assert isinstance(to_tensor(mirrored(smooth(4, 4))), Tensor)

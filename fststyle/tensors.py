@@ -1,0 +1,19 @@
+"""Between pictures as arrays (files, runtime) and as tensors (networks, losses)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_tensor(pixels: NDArray[np.float32]) -> Tensor:
+    """``(H, W, 3)`` → ``(1, 3, H, W)``, contiguous, of its own memory or not."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def to_pixels(image: Tensor) -> NDArray[np.float32]:
+    """``(1, 3, H, W)`` on any device → ``(H, W, 3)`` float32, contiguous."""
+    pixels = image[0].detach().float().cpu().numpy()
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
