@@ -428,6 +428,7 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
     )
     loss.add_argument("--content-weight", type=float)
     loss.add_argument("--style-weight", type=float)
+    loss.add_argument("--palette-weight", type=float)
     loss.add_argument("--tv-weight", type=float)
     loss.add_argument("--content-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
     loss.add_argument("--style-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")

@@ -75,12 +75,14 @@ class Losses:
         total: The weighted total, which L-BFGS minimises.
         content: Content layer → relative loss, unweighted.
         style: Style layer → relative loss, unweighted.
+        palette: Distance of the colours' distribution from the style's, unweighted.
         tv: Mean squared neighbour difference.
     """
 
     total: float
     content: dict[str, float]
     style: dict[str, float]
+    palette: float
     tv: float
 
     def style_term(self) -> float:
@@ -426,6 +428,7 @@ def _losses(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) 
         total,
         {layer: float(value[0]) for layer, value in relative.content.items()},
         {layer: float(value[0]) for layer, value in relative.style.items()},
+        float(relative.palette[0]),
         float(relative.tv[0]),
     )
 

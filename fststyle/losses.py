@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from fststyle.errors import SettingError
 from fststyle.images import fit_short_side
+from fststyle.palette import palette_distance, palette_quantiles
 from fststyle.presets import MIN_STYLE_SIDE, Form, GramDivisor, LossConfig, TVForm
 from fststyle.vgg import (
     Features,
@@ -104,23 +105,26 @@ class LossTerms(NamedTuple):
 
     content: Tensor
     style: Tensor
+    palette: Tensor
     tv: Tensor
 
     @property
     def total(self) -> Tensor:
         """The sum, which is what is minimised."""
-        return self.content + self.style + self.tv
+        return self.content + self.style + self.palette + self.tv
 
 
 class RelativeLosses(NamedTuple):
     """Unweighted relative losses per layer and photograph, which compare across presets.
 
     ``content[layer]`` is ‖F−F_c‖² / ‖F_c‖² and ``style[layer]`` is ‖G−G_s‖² / ‖G_s‖², each
-    ``(N,)``; ``tv`` is the mean squared neighbour difference on [0, 1], ``(N,)``.
+    ``(N,)``; ``palette`` is `palette_distance`, ``(N,)``; ``tv`` is the mean squared neighbour
+    difference on [0, 1], ``(N,)``.
     """
 
     content: dict[str, Tensor]
     style: dict[str, Tensor]
+    palette: Tensor
     tv: Tensor
 
 
@@ -164,6 +168,7 @@ class PerceptualLoss(nn.Module):
                 self.register_buffer(
                     f"gram_{layer}", torch.stack(grams).mean(dim=0), persistent=False
                 )
+            self.register_buffer("palette", palette_quantiles(pictures), persistent=False)
 
     @classmethod
     def from_picture(
@@ -228,15 +233,20 @@ class PerceptualLoss(nn.Module):
         features = self.vgg(image)
         with torch.autocast(image.device.type, enabled=False):
             zero = image.new_zeros((), dtype=_at_least_float32(image).dtype)
-            content, style, tv = zero, zero, zero
+            content, style, palette, tv = zero, zero, zero, zero
             for layer, weight in config.content_layers.items():
                 content = content + weight * self._content(layer, features, targets).mean()
             for layer, weight in config.style_layers.items():
                 style = style + weight * self._style(layer, features).mean()
+            if config.palette_weight:
+                palette = self._palette(image).mean()
             if config.tv_weight:
                 tv = total_variation(image * config.pixel_range, config.tv_form)
         return LossTerms(
-            config.content_weight * content, config.style_weight * style, config.tv_weight * tv
+            config.content_weight * content,
+            config.style_weight * style,
+            config.palette_weight * palette,
+            config.tv_weight * tv,
         )
 
     @torch.no_grad()
@@ -261,6 +271,7 @@ class PerceptualLoss(nn.Module):
                     layer: self._style(layer, features, "relative")
                     for layer in self.config.style_layers
                 },
+                self._palette(image),
                 torch.stack([total_variation(single[None]) for single in image]),
             )
 
@@ -283,6 +294,11 @@ class PerceptualLoss(nn.Module):
         scale = getattr(self, f"scale_{layer}").flatten().to(gram.dtype)
         normalised: Tensor = gram * scale[:, None] * scale[None, :]
         return normalised
+
+    def _palette(self, image: Tensor) -> Tensor:
+        """The palette's loss per photograph, ``(N,)``."""
+        quantiles: Tensor = self.get_buffer("palette")
+        return palette_distance(_at_least_float32(image), quantiles)
 
     def _content(
         self, layer: str, features: Features, targets: Features, form: Form | None = None

@@ -191,6 +191,7 @@ class StyleModule(pl.LightningModule):
         for kind, layers in (("content", losses.content), ("style", losses.style)):
             for layer, value in layers.items():
                 self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
+        self.log("val/palette", losses.palette.mean(), on_epoch=True)
         self.log("val/tv", losses.tv.mean(), on_epoch=True)
 
     def on_validation_end(self) -> None:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from fststyle.errors import FststyleError, SettingError
 from fststyle.images import Photo, fit_long_side, resize, save_photo, write_atomically
-from fststyle.losses import PerceptualLoss
+from fststyle.losses import LossTerms, PerceptualLoss
 from fststyle.optimize import Init, OptimizeConfig, Step, optimize_config, optimize_image
 from fststyle.presets import MIN_STYLE_SIDE, loss_config, weights_for
 from fststyle.similarity import psnr, ssim
@@ -193,7 +193,7 @@ class _Recorder:
         save_every: int | None,
         save: Callable[[Pixels, Path], None],
     ) -> None:
-        self.terms: dict[str, list[float]] = {"content": [], "style": [], "tv": [], "total": []}
+        self.terms: dict[str, list[float]] = {name: [] for name in (*LossTerms._fields, "total")}
         self.last: Step | None = None
         self._config = config
         self._output = output
@@ -260,7 +260,8 @@ class _Recorder:
 
 
 _LOSS_OPTIONS: Final = (
-    "content_weight", "style_weight", "tv_weight", "content_layers", "style_layers", "style_sizes",
+    "content_weight", "style_weight", "palette_weight", "tv_weight", "content_layers",
+    "style_layers", "style_sizes",
 )  # fmt: skip
 _OPTIMISER_OPTIONS: Final = (
     "method", "iterations", "rounds", "learning_rate", "scale_factor", "seed",

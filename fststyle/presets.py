@@ -48,6 +48,7 @@ class LossConfig:
         style_layers: Layer → weight.
         content_weight: Weight of the content term.
         style_weight: Weight of the style term.
+        palette_weight: Weight of the palette's distance (`fststyle.palette`).
         tv_weight: Weight of the total variation.
         style_sizes: Sizes (short side, pixels; the aspect ratio is kept) at which the style
             picture is seen, 0 for its own; with several, their Gram matrices are averaged.
@@ -75,6 +76,7 @@ class LossConfig:
     )
     content_weight: float = 1.0
     style_weight: float = 0.5
+    palette_weight: float = 0.5
     tv_weight: float = 1.0
     style_sizes: tuple[int, ...] = (384,)
     normalised_layers: tuple[str, ...] = ("relu3_3", "relu4_2", "relu4_3")
@@ -104,7 +106,7 @@ class LossConfig:
             object.__setattr__(self, name, MappingProxyType(layers))
         normalised = tuple(canonical_layer(n, self.architecture) for n in self.normalised_layers)
         object.__setattr__(self, "normalised_layers", normalised)
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "palette_weight", "tv_weight"):
             _check_weight(name, getattr(self, name))
         sizes = self.style_sizes
         sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
@@ -138,6 +140,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_layers=_FOUR_LAYERS,
                 content_weight=1.0,
                 style_weight=5.0,
+                palette_weight=0.0,
                 tv_weight=1e-6,
                 style_sizes=(256,),
                 normalised_layers=(),
@@ -154,6 +157,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_layers=_FOUR_LAYERS,
                 content_weight=1e5,
                 style_weight=1e10,
+                palette_weight=0.0,
                 tv_weight=0.0,
                 style_sizes=(0,),
                 normalised_layers=(),
@@ -170,6 +174,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_layers=_FIRST_LAYERS,
                 content_weight=7.5,
                 style_weight=1e2,
+                palette_weight=0.0,
                 tv_weight=2e2,
                 style_sizes=(0,),
                 normalised_layers=(),
@@ -186,6 +191,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_layers=dict.fromkeys(_FIRST_LAYERS, 0.2),
                 content_weight=1.0,
                 style_weight=1e4,
+                palette_weight=0.0,
                 tv_weight=0.0,
                 style_sizes=(512,),
                 normalised_layers=(),
@@ -201,6 +207,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_layers=_FIRST_LAYERS,
                 content_weight=1e3,
                 style_weight=1e-2,
+                palette_weight=0.0,
                 tv_weight=0.0,
                 style_sizes=(512,),
                 normalised_layers=(),

@@ -56,10 +56,11 @@ from fststyle.settings import (
     style_choices,
 )
 from fststyle.sheets import sheet
-from fststyle.stylefile import save_style
+from fststyle.stylefile import StyleInfo, save_style
 from fststyle.styles import user_styles_folder
 from fststyle.stylizer import Stylizer
 from fststyle.vgg import VGGWeights
+from fststyle.warmstart import starting_network
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +120,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     loss = PerceptualLoss.from_picture(config, weights, picture)
     if loss.substitution:
         log.warning(loss.substitution)
-    with torch.random.fork_rng():
-        torch.manual_seed(0 if cfg.seed is None else cfg.seed)
-        network = TransformerNet(network_config)
+    network, started_from = _network(cfg, network_config, loss, data, info)
     module = StyleModule(network, loss, optimizer, schedule)
     stop = StopSignals()
     trainer = _trainer(cfg, trainer_settings, data, stop)
@@ -138,6 +137,8 @@ def train(cfg: DictConfig) -> TrainingResult:
         path = run.folder / f"{style.name}.onnx"
         trained = copy.deepcopy(module.average.module).cpu().eval()
         facts = _training_facts(module, data, config, weights, picture)
+        if started_from is not None:
+            facts["started_from"] = started_from
         save_style(cast(TransformerNet, trained), dataclasses.replace(info, training=facts), path)
         return path
 
@@ -172,6 +173,24 @@ def train(cfg: DictConfig) -> TrainingResult:
         report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
     losses = _held_out(module)
     return TrainingResult(style_file, installed, sheet_path, losses, report, interrupted)
+
+
+def _network(
+    cfg: DictConfig,
+    config: NetworkConfig,
+    loss: PerceptualLoss,
+    data: PhotoDataModule,
+    info: StyleInfo,
+) -> tuple[TransformerNet, str | None]:
+    """The network as training begins, and the style that it comes from, if any."""
+    photos = data.held_out_crops()[:3]
+    start = starting_network(cfg.init, config, loss, photos, info.style_image_sha256)
+    if start is not None:
+        log.info("Training starts from the network of %s (init=none: from nothing)", start[1])
+        return start[0].train(), start[1]
+    with torch.random.fork_rng():
+        torch.manual_seed(0 if cfg.seed is None else cfg.seed)
+        return TransformerNet(config), None
 
 
 def _fit(

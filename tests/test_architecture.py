@@ -21,15 +21,15 @@ MOST_LINES = 450
 
 # Each line may import only from the lines above it.
 ORDER = (
-    ("tensors", "errors", "colour", "similarity"),
+    ("tensors", "errors", "colour", "similarity", "palette"),
     ("images", "network", "vgg"),
     ("vggweights",),
     ("sheets", "figures", "onnxgraph", "presets"),
     ("losses",),
     ("stylefile",),
     ("styles",),
-    ("runtime",),
-    ("stylizer", "optimize", "data", "module", "runs"),
+    ("runtime", "warmstart"),
+    ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
     ("evaluate", "callbacks", "settings"),
     ("training", "optimize_command"),
     ("cli",),

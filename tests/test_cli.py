@@ -782,7 +782,9 @@ def step(index: int, total: int, round_: int = 1) -> Step:
     import torch
 
     image = torch.full((1, 3, 8, 8), index / 1000)
-    terms = losses.LossTerms(torch.tensor(1.0), torch.tensor(2.0), torch.tensor(0.0))
+    terms = losses.LossTerms(
+        torch.tensor(1.0), torch.tensor(2.0), torch.tensor(0.5), torch.tensor(0.0)
+    )
     return Step(index, total, round_, index, terms, image)
 
 

@@ -329,7 +329,7 @@ def result(name: str, equals: float, **values: Any) -> PhotoResult:
     """Made-up figures; L-BFGS takes two evaluations an iteration and one before."""
     style = dict.fromkeys(evaluate.MEASURE.style_layers, 0.25)
     content = dict.fromkeys(evaluate.MEASURE.content_layers, 0.5)
-    losses = Losses(1.0, content, style, 0.01)
+    losses = Losses(1.0, content, style, 0.2, 0.01)
     everything: dict[str, Any] = {
         "name": name,
         "height": 20,
