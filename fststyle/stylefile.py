@@ -50,7 +50,8 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-_NETWORK_KEYS: Final = {"width": 1, "residual_blocks": 0}  # with the lowest value of each
+# With the lowest value of each.
+_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}
 
 
 @dataclass(frozen=True)
