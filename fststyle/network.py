@@ -3,17 +3,20 @@
 Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
 Super-Resolution" (ECCV 2016) and its supplementary material, table 1.
 
-    paper:    photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → picture
-    default:  photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → picture
+    first_stride 1, the paper:
+        photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → picture
+    first_stride 2, the default:
+        photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → picture
 
-``ckss-f`` is a k×k convolution with stride s and f filters, ``d`` a 3×3 convolution with
-stride 2, ``R`` a residual block, ``u`` an upsampling, with a 3×3 convolution where it has
-filters. Every convolution with w, 2w or t filters is followed by instance norm and ReLU (in a
-residual block: the second one by instance norm alone). t is 4w in the paper.
+w is ``width``, t ``trunk`` (4w in the paper) and n ``residual_blocks``. ``ckss-f`` is a k×k
+convolution with stride s and f filters, ``df`` a 3×3 convolution with stride 2, ``Rf`` a residual
+block, ``uf`` an upsampling by 2 and a 3×3 convolution, ``u`` an upsampling alone. Every
+convolution with w, 2w or t filters is followed by instance norm and ReLU (in a residual block:
+the second one by instance norm alone); those with 16 or 3 filters have a bias instead.
 
-The default spends nothing at the photo's full size but one small convolution: that is where a
-CPU's time goes, not in the residual blocks. Other deviations from the paper are marked at
-their lines.
+The default makes nothing at the photo's full size but the picture itself, by one small
+convolution; its residual blocks stand at a quarter of the size, as the paper's do. Other
+deviations from the paper are marked at their lines.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from fststyle.errors import SettingError
 MIN_SIDE: Final = 5
 """Smallest height and width that reflection padding can work with, in pixels."""
 
+HEAD: Final = 16
+"""Channels that are upsampled to full size where the first convolution has stride 2."""
+
 _RANGES: Final = {
     "first_stride": (1, 2),
     "width": (1, 256),
@@ -36,20 +42,17 @@ _RANGES: Final = {
     "residual_blocks": (0, 32),
 }
 
-HEAD: Final = 16
-"""Channels that are upsampled to full size where the first convolution has stride 2."""
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """The shape of a `TransformerNet`.
 
     Attributes:
-        first_stride: Stride of the first convolution: 1 as in the paper, or 2, so that (almost)
-            nothing is computed at full size.
+        first_stride: Stride of the first convolution, 1 or 2. The paper has 1; with 2 only the
+            last convolution is computed at full size. It decides the layers at both ends.
         width: Filters of the first convolution, 1 to 256. The paper has 32.
         trunk: Channels of the residual blocks, 1 to 1024. The paper has 128, four times its
-            width. A multiple of 32 is fastest.
+            width. Most of the weights are here; they grow with its square.
         residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
 
     Raises:

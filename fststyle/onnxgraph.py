@@ -25,8 +25,7 @@ _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
     + ("Sigmoid", "Slice", "Sub")
 )
-HEAD: Final = 16
-"""As in `fststyle.network`, which imports torch."""
+_HEAD: Final = 16  # as in `fststyle.network`, which imports torch
 _OPSET: Final = 18
 _IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
 _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
@@ -64,6 +63,7 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         return name
 
     def margin(pixels: int) -> str:
+        # One constant for all layers, at its first use.
         name = f"margin_{pixels}"
         if all(tensor.name != name for tensor in tensors):
             constant(name, [0, 0, pixels, pixels] * 2, np.int64)
@@ -121,30 +121,30 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     constant("origin", [0, 0], np.int64)
     constant("height_and_width", [2, 3], np.int64)
 
-    width, trunk = config["width"], config["trunk"]
+    width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
+    if first_stride not in (1, 2):
+        raise ValueError(f"there is none with the first stride {first_stride}")
     hidden = add("Sub", "photo", "centre")
-    if config["first_stride"] == 1:
+    if first_stride == 1:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
         hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
         hidden = conv_norm_relu(hidden, "encoder.2", 2 * width, trunk, stride=2)
-    elif config["first_stride"] == 2:
+    else:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=5, stride=2)
         hidden = conv_norm_relu(hidden, "encoder.1", width, trunk, stride=2)
-    else:
-        raise ValueError("no network has that first stride")
     for block in range(config["residual_blocks"]):
         body = f"residual.{block}.body"
         inner = conv_norm_relu(hidden, f"{body}.0", trunk, trunk)
         inner = convolution(inner, f"{body}.1", trunk, trunk, 3)
         hidden = add("Add", hidden, norm(inner, f"{body}.2", trunk))
-    if config["first_stride"] == 1:
+    if first_stride == 1:
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, 2 * width)
         hidden = conv_norm_relu(double(hidden), "decoder.3", 2 * width, width)
         hidden = convolution(hidden, "to_rgb", width, 3, 9, bias=True)
     else:
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
-        hidden = convolution(hidden, "decoder.2", width, HEAD, 1, bias=True)
-        hidden = convolution(double(hidden), "to_rgb", HEAD, 3, 3, bias=True)
+        hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
+        hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
     picture = add("Sigmoid", hidden)
     size = add("Shape", "photo", start=2, end=4)
     add("Slice", picture, "origin", size, "height_and_width", output="picture")
