@@ -3,12 +3,20 @@
 Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
 Super-Resolution" (ECCV 2016) and its supplementary material, table 1.
 
-    photo → c9s1-w → d2w → d4w → n × R4w → u2w → uw → c9s1-3 → picture
+    first_stride 1, the paper:
+        photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → picture
+    first_stride 2, the default:
+        photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → picture
 
-``ckss-f`` is a k×k convolution with stride s and f filters, ``d`` a 3×3 convolution with
-stride 2, ``R`` a residual block, ``u`` an upsampling. Every convolution but the last is
-followed by instance norm and ReLU (in a residual block: the second one by instance norm
-alone). Deviations from the paper are marked at their lines.
+w is ``width``, t ``trunk`` (4w in the paper) and n ``residual_blocks``. ``ckss-f`` is a k×k
+convolution with stride s and f filters, ``df`` a 3×3 convolution with stride 2, ``Rf`` a residual
+block, ``uf`` an upsampling by 2 and a 3×3 convolution, ``u`` an upsampling alone. Every
+convolution with w, 2w or t filters is followed by instance norm and ReLU (in a residual block:
+the second one by instance norm alone); those with 16 or 3 filters have a bias instead.
+
+The default makes nothing at the photo's full size but the picture itself, by one small
+convolution; its residual blocks stand at a quarter of the size, as the paper's do. Other
+deviations from the paper are marked at their lines.
 """
 
 from __future__ import annotations
@@ -24,7 +32,15 @@ from fststyle.errors import SettingError
 MIN_SIDE: Final = 5
 """Smallest height and width that reflection padding can work with, in pixels."""
 
-_RANGES: Final = {"width": (1, 256), "residual_blocks": (0, 32)}
+HEAD: Final = 16
+"""Channels that are upsampled to full size where the first convolution has stride 2."""
+
+_RANGES: Final = {
+    "first_stride": (1, 2),
+    "width": (1, 256),
+    "trunk": (1, 1024),
+    "residual_blocks": (0, 32),
+}
 
 
 @dataclass(frozen=True)
@@ -32,15 +48,20 @@ class NetworkConfig:
     """The shape of a `TransformerNet`.
 
     Attributes:
-        width: Filters of the first convolution, 1 to 256. The paper has 32; cost grows
-            with its square. The default is about a quarter of the paper's cost.
+        first_stride: Stride of the first convolution, 1 or 2. The paper has 1; with 2 only the
+            last convolution is computed at full size. It decides the layers at both ends.
+        width: Filters of the first convolution, 1 to 256. The paper has 32.
+        trunk: Channels of the residual blocks, 1 to 1024. The paper has 128, four times its
+            width. Most of the weights are here; they grow with its square.
         residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
 
     Raises:
         SettingError: A value is not a whole number in its range.
     """
 
-    width: int = 16
+    first_stride: int = 2
+    width: int = 24
+    trunk: int = 64
     residual_blocks: int = 5
 
     def __post_init__(self) -> None:
@@ -63,25 +84,41 @@ class TransformerNet(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.encoder = nn.Sequential(
-            _ConvNormReLU(3, width, kernel_size=9),
-            _ConvNormReLU(width, 2 * width, kernel_size=3, stride=2),
-            _ConvNormReLU(2 * width, 4 * width, kernel_size=3, stride=2),
-        )
+        width, trunk = config.width, config.trunk
+        shrink: list[nn.Module]
+        grow: list[nn.Module]
+        if config.first_stride == 1:
+            shrink = [
+                _ConvNormReLU(3, width, kernel_size=9),
+                _ConvNormReLU(width, 2 * width, kernel_size=3, stride=2),
+                _ConvNormReLU(2 * width, trunk, kernel_size=3, stride=2),
+            ]
+            grow = [
+                _upsample(),
+                _ConvNormReLU(trunk, 2 * width, kernel_size=3),
+                _upsample(),
+                _ConvNormReLU(2 * width, width, kernel_size=3),
+            ]
+            to_rgb = _conv(width, 3, kernel_size=9, bias=True)
+        else:
+            shrink = [
+                _ConvNormReLU(3, width, kernel_size=5, stride=2),
+                _ConvNormReLU(width, trunk, kernel_size=3, stride=2),
+            ]
+            # A pixel shuffle would be cheaper still, and leaves a lattice of period 2.
+            grow = [
+                _upsample(),
+                _ConvNormReLU(trunk, width, kernel_size=3),
+                _conv(width, HEAD, kernel_size=1, bias=True),
+                _upsample(),
+            ]
+            to_rgb = _conv(HEAD, 3, kernel_size=3, bias=True)
+        self.encoder = nn.Sequential(*shrink)
         self.residual = nn.Sequential(
-            *(_ResidualBlock(4 * width) for _ in range(config.residual_blocks))
+            *(_ResidualBlock(trunk) for _ in range(config.residual_blocks))
         )
-        # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and
-        # a plain convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution
-        # and Checkerboard Artifacts", Distill 2016).
-        self.decoder = nn.Sequential(
-            nn.Upsample(scale_factor=2.0, mode="nearest"),
-            _ConvNormReLU(4 * width, 2 * width, kernel_size=3),
-            nn.Upsample(scale_factor=2.0, mode="nearest"),
-            _ConvNormReLU(2 * width, width, kernel_size=3),
-        )
-        self.to_rgb = _conv(width, 3, kernel_size=9, bias=True)
+        self.decoder = nn.Sequential(*grow)
+        self.to_rgb = to_rgb
 
     def forward(self, photo: Tensor) -> Tensor:
         """Stylise photos.
@@ -105,6 +142,13 @@ class TransformerNet(nn.Module):
         # Odd sizes: the decoder ends at the next multiple of 4.
         cropped: Tensor = picture[..., :height, :width]
         return cropped
+
+
+def _upsample() -> nn.Upsample:
+    # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and a plain
+    # convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution and
+    # Checkerboard Artifacts", Distill 2016).
+    return nn.Upsample(scale_factor=2.0, mode="nearest")
 
 
 def _conv(

@@ -25,6 +25,7 @@ _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
     + ("Sigmoid", "Slice", "Sub")
 )
+_HEAD: Final = 16  # as in `fststyle.network`, which imports torch
 _OPSET: Final = 18
 _IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
 _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
@@ -45,7 +46,7 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         An ``onnx.ModelProto``.
 
     Raises:
-        ValueError: A weight is missing or of another shape or type.
+        ValueError: A weight is missing or of another shape or type, or there is no such network.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -61,6 +62,13 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
+    def margin(pixels: int) -> str:
+        # One constant for all layers, at its first use.
+        name = f"margin_{pixels}"
+        if all(tensor.name != name for tensor in tensors):
+            constant(name, [0, 0, pixels, pixels] * 2, np.int64)
+        return name
+
     def weight(name: str, *shape: int) -> str:
         array = weights.get(name)
         kernel = len(shape) == 4
@@ -72,13 +80,20 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         return add("Cast", name, to=TensorProto.FLOAT) if array.dtype == np.float16 else name
 
     def convolution(
-        hidden: str, name: str, inputs: int, outputs: int, size: int, stride: int = 1
+        hidden: str,
+        name: str,
+        inputs: int,
+        outputs: int,
+        size: int,
+        stride: int = 1,
+        bias: bool = False,
     ) -> str:
-        padded = add("Pad", hidden, f"margin_{size // 2}", mode="reflect")
+        if size > 1:
+            hidden = add("Pad", hidden, margin(size // 2), mode="reflect")
         parameters = [weight(f"{name}.weight", outputs, inputs, size, size)]
-        if name == "to_rgb":
+        if bias:
             parameters.append(weight(f"{name}.bias", outputs))
-        return add("Conv", padded, *parameters, kernel_shape=[size, size], strides=[stride, stride])
+        return add("Conv", hidden, *parameters, kernel_shape=[size, size], strides=[stride, stride])
 
     def norm(hidden: str, name: str, channels: int) -> str:
         parameters = [weight(f"{name}.{kind}", channels) for kind in ("weight", "bias")]
@@ -103,24 +118,34 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
 
     constant("centre", 0.5, np.float32)
     constant("double", [1, 1, 2, 2], np.float32)
-    for margin in (1, 4):
-        constant(f"margin_{margin}", [0, 0, margin, margin] * 2, np.int64)
     constant("origin", [0, 0], np.int64)
     constant("height_and_width", [2, 3], np.int64)
 
-    width = config["width"]
+    width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
+    if first_stride not in (1, 2):
+        raise ValueError(f"there is none with the first stride {first_stride}")
     hidden = add("Sub", "photo", "centre")
-    hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
-    hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
-    hidden = conv_norm_relu(hidden, "encoder.2", 2 * width, 4 * width, stride=2)
+    if first_stride == 1:
+        hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
+        hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
+        hidden = conv_norm_relu(hidden, "encoder.2", 2 * width, trunk, stride=2)
+    else:
+        hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=5, stride=2)
+        hidden = conv_norm_relu(hidden, "encoder.1", width, trunk, stride=2)
     for block in range(config["residual_blocks"]):
         body = f"residual.{block}.body"
-        inner = conv_norm_relu(hidden, f"{body}.0", 4 * width, 4 * width)
-        inner = convolution(inner, f"{body}.1", 4 * width, 4 * width, 3)
-        hidden = add("Add", hidden, norm(inner, f"{body}.2", 4 * width))
-    hidden = conv_norm_relu(double(hidden), "decoder.1", 4 * width, 2 * width)
-    hidden = conv_norm_relu(double(hidden), "decoder.3", 2 * width, width)
-    picture = add("Sigmoid", convolution(hidden, "to_rgb", width, 3, 9))
+        inner = conv_norm_relu(hidden, f"{body}.0", trunk, trunk)
+        inner = convolution(inner, f"{body}.1", trunk, trunk, 3)
+        hidden = add("Add", hidden, norm(inner, f"{body}.2", trunk))
+    if first_stride == 1:
+        hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, 2 * width)
+        hidden = conv_norm_relu(double(hidden), "decoder.3", 2 * width, width)
+        hidden = convolution(hidden, "to_rgb", width, 3, 9, bias=True)
+    else:
+        hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
+        hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
+        hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
+    picture = add("Sigmoid", hidden)
     size = add("Shape", "photo", start=2, end=4)
     add("Slice", picture, "origin", size, "height_and_width", output="picture")
 

@@ -50,7 +50,10 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-_NETWORK_KEYS: Final = {"width": 1, "residual_blocks": 0}  # with the lowest value of each
+# With the lowest value of each.
+_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}
+# What files said before the first release, when there was less to choose.
+_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks"))
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     if len(data) > MAX_BYTES:
         raise StyleError(
             f"The network takes {len(data) / 2**20:.0f} MB, but a style file at most "
-            f"{MAX_BYTES >> 20} MB; choose a smaller network.width."
+            f"{MAX_BYTES >> 20} MB; choose a smaller network.trunk."
         )
     written = _parse(data, str(path))
     if any(not np.array_equal(written.weights[name], stored[name]) for name in stored):
@@ -248,8 +251,8 @@ def read_style(path: Path) -> StyleFile:
 
     Raises:
         StyleError: The file is missing, damaged, larger than `MAX_BYTES`, no style file, made by
-            a newer fststyle, or its graph is not the one that fststyle writes: it refers to
-            another file, say, or holds another operator.
+            a newer fststyle or before the first release, or its graph is not the one that
+            fststyle writes: it refers to another file, say, or holds another operator.
     """
     try:
         with path.open("rb") as file:
@@ -344,6 +347,11 @@ def _parse(data: bytes, path: str) -> StyleFile:
         network = json.loads(metadata.get("network", ""))
     except (ValueError, RecursionError):
         network = None
+    if isinstance(network, dict) and network.keys() == _EARLIER_NETWORK_KEYS:
+        raise StyleError(
+            f"{path} holds a network of an earlier fststyle, which this one cannot run; "
+            "train the style again."
+        )
     if not isinstance(network, dict) or any(
         type(network.get(key)) is not int or network[key] < lowest
         for key, lowest in _NETWORK_KEYS.items()

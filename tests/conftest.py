@@ -13,10 +13,16 @@ from fststyle.stylefile import StyleInfo, save_style
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def small_network() -> TransformerNet:
-    """A network of width 4 with weights that are all different; not to be changed."""
-    network = TransformerNet(NetworkConfig(width=4, residual_blocks=1)).eval()
+# By their first strides, which decide the layers. No two layers have equal shapes by chance.
+SMALL_CONFIGS = {
+    stride: NetworkConfig(first_stride=stride, width=4, trunk=12, residual_blocks=1)
+    for stride in (1, 2)
+}
+
+
+def make_small_network(config: NetworkConfig) -> TransformerNet:
+    """A network with weights that are all different, always the same ones."""
+    network = TransformerNet(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -27,12 +33,34 @@ def small_network() -> TransformerNet:
     return network
 
 
+def save_small_style(network: TransformerNet, folder: Path) -> Path:
+    path = folder / "small.onnx"
+    save_style(network, StyleInfo("small", title="A small one"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_network() -> TransformerNet:
+    """A small network of the default's layers; not to be changed."""
+    return make_small_network(SMALL_CONFIGS[2])
+
+
 @pytest.fixture(scope="session")
 def style_path(small_network: TransformerNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A style file of `small_network` named "small"; not to be changed."""
-    path = tmp_path_factory.mktemp("styles") / "small.onnx"
-    save_style(small_network, StyleInfo("small", title="A small one"), path)
-    return path
+    return save_small_style(small_network, tmp_path_factory.mktemp("styles"))
+
+
+@pytest.fixture(scope="session", params=SMALL_CONFIGS, ids="first_stride_{}".format)
+def each_network(request: pytest.FixtureRequest) -> TransformerNet:
+    """In turn a small network of the paper's layers and one of the default's; as above."""
+    return make_small_network(SMALL_CONFIGS[request.param])
+
+
+@pytest.fixture(scope="session")
+def each_style_path(each_network: TransformerNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A style file of `each_network`, named as `style_path`; not to be changed."""
+    return save_small_style(each_network, tmp_path_factory.mktemp("styles"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib.metadata
 import json
@@ -22,6 +23,7 @@ from fststyle import __version__, cli, losses, optimize_command, presets, styles
 from fststyle.errors import FststyleError
 from fststyle.images import load_image, load_photo, resize, save_photo
 from fststyle.losses import PerceptualLoss
+from fststyle.network import TransformerNet
 from fststyle.optimize import OptimizeConfig, Step, optimize_config
 from fststyle.presets import PRESETS
 from fststyle.stylizer import Stylizer
@@ -954,10 +956,10 @@ def test_styles_are_listed(run: Run, style_path: Path) -> None:
     assert lines["zz_damaged"].split()[1] == "damaged"
 
 
-def test_info(run: Run, style_path: Path, picture: Path) -> None:
+def test_info(run: Run, style_path: Path, picture: Path, small_network: TransformerNet) -> None:
     trained = json.loads(run("info", style_path).out)
     assert trained["kind"] == "network"
-    assert trained["network"] == {"width": 4, "residual_blocks": 1}
+    assert trained["network"] == dataclasses.asdict(small_network.config)
     assert (trained["name"], trained["title"]) == ("small", "A small one")
     artwork = json.loads(run("info", "thanos_poster").out)
     assert (artwork["kind"], artwork["name"], artwork["licence"]) == (

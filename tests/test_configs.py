@@ -150,7 +150,7 @@ def test_network(name: str) -> None:
     if name == "slim":
         assert config == NetworkConfig()
     if name == "johnson":
-        assert config == NetworkConfig(width=32, residual_blocks=5)
+        assert config == NetworkConfig(first_stride=1, width=32, trunk=128, residual_blocks=5)
 
 
 @pytest.mark.parametrize("name", names("data"))
@@ -257,7 +257,7 @@ def test_no_file_leads_out_of_the_repository() -> None:
     ("settings", "message"),
     [
         ("+loss.stile_weight=1", r"There is no loss\.stile_weight; known are .*style_weight"),
-        ("+network.widht=3", r"There is no network\.widht; known are width, residual_blocks"),
+        ("+network.widht=3", r"There is no network\.widht; known are first_stride, width, trunk"),
         ("+style.titel=x", r"There is no style\.titel; known are name, .*title"),
         ("+trainer.minuets=3", r"There is no trainer\.minuets; known are minutes"),
         ("+data.sise=3", r"data: .*'sise'.*; see configs/data"),
@@ -272,6 +272,7 @@ def test_no_file_leads_out_of_the_repository() -> None:
         ("data.size=3", r"data\.size must be a whole number from 64"),
         ("data=folder", r"data\.root must be given: data\.root="),
         ("network.width=wide", r"network"),
+        ("network.first_stride=3", r"network\.first_stride must be from 1 to 2, not 3"),
         ("loss.normalised_layers=3", r"loss: .*; see configs/loss"),
         ("loss.style_weight=much", r"loss\.style_weight must be a number"),
         (

@@ -40,7 +40,7 @@ def make_module(
 ) -> StyleModule:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = TransformerNet(NetworkConfig(width=4, residual_blocks=1))
+        network = TransformerNet(NetworkConfig(width=4, trunk=16, residual_blocks=1))
     return StyleModule(network, loss, optimizer, Schedule(**{"steps": 100, **schedule}))
 
 

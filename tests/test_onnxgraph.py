@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from fststyle import network, onnxgraph
 from fststyle.network import TransformerNet
 from fststyle.onnxgraph import (
     Weights,
@@ -18,18 +20,25 @@ from fststyle.onnxgraph import (
     rebuild,
 )
 
-CONFIG = {"width": 4, "residual_blocks": 1}
+
+@pytest.fixture
+def config(each_network: TransformerNet) -> dict[str, int]:
+    return asdict(each_network.config)
 
 
 @pytest.fixture
-def weights(small_network: TransformerNet) -> dict[str, Any]:
-    return {name: tensor.numpy() for name, tensor in small_network.state_dict().items()}
+def weights(each_network: TransformerNet) -> dict[str, Any]:
+    return {name: tensor.numpy() for name, tensor in each_network.state_dict().items()}
+
+
+def test_head_is_the_networks() -> None:
+    assert onnxgraph._HEAD == network.HEAD
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_weights_come_back(weights: Weights, dtype: type) -> None:
+def test_weights_come_back(config: dict[str, int], weights: Weights, dtype: type) -> None:
     stored = {n: a.astype(dtype) if a.ndim == 4 else a for n, a in weights.items()}
-    model = build_model(CONFIG, stored)
+    model = build_model(config, stored)
     onnx.checker.check_model(model, full_check=True)
     actual = read_weights(model)
     assert actual.keys() == stored.keys()
@@ -38,23 +47,44 @@ def test_weights_come_back(weights: Weights, dtype: type) -> None:
         np.testing.assert_array_equal(actual[name], array)
 
 
-def test_own_model_is_rebuilt_without_its_metadata(weights: Weights) -> None:
-    model = build_model(CONFIG, weights)
+def test_own_model_is_rebuilt_without_its_metadata(
+    config: dict[str, int], weights: Weights
+) -> None:
+    model = build_model(config, weights)
     expected = model.SerializeToString()
     onnx.helper.set_model_props(model, {"key": "value"})
-    assert rebuild(model, CONFIG).SerializeToString() == expected
+    assert rebuild(model, config).SerializeToString() == expected
     assert foreign_operators(model) == []
     assert not has_external_data(model)
 
 
-def test_other_network_is_not_rebuilt(weights: Weights) -> None:
-    model = build_model(CONFIG, weights)
-    for config in ({"width": 3, "residual_blocks": 1}, {"width": 4, "residual_blocks": 0}):
+def test_equal_networks_give_equal_files(config: dict[str, int], weights: Weights) -> None:
+    model = build_model(config, weights)
+    other = build_model(config, dict(reversed(weights.items())))
+    assert other.SerializeToString() == model.SerializeToString()
+    names = [tensor.name for tensor in model.graph.initializer]
+    assert len(set(names)) == len(names)
+    assert set(names) <= {name for node in model.graph.node for name in node.input}
+
+
+def test_other_network_is_not_rebuilt(config: dict[str, int], weights: Weights) -> None:
+    model = build_model(config, weights)
+    others = [
+        {"first_stride": 3 - config["first_stride"]},
+        {"width": 3},
+        {"trunk": 13},
+        {"residual_blocks": 0},
+        {"residual_blocks": 2},
+    ]
+    for other in others:
         with pytest.raises(ValueError, match="shape|no place"):
-            rebuild(model, config)
+            rebuild(model, config | other)
+    for first_stride in (0, 3, -1):
+        with pytest.raises(ValueError, match=f"none with the first stride {first_stride}"):
+            rebuild(model, config | {"first_stride": first_stride})
     model.graph.node[0].input[0] = "picture"
     with pytest.raises(ValueError, match="operations are others"):
-        rebuild(model, CONFIG)
+        rebuild(model, config)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +97,11 @@ def test_other_network_is_not_rebuilt(weights: Weights) -> None:
         ("more", np.zeros(3, np.float32)),
     ],
 )
-def test_wrong_weights_are_refused(weights: dict[str, Any], name: str, array: object) -> None:
+def test_wrong_weights_are_refused(
+    config: dict[str, int], weights: dict[str, Any], name: str, array: object
+) -> None:
     weights.pop(name, None)
     if array is not None:
         weights[name] = array
     with pytest.raises(ValueError, match=name):
-        build_model(CONFIG, weights)
+        build_model(config, weights)

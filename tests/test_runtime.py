@@ -30,11 +30,11 @@ def run_torch(transformer: TransformerNet, pixels: NDArray[np.float32]) -> NDArr
 @pytest.mark.parametrize(
     ("height", "width"), [(64, 61), (7, 5), (3, 4), (1, 1), (1, 30), (30, 1), (4, 64)]
 )
-def test_cpu_gives_torchs_picture(style_path: Path, height: int, width: int) -> None:
+def test_cpu_gives_torchs_picture(each_style_path: Path, height: int, width: int) -> None:
     pixels = random_pixels(height, width)
     before = pixels.copy()
-    actual = load_runtime(style_path, device="cpu")(pixels)
-    expected = run_torch(load_style(style_path)[0], pixels)
+    actual = load_runtime(each_style_path, device="cpu")(pixels)
+    expected = run_torch(load_style(each_style_path)[0], pixels)
     assert actual.shape == (height, width, 3)
     assert actual.dtype == np.float32
     assert actual.flags.c_contiguous
@@ -47,7 +47,7 @@ def test_cpu_gives_torchs_picture(style_path: Path, height: int, width: int) -> 
 
 
 def test_float32_where_there_is_no_bfloat16(
-    style_path: Path, monkeypatch: pytest.MonkeyPatch
+    each_style_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get_property = openvino.Core.get_property
 
@@ -58,8 +58,8 @@ def test_float32_where_there_is_no_bfloat16(
 
     monkeypatch.setattr(openvino.Core, "get_property", without_bf16)
     pixels = random_pixels(63, 50)
-    actual = load_runtime(style_path, device="cpu", threads=1)(pixels)
-    expected = run_torch(load_style(style_path)[0], pixels)
+    actual = load_runtime(each_style_path, device="cpu", threads=1)(pixels)
+    expected = run_torch(load_style(each_style_path)[0], pixels)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
@@ -78,9 +78,9 @@ def test_photo_may_be_a_view(style_path: Path) -> None:
     np.testing.assert_array_equal(run(view), run(view.copy()))
 
 
-def test_torch_in_half_precision_gives_the_same_picture(style_path: Path) -> None:
+def test_torch_in_half_precision_gives_the_same_picture(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
-    loaded, info = load_style(style_path)
+    loaded, info = load_style(each_style_path)
     pixels = random_pixels(33, 64)
     expected = run_torch(loaded, pixels)
     run = Runtime(info, "cuda", runtime._torch_forward(loaded, "cpu"))

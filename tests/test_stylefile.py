@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -136,51 +137,55 @@ def test_info_refuses_training_that_json_cannot_hold(value: object) -> None:
 # Writing and reading
 
 
-def test_round_trip(small_network: TransformerNet, tmp_path: Path) -> None:
+def test_round_trip(each_network: TransformerNet, tmp_path: Path) -> None:
     path = tmp_path / "new" / "great_wave.onnx"
-    before = {name: tensor.clone() for name, tensor in small_network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in each_network.state_dict().items()}
     generator_state = torch.get_rng_state()
-    save_style(small_network, INFO, path)
+    save_style(each_network, INFO, path)
     loaded, info = load_style(path)
     assert torch.equal(torch.get_rng_state(), generator_state)
     assert info == read_info(path) == INFO
-    assert inspect_style(path) == ({"width": 4, "residual_blocks": 1}, INFO)
-    assert loaded.config == small_network.config
+    assert inspect_style(path) == (asdict(each_network.config), INFO)
+    assert loaded.config == each_network.config
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     actual = loaded.state_dict()
     assert actual.keys() == before.keys()
     for name, tensor in before.items():
-        assert torch.equal(small_network.state_dict()[name], tensor)
+        assert torch.equal(each_network.state_dict()[name], tensor)
         assert actual[name].dtype == torch.float32
         assert torch.equal(actual[name], tensor.half().float() if tensor.ndim == 4 else tensor)
     assert [file.name for file in path.parent.iterdir()] == ["great_wave.onnx"]
 
 
-def test_saving_what_was_loaded_gives_the_same_file(style_path: Path, tmp_path: Path) -> None:
-    save_style(*load_style(style_path), tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == style_path.read_bytes()
+def test_saving_what_was_loaded_gives_the_same_file(each_style_path: Path, tmp_path: Path) -> None:
+    save_style(*load_style(each_style_path), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == each_style_path.read_bytes()
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 61), (7, 5), (5, 5), (34, 6), (40, 20)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(64, 61), (7, 5), (5, 5), (34, 6), (40, 20), (6, 7), (41, 59)]
+)
 def test_file_gives_torchs_picture(
-    style_path: Path, small_network: TransformerNet, height: int, width: int
+    each_style_path: Path, each_network: TransformerNet, height: int, width: int
 ) -> None:
     photo = random_photo(2, 3, height, width)
-    expected = run_torch(load_style(style_path)[0], photo)
-    for model in (style_path.read_bytes(), read_style(style_path).model):
+    expected = run_torch(load_style(each_style_path)[0], photo)
+    for model in (each_style_path.read_bytes(), read_style(each_style_path).model):
         np.testing.assert_allclose(run_openvino(model, photo), expected, atol=1e-5)
-    assert np.abs(run_torch(small_network, photo) - expected).max() < 1 / 255
+    assert np.abs(run_torch(each_network, photo) - expected).max() < 1 / 255
     assert expected.std() > 0.02  # a network that does nothing would prove nothing
 
 
-def test_file_is_valid_onnx_that_describes_itself(style_path: Path) -> None:
-    model = onnx.ModelProto.FromString(style_path.read_bytes())
+def test_file_is_valid_onnx_that_describes_itself(
+    each_style_path: Path, each_network: TransformerNet
+) -> None:
+    model = onnx.ModelProto.FromString(each_style_path.read_bytes())
     onnx.checker.check_model(model, full_check=True)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["format"] == "fststyle"
     assert metadata["format_version"] == "1"
-    assert json.loads(metadata["network"]) == {"width": 4, "residual_blocks": 1}
+    assert json.loads(metadata["network"]) == asdict(each_network.config)
     assert json.loads(metadata["style"])["title"] == "A small one"
     assert [value.name for value in model.graph.input] == ["photo"]
     assert [value.name for value in model.graph.output] == ["picture"]
@@ -202,11 +207,13 @@ def test_default_network_untrained(tmp_path: Path) -> None:
     np.testing.assert_allclose(run_openvino(path.read_bytes(), photo), expected, atol=1e-5)
 
 
-def test_smallest_network(tmp_path: Path) -> None:
-    network = TransformerNet(NetworkConfig(width=1, residual_blocks=0))
+@pytest.mark.parametrize("first_stride", [1, 2])
+def test_smallest_network(first_stride: int, tmp_path: Path) -> None:
+    config = {"first_stride": first_stride, "width": 1, "trunk": 1, "residual_blocks": 0}
+    network = TransformerNet(NetworkConfig(**config))
     path = tmp_path / "one.onnx"
     save_style(network, StyleInfo("one"), path)
-    assert inspect_style(path)[0] == {"width": 1, "residual_blocks": 0}
+    assert inspect_style(path)[0] == config
     assert load_style(path)[0].config == network.config
 
 
@@ -214,7 +221,7 @@ def test_smallest_network(tmp_path: Path) -> None:
 def test_kernels_that_float16_would_change_stay_float32(factor: float, tmp_path: Path) -> None:
     # Instance norm undoes the factor, as long as the kernels survive it: 1e-4 times them are
     # subnormal in float16, 1e6 times them infinite.
-    network = TransformerNet(NetworkConfig(width=2, residual_blocks=0))
+    network = TransformerNet(NetworkConfig(width=2, trunk=8, residual_blocks=0))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         kernel = network.get_parameter("encoder.0.0.weight")
@@ -230,7 +237,7 @@ def test_kernels_that_float16_would_change_stay_float32(factor: float, tmp_path:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_diverged_network_is_not_saved(value: float, tmp_path: Path) -> None:
-    network = TransformerNet(NetworkConfig(width=1, residual_blocks=0))
+    network = TransformerNet(NetworkConfig(width=1, trunk=4, residual_blocks=0))
     with torch.no_grad():
         network.get_parameter("decoder.1.1.bias").fill_(value)
     with pytest.raises(StyleError, match="diverged; train again"):
@@ -241,8 +248,8 @@ def test_diverged_network_is_not_saved(value: float, tmp_path: Path) -> None:
 def test_network_that_is_too_large_is_not_saved(
     small_network: TransformerNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylefile, "MAX_BYTES", 20_000)
-    with pytest.raises(StyleError, match=r"choose a smaller network\.width"):
+    monkeypatch.setattr(stylefile, "MAX_BYTES", 9_000)
+    with pytest.raises(StyleError, match=r"choose a smaller network\.trunk"):
         save_style(small_network, StyleInfo("a"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -312,10 +319,10 @@ def test_other_kind_of_file(content: bytes, tmp_path: Path) -> None:
         read_style(path)
 
 
-def test_every_damaged_byte_is_refused_or_harmless(style_path: Path, tmp_path: Path) -> None:
-    data = style_path.read_bytes()
+def test_every_damaged_byte_is_refused_or_harmless(each_style_path: Path, tmp_path: Path) -> None:
+    data = each_style_path.read_bytes()
     path = tmp_path / "a.onnx"
-    expected = read_style(style_path)
+    expected = read_style(each_style_path)
     outcomes = set()
     for position in range(0, len(data), 97):
         path.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
@@ -433,6 +440,24 @@ def _network(**values: object) -> Callable[[Any], None]:
     return set_metadata("network", json.dumps(values))
 
 
+def _other_network(**values: object) -> Callable[[Any], None]:
+    """Change some values of the network that a file says it holds; None removes one."""
+
+    def edit(model: Any) -> None:
+        (entry,) = (entry for entry in model.metadata_props if entry.key == "network")
+        changed = json.loads(entry.value) | values
+        entry.value = json.dumps({k: v for k, v in changed.items() if v is not None})
+
+    return edit
+
+
+def _other_first_stride(model: Any) -> None:
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "network")
+    values = json.loads(entry.value)
+    entry.value = json.dumps(values | {"first_stride": 3 - values["first_stride"]})
+
+
+NO_NETWORK = "does not say what network it holds"
 OTHER = "does not hold the network that it names"
 
 
@@ -445,14 +470,30 @@ OTHER = "does not hold the network that it names"
         (set_metadata("format_version", "9" * 5000), "format version"),
         (set_metadata("format_version", "one"), "format version"),
         (set_metadata("style", "{}"), 'object with a "name"'),
-        (set_metadata("network", "{"), "does not say what network"),
-        (_network(width=4), "does not say what network"),
-        (_network(width=4.0, residual_blocks=1), "does not say what network"),
-        (_network(width=4, residual_blocks=-1), "does not say what network"),
-        (_network(width=4, residual_blocks=1, depth=3), "newer fststyle"),
-        (_network(width=4, residual_blocks=0), OTHER),
-        (_network(width=4, residual_blocks=10**12), OTHER),
-        (_network(width=10**12, residual_blocks=1), OTHER),
+        (set_metadata("network", "{"), NO_NETWORK),
+        (set_metadata("network", "[4]"), NO_NETWORK),
+        (_network(), NO_NETWORK),
+        (_network(width=4, residual_blocks=1), "an earlier fststyle, .*; train the style again"),
+        (_other_network(first_stride=None), NO_NETWORK),
+        (_other_network(first_stride=0), NO_NETWORK),
+        (_other_network(first_stride=True), NO_NETWORK),
+        (_other_network(width=4.0), NO_NETWORK),
+        (_other_network(width=0), NO_NETWORK),
+        (_other_network(trunk=None), NO_NETWORK),
+        (_other_network(trunk=0), NO_NETWORK),
+        (_other_network(trunk="12"), NO_NETWORK),
+        (_other_network(residual_blocks=-1), NO_NETWORK),
+        (_other_network(depth=3), "newer fststyle"),
+        (_other_first_stride, OTHER),
+        (_other_network(first_stride=3), OTHER),
+        (_other_network(first_stride=10**12), OTHER),
+        (_other_network(width=5), OTHER),
+        (_other_network(width=10**12), OTHER),
+        (_other_network(trunk=13), OTHER),
+        (_other_network(trunk=10**12), OTHER),
+        (_other_network(residual_blocks=0), OTHER),
+        (_other_network(residual_blocks=2), OTHER),
+        (_other_network(residual_blocks=10**12), OTHER),
         (_external_data, "refers to another file"),
         (_external_data_undeclared, "refers to another file"),
         (_foreign_operator, "holds the operator 'MatMul'"),
@@ -474,9 +515,9 @@ OTHER = "does not hold the network that it names"
     ],
 )
 def test_edited_file_is_refused(
-    edit: Callable[[Any], object], message: str, style_path: Path, tmp_path: Path
+    edit: Callable[[Any], object], message: str, each_style_path: Path, tmp_path: Path
 ) -> None:
-    path = edited(style_path, tmp_path / "a.onnx", edit)
+    path = edited(each_style_path, tmp_path / "a.onnx", edit)
     (tmp_path.parent / "secret").write_bytes(bytes(4096))
     with pytest.raises(StyleError, match=message) as caught:
         read_style(path)
@@ -484,16 +525,16 @@ def test_edited_file_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_edit_that_changes_nothing_is_read(style_path: Path, tmp_path: Path) -> None:
+def test_edit_that_changes_nothing_is_read(each_style_path: Path, tmp_path: Path) -> None:
     # Else the test above would prove nothing.
-    path = edited(style_path, tmp_path / "a.onnx", lambda model: None)
-    assert read_style(path).model == read_style(style_path).model
+    path = edited(each_style_path, tmp_path / "a.onnx", lambda model: None)
+    assert read_style(path).model == read_style(each_style_path).model
 
 
 def test_network_beyond_torchs_limits_is_refused(tmp_path: Path) -> None:
     # A file that is consistent in itself, with more blocks than `NetworkConfig` allows.
-    config = {"width": 1, "residual_blocks": 33}
-    small = TransformerNet(NetworkConfig(width=1, residual_blocks=1)).state_dict()
+    config = {"first_stride": 2, "width": 1, "trunk": 4, "residual_blocks": 33}
+    small = TransformerNet(NetworkConfig(**config | {"residual_blocks": 1})).state_dict()
     weights = {name: tensor.numpy() for name, tensor in small.items()}
     for name in [name for name in weights if name.startswith("residual.0.")]:
         for block in range(1, 33):

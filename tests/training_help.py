@@ -24,6 +24,7 @@ SMALL = (
     "data.size=64",
     "data.validation_photos=2",
     "network.width=4",
+    "network.trunk=16",
     "network.residual_blocks=1",
     "loss.style_sizes=[64]",
     "trainer.precision=32-true",
