@@ -36,7 +36,8 @@ def muon(
     Returns:
         The optimiser, without weight decay.
     """
-    kernels, others = [], []
+    kernels: list[Tensor] = []
+    others: list[Tensor] = []
     for parameter in parameters:
         hidden = parameter.ndim == 4 and parameter.shape[0] > _PICTURE
         (kernels if hidden else others).append(parameter)

@@ -87,7 +87,8 @@ def nearest_network(
         except StyleError as error:
             log.warning("%s is no candidate for a warm start: %s", path.name, error)
             continue
-        if network.config != config or info.style_image_sha256 == picture_sha256:
+        same_picture = picture_sha256 and info.style_image_sha256 == picture_sha256
+        if network.config != config or same_picture:
             continue
         distance = _style_distance(network, loss, photos)
         if nearest is None or distance < nearest[0]:
@@ -123,8 +124,8 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
 def _style_distance(network: TransformerNet, loss: PerceptualLoss, photos: Tensor) -> float:
     weights = loss.config.style_layers
     total = 0.0
-    for photo in photos.split(1):
-        pictures = network(photo)
-        losses = loss.relative(pictures, loss.content_targets(photo))
+    for photo in photos:
+        targets = loss.content_targets(photo[None])
+        losses = loss.relative(network(photo[None]), targets)
         total += sum(weights[layer] * float(value.mean()) for layer, value in losses.style.items())
     return total

@@ -16,7 +16,7 @@ def step(net: TransformerNet, optimizer: torch.optim.Optimizer) -> float:
     photo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     loss = (net(photo) - photo.flip(1)).square().mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     return float(loss.detach())
 

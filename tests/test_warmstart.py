@@ -32,6 +32,7 @@ def network(brightness: float, config: NetworkConfig = CONFIG) -> TransformerNet
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = TransformerNet(config)
+    assert net.to_rgb.bias is not None
     with torch.no_grad():
         net.to_rgb.bias.fill_(brightness)
     return net.eval()
