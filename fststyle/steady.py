@@ -130,9 +130,9 @@ def draw(config: SteadyConfig, step: int) -> Motion:
     noise = config.noise * rng.uniform()
     seed = int(rng.integers(2**32))
     if rng.uniform() < config.whole:
-        dy, dx = (int(shift) for shift in rng.integers(*_SHIFTS, size=2))
+        dy, dx = rng.integers(*_SHIFTS, size=2).tolist()
         return Motion(dy, dx, 1.0, gain, noise, seed)
-    dy, dx = (float(shift) for shift in rng.uniform(-1, 1, size=2))
+    dy, dx = rng.uniform(-1, 1, size=2).tolist()
     zoom = 1 + config.zoom * rng.uniform(-1, 1) if rng.uniform() < 0.5 else 1.0
     return Motion(dy, dx, zoom, gain, noise, seed)
 
