@@ -250,7 +250,7 @@ def main() -> None:
     print(f"{len(paths)} held-out photos, {arguments.size} pixels, errors in 1/255\n")
     print(table(photographs, networks))
     if arguments.output is not None:
-        titles = ["first frame", *(f"{kind} ×{AMPLIFIED}" for kind in KINDS)]
+        titles = ["first frame", *(f"{kind} x {AMPLIFIED}" for kind in KINDS)]
         rows = [row.shown for row in (photographs, *networks)]
         save_photo(
             sheet(rows, titles=titles, cell_height=min(arguments.size, 256)), arguments.output
