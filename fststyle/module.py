@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fststyle.errors import SettingError
 from fststyle.losses import PerceptualLoss
 from fststyle.network import TransformerNet
+from fststyle.steady import SteadyConfig, consistency, draw
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 """What Hydra's ``_partial_: true`` gives."""
@@ -93,6 +94,7 @@ class StyleModule(pl.LightningModule):
         loss: The loss, which holds the style.
         optimizer: Makes the optimiser of the network's parameters.
         schedule: How long and at which pace.
+        steady: How much steadiness counts.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class StyleModule(pl.LightningModule):
         loss: PerceptualLoss,
         optimizer: OptimizerFactory,
         schedule: Schedule,
+        steady: SteadyConfig | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # for steps that are skipped
@@ -109,6 +112,7 @@ class StyleModule(pl.LightningModule):
         self.average = AveragedModel(network, multi_avg_fn=average)
         self.loss = loss
         self.schedule = schedule
+        self.steady = steady or SteadyConfig()
         self.steps_made = 0
         """Batches seen, skipped ones included; the data goes on from here after a resume."""
         self.skipped_in_a_row = 0
@@ -159,17 +163,23 @@ class StyleModule(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = factor * group["base_lr"]
         targets = self.loss.content_targets(batch)
-        terms = self.loss(self.network(batch).float(), targets)
+        picture = self.network(batch).float()
+        terms = self.loss(picture, targets)
+        values = {"total": terms.total, **terms._asdict()}
+        if self.steady.is_due(self.steps_made):
+            motion = draw(self.steady, self.steps_made)
+            unsteady = consistency(self.network, batch, picture, motion)
+            values["steady"] = self.steady.weight * self.steady.every * unsteady
+            values["total"] = terms.total + values["steady"]
         optimizer.zero_grad()
-        self.manual_backward(terms.total)
+        self.manual_backward(values["total"])
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self.schedule.gradient_clip
         )
-        if bool(torch.isfinite(norm)) and bool(torch.isfinite(terms.total)):
+        if bool(torch.isfinite(norm)) and bool(torch.isfinite(values["total"])):
             optimizer.step()
             self.average.update_parameters(self.network)
             self.skipped_in_a_row = 0
-            values = {"total": terms.total, **terms._asdict()}
             for name, value in values.items():
                 number = float(value.detach())
                 self._recent[name] = 0.95 * self._recent.get(name, number) + 0.05 * number
@@ -193,6 +203,9 @@ class StyleModule(pl.LightningModule):
                 self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
         self.log("val/palette", losses.palette.mean(), on_epoch=True)
         self.log("val/tv", losses.tv.mean(), on_epoch=True)
+        motion = draw(SteadyConfig(), batch_idx)  # the same in all runs, to compare them
+        unsteady = consistency(self.average.module, batch, picture, motion)
+        self.log("val/steady", unsteady, on_epoch=True)
 
     def on_validation_end(self) -> None:
         """Keep the losses, for the style file and the checkpoint."""

@@ -56,6 +56,7 @@ from fststyle.settings import (
     style_choices,
 )
 from fststyle.sheets import sheet
+from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, save_style
 from fststyle.styles import user_styles_folder
 from fststyle.stylizer import Stylizer
@@ -110,6 +111,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     trainer_settings = construct(TrainerSettings, cfg.trainer, "trainer")
     schedule = read_schedule(cfg, trainer_settings)
     optimizer = read_optimizer(cfg.optim)
+    steady = construct(SteadyConfig, cfg.steady, "steady")
     picture = load_image(picture_path)
     data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
     run = Run.open(Path(cfg.output_dir), comparable(cfg, info), cfg.resume)
@@ -121,7 +123,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     if loss.substitution:
         log.warning(loss.substitution)
     network, started_from = _network(cfg, network_config, loss, data, info)
-    module = StyleModule(network, loss, optimizer, schedule)
+    module = StyleModule(network, loss, optimizer, schedule, steady)
     stop = StopSignals()
     trainer = _trainer(cfg, trainer_settings, data, stop)
     log.info(
@@ -301,6 +303,8 @@ def _training_facts(
         "vgg": {"architecture": weights.architecture, "original": weights.original},
         "style_picture_size": [picture.shape[1], picture.shape[0]],
     }
+    if module.steady.weight:
+        facts["steady"] = dataclasses.asdict(module.steady)
     if module.schedule.minutes is not None:  # else the file is a function of seed and steps
         facts["minutes"] = round(module.seconds() / 60, 2)
     losses = _held_out(module)

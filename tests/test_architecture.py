@@ -22,7 +22,7 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
-    ("images", "network", "vgg"),
+    ("images", "network", "steady", "vgg"),
     ("vggweights",),
     ("sheets", "figures", "onnxgraph", "presets"),
     ("losses",),

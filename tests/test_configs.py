@@ -27,6 +27,7 @@ from fststyle.settings import (
     read_schedule,
     style_choices,
 )
+from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import art_folder, art_info
 from fststyle.training import main
@@ -174,6 +175,17 @@ def test_optim(name: str) -> None:
     assert callable(read_optimizer(cfg))
 
 
+@pytest.mark.parametrize("name", names("steady"))
+def test_steady(name: str) -> None:
+    cfg = compose(f"steady={name}", RUN, "seed=7").steady
+    assert set(cfg) == {item.name for item in dataclasses.fields(SteadyConfig)}
+    config = construct(SteadyConfig, cfg, "steady")
+    if name == "default":
+        assert config == SteadyConfig(seed=7)
+    nothing = compose(f"steady={name}", RUN, "seed=null").steady
+    assert construct(SteadyConfig, nothing, "steady").seed == 0
+
+
 @pytest.mark.parametrize("name", names("trainer"))
 def test_trainer(name: str) -> None:
     cfg = compose(f"trainer={name}", RUN)
@@ -283,6 +295,8 @@ def test_no_file_leads_out_of_the_repository() -> None:
         ("trainer.validate_every=0", r"trainer\.validate_every must be a whole number from 1"),
         ("trainer.minutes=long", r"trainer\.minutes must be a number above 0, not 'long'"),
         ("trainer.warmup_steps=null", r"warmup_steps"),
+        ("steady.weight=-1", r"steady\.weight must be a number from 0 on, not -1"),
+        ("+steady.wieght=1", r"There is no steady\.wieght; known are weight, every"),
         ("steps=many", r"steps must be a number, not 'many'"),
         ("resume=yes", r"resume must be auto"),
         ("seed=-1", r"data\.seed must be a whole number from 0"),

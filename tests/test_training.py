@@ -359,6 +359,7 @@ def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
         "callbacks.checkpoint.every_steps=2",
         "trainer.validate_every=3",
         "trainer.warmup_steps=2",
+        "steady.weight=1",
     )
     killed = start(tmp_path / "killed", *arguments, kill_at=7, poisoned=(3, 6))
     assert killed.wait() == -signal.SIGKILL
