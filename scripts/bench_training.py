@@ -531,6 +531,8 @@ def curves_figure(styles: dict[str, list[dict[str, Any]]]) -> bytes:
             if record["row"] == "A2":
                 level = points[-1]["total"]
                 axes.axhline(level, color=f"C{number % 10}", linestyle=":", linewidth=1)
+        # A spike at the start would make all curves flat.
+        axes.set_ylim(top=1.05 * max(record["points"][0]["total"] for record in records))
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -6,7 +6,7 @@
 
 trains every variant on every style picture for the same time (``--minutes``), on the processor,
 and writes for each style ``sheet_STYLE.png``: a row for each variant, a column for each photograph,
-the style picture last. The keys are those of ``loss=``, from the preset on (``preset=johnson``); one
+the style picture last. The keys are those of the group ``loss``, ``preset=johnson`` among them; one
 with a dot is any other setting of ``train.py`` (``network.width=32``). ``table.md`` has the means
 over the photographs:
 
