@@ -219,7 +219,7 @@ class Recorder(Callback):
         module: StyleModule = pl_module  # type: ignore[assignment]
         clock = module.seconds
         module.seconds = lambda: clock() - self._paused  # type: ignore[method-assign]
-        self._look(module)
+        self._look(module, 0.0)
 
     def on_train_batch_end(
         self,
@@ -233,7 +233,7 @@ class Recorder(Callback):
         module: StyleModule = pl_module  # type: ignore[assignment]
         self._end = module.seconds()
         if self._watch.is_due(self._end):
-            self._look(module)
+            self._look(module, self._end)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the network that is shipped."""
@@ -244,9 +244,9 @@ class Recorder(Callback):
         """From here on the module's own clock is right."""
         self._paused = 0.0
 
-    def _look(self, module: StyleModule) -> None:
+    def _look(self, module: StyleModule, seconds: float) -> None:
         before = module.seconds()
-        self._watch.look(module.average.module, module.steps_made, before)
+        self._watch.look(module.average.module, module.steps_made, seconds)
         self._paused += module.seconds() - before
 
 

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import bench_training
 import compare_losses
 import numpy as np
 import pytest
 import torch
+from training_help import PATIENCE
 
 from fststyle.errors import SettingError
 from fststyle.evaluate import measure_for
@@ -23,8 +25,15 @@ from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.stylefile import StyleInfo, read_info, save_style
 from fststyle.vgg import VGGWeights
 
-SCRIPTS = Path(bench_training.__file__).parent
 TINY = ("network.width=4", "network.residual_blocks=1", "callbacks.sheets=null")
+
+
+class Ended(NamedTuple):
+    """What a process has left."""
+
+    returncode: int | None
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
@@ -39,16 +48,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own."""
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / script), *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run(folder: Path, script: str, *arguments: str) -> Ended:
+    """Run a script in a process forked from one that has imported what takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fststyle.training"])
+    process = context.Process(target=_main, args=(str(folder), script, arguments), daemon=True)
+    process.start()
+    process.join(PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+    out, err = ((folder / name).read_text() for name in ("stdout", "stderr"))
+    return Ended(process.exitcode, out, err)
+
+
+def _main(folder: str, script: str, arguments: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+    torch.set_num_threads(1)
+    sys.argv = [script, *arguments]
+    importlib.import_module(script).main()
 
 
 def cells(table: str) -> dict[str, list[str]]:
@@ -65,14 +84,14 @@ def test_bench_training(folder: Path, style_path: Path) -> None:
     common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
     settings = ("--held-out", "1", "--minutes", "0.004", "--ours-minutes", "0.01")
     tiny = [part for item in TINY for part in ("--ours", item)]
-    first = run(folder, "bench_training.py", *common, *settings, *tiny, "--rows", "A1,A2")
+    first = run(folder, "bench_training", *common, *settings, *tiny, "--rows", "A1,A2")
     assert first.returncode == 0, first.stderr
     out = folder / "out"
     before = json.loads((out / "curves.json").read_text())["rows"]
     assert [record["row"] for record in before] == ["A1", "A2"]
 
     warm = ("--warm", str(style_path), "--warm-budgets", "0.005")
-    done = run(folder, "bench_training.py", *common, *settings, *tiny, *warm)
+    done = run(folder, "bench_training", *common, *settings, *tiny, *warm)
     assert done.returncode == 0, done.stderr
     assert "A2:" not in done.stderr
     assert "my_style, B warm, 0.005 min: 0 of 0 s, total " in done.stderr
@@ -218,14 +237,14 @@ def test_compare_losses(folder: Path) -> None:
     extra += ",data.size=64,data.validation_photos=1"
     common = ("--photos", "photos", "--styles", "My style.png", "--content", str(content))
     options = ("--minutes", "0.005", "--size", "64", "-o", "out")
-    first = run(folder, "compare_losses.py", *common, *options, "--variant", f"one:{extra}")
+    first = run(folder, "compare_losses", *common, *options, "--variant", f"one:{extra}")
     assert first.returncode == 0, first.stderr
     style_file = folder / "out" / "my_style" / "one" / "my_style.onnx"
     before = style_file.read_bytes()
 
     second = f"two:style_weight=3,style_layers={{relu1_2:1,relu2_2:2}},{extra}"
     variants = ("--variant", f"one:{extra}", "--variant", second)
-    done = run(folder, "compare_losses.py", *common, *options, *variants)
+    done = run(folder, "compare_losses", *common, *options, *variants)
     assert done.returncode == 0, done.stderr
     assert "my_style, two: 1 of 1; about 0 min left" in done.stderr
     assert style_file.read_bytes() == before
@@ -245,7 +264,7 @@ def test_compare_losses(folder: Path) -> None:
 
 def test_compare_losses_refuses_a_wrong_key(folder: Path) -> None:
     common = ("--photos", "photos", "--styles", "thanos_poster", "-o", "out")
-    done = run(folder, "compare_losses.py", *common, "--variant", "a:styel_weight=1")
+    done = run(folder, "compare_losses", *common, "--variant", "a:styel_weight=1")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: There is no loss.styel_weight; known are ")
     assert not (folder / "out").exists()
