@@ -131,20 +131,22 @@ def measured(measure: PerceptualLoss, network: torch.nn.Module, crops: Tensor) -
             (
                 {layer: float(value) for layer, value in losses.content.items()},
                 {layer: float(value) for layer, value in losses.style.items()},
+                float(losses.palette),
                 float(losses.tv),
             )
         )
-    contents, styles, variations = zip(*results, strict=True)
+    contents, styles, palettes, variations = zip(*results, strict=True)
     content = {k: statistics.fmean(each[k] for each in contents) for k in MEASURE.content_layers}
     style = {k: statistics.fmean(each[k] for each in styles) for k in MEASURE.style_layers}
-    tv = statistics.fmean(variations)
+    palette, tv = statistics.fmean(palettes), statistics.fmean(variations)
     # The measure's forms are relative, so its total is made of these.
     total = (
         MEASURE.content_weight * sum(MEASURE.content_layers[k] * v for k, v in content.items())
         + MEASURE.style_weight * sum(MEASURE.style_layers[k] * v for k, v in style.items())
+        + MEASURE.palette_weight * palette
         + MEASURE.tv_weight * tv
     )
-    return Losses(total, content, style, tv)
+    return Losses(total, content, style, palette, tv)
 
 
 class Watch:

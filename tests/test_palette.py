@@ -100,7 +100,7 @@ def test_gradient() -> None:
     quantiles = palette_quantiles(picture(32, 32).double())
     image = picture(8, 12, 4).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: palette_distance(x, quantiles), [image])
-    palette_distance(image, quantiles).sum().backward()
+    palette_distance(image, quantiles).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     assert bool((image.grad != 0).all()), "every pixel is seen, or a lattice would appear"
 

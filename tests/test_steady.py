@@ -94,7 +94,7 @@ def test_fading_is_not_rewarded() -> None:
     def faded(image: Tensor) -> Tensor:
         return 0.5 + contrast * (lattice(4)(image) - 0.5)
 
-    consistency(faded, flat, faded(flat), Motion(0, 1)).backward()
+    consistency(faded, flat, faded(flat), Motion(0, 1)).backward()  # type: ignore[no-untyped-call]
     assert contrast.grad is not None
     assert float(contrast.grad) == pytest.approx(0, abs=1e-5)
 
@@ -161,7 +161,7 @@ def test_gradient_reaches_the_network_and_not_the_picture(small_network: Transfo
     image = photo(64)
     picture = network(image)
     picture.retain_grad()
-    consistency(network, image, picture, Motion(1, 2)).backward()
+    consistency(network, image, picture, Motion(1, 2)).backward()  # type: ignore[no-untyped-call]
     assert picture.grad is None
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
@@ -325,7 +325,7 @@ def test_term_counts_at_its_steps(loss: PerceptualLoss) -> None:
                 values.append({})
             values[-1][name] = float(value)
 
-        module.log = log  # type: ignore[method-assign]
+        module.log = log  # type: ignore[method-assign, assignment]
         fit(module, photos(2))
         logged.append(values)
     each, alternate, never = logged
