@@ -60,7 +60,7 @@ def test_own_model_is_rebuilt_without_its_metadata(
 
 def test_equal_networks_give_equal_files(config: dict[str, int], weights: Weights) -> None:
     model = build_model(config, weights)
-    other = build_model(config, dict(reversed(weights.items())))
+    other = build_model(config, dict(reversed(list(weights.items()))))
     assert other.SerializeToString() == model.SerializeToString()
     names = [tensor.name for tensor in model.graph.initializer]
     assert len(set(names)) == len(names)
