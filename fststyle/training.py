@@ -32,7 +32,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fststyle import evaluate
-from fststyle.callbacks import ResumeCheckpoint, SampleSheets, StopSignals
+from fststyle.callbacks import ResumeCheckpoint, SafeCheckpointIO, SampleSheets, StopSignals
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo, write_atomically
@@ -40,7 +40,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import LossConfig, weights_for
-from fststyle.runs import Run
+from fststyle.runs import Run, cannot_go_on
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
@@ -100,6 +100,11 @@ def train(cfg: DictConfig) -> TrainingResult:
     Raises:
         FststyleError: Something that the user can mend.
     """
+    with contextlib.ExitStack() as stack:
+        return _train(cfg, stack)
+
+
+def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     check_keys(cfg)
     style = construct(StyleSettings, cfg.style, "style")
     picture_path = style.find_picture()
@@ -112,6 +117,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     picture = load_image(picture_path)
     data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
     run = Run.open(Path(cfg.output_dir), comparable(cfg, info), cfg.resume)
+    stack.callback(run.close)
     cfg = copy.deepcopy(cfg)
     cfg.output_dir, cfg.start_step = str(run.folder), run.steps_made
 
@@ -122,7 +128,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     with torch.random.fork_rng():
         torch.manual_seed(0 if cfg.seed is None else cfg.seed)
         network = TransformerNet(network_config)
-    module = StyleModule(network, loss, optimizer, schedule)
+    module = StyleModule(network, loss, optimizer, schedule, warm_start=False)
     stop = StopSignals()
     trainer = _trainer(cfg, trainer_settings, data, stop)
     log.info(
@@ -144,15 +150,12 @@ def train(cfg: DictConfig) -> TrainingResult:
     try:
         _fit(trainer, module, data, run.checkpoint)
     except OSError as error:
-        raise TrainingError(
-            f"The run cannot go on writing in {run.folder} ({error.strerror or error}); make room "
-            "there, and go on with resume=auto."
-        ) from error
+        raise TrainingError(cannot_go_on(run.folder, error)) from error
     except TrainingError as error:
         run.mark("failed")
         if not module.average.n_averaged:
             raise
-        raise TrainingError(f"{error} They are in {export()}.") from error
+        raise TrainingError(f"{error} The last good weights are in {export()}.") from error
     interrupted = stop.received is not None
     if not module.average.n_averaged:
         run.mark("interrupted")
@@ -251,6 +254,7 @@ def _trainer(
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 enable_checkpointing=False,
+                plugins=[SafeCheckpointIO()],
             )
         except MisconfigurationException as error:  # the accelerator is not there
             text = " ".join(str(error).split())

@@ -24,7 +24,7 @@ ORDER = (
     ("tensors", "errors", "colour", "similarity"),
     ("images", "network", "vgg"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets"),
+    ("sheets", "figures", "onnxgraph", "presets", "guards"),
     ("losses",),
     ("stylefile",),
     ("styles",),
