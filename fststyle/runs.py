@@ -8,7 +8,9 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -122,12 +124,58 @@ class Run:
         state = {"status": status, "started": self.started, "settings": self.settings}
         write_atomically(self.folder / "run.json", json.dumps(state, indent=2).encode())
 
-
     def close(self) -> None:
         """Let other processes have the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def counted(number: int, name: str) -> str:
+    """The number and the name, in the plural where it is due: "1 file", "2 files"."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[str]:
+    """What the log and the report say of files that were skipped and steps that failed.
+
+    Args:
+        skipped: Files → why they could not be read.
+        rollbacks: Failed steps, after which training went back.
+        pace: What is left of the learning rate.
+
+    Returns:
+        Sentences, the files sorted; none where nothing happened.
+    """
+    notes = [f"Skipped {path}: {reason}" for path, reason in sorted(skipped.items())]
+    if notes:
+        were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
+        notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")
+    if rollbacks:
+        failed = "1 step failed" if rollbacks == 1 else f"{rollbacks} steps failed"
+        notes.append(
+            f"{failed}; training went back to the last good weights, and ended at {pace:.3g} "
+            "times the learning rate."
+        )
+    return notes
+
+
+def add_notes(report: Path, notes: Sequence[str]) -> None:
+    """Add what happened in a run to its report.
+
+    Args:
+        report: A written ``report.md``.
+        notes: Sentences.
+
+    Raises:
+        FststyleError: The report cannot be written.
+    """
+    lines = ["", "## What happened in training", ""]
+    # The paths in them are the user's: no sign of theirs is to be taken for Markdown.
+    plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
+    lines += [f"- {note}" for note in plain]
+    text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"
+    write_atomically(report, text.encode("utf-8", "backslashreplace"))
 
 
 def cannot_go_on(folder: Path, error: OSError) -> str:

@@ -40,7 +40,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import LossConfig, weights_for
-from fststyle.runs import Run, cannot_go_on
+from fststyle.runs import Run, add_notes, cannot_go_on, counted, run_notes
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
@@ -132,9 +132,9 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     stop = StopSignals()
     trainer = _trainer(cfg, trainer_settings, data, stop)
     log.info(
-        "Training %s on %d photos for %s; the run is in %s",
+        "Training %s on %s for %s; the run is in %s",
         style.name,
-        len(data.paths),
+        counted(len(data.paths), "photo file"),
         _limits(schedule),
         run.folder,
     )
@@ -161,7 +161,10 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         run.mark("interrupted")
         raise TrainingError("Not one step was made before the end; there is nothing to keep.")
     style_file = export()
-    _tell_the_end(module, data)
+    notes = run_notes(data.skipped, module.guard.rollbacks, module.guard.pace)
+    for note in notes:
+        log.warning(note)
+    log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
 
     stylizer = Stylizer(str(style_file), device="cpu")
     sheet_path = run.folder / "sheet.png"
@@ -173,6 +176,8 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     report = None
     if cfg.report and not interrupted:
         report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
+        if report is not None and notes:
+            add_notes(report, notes)
     losses = _held_out(module)
     return TrainingResult(style_file, installed, sheet_path, losses, report, interrupted)
 
@@ -207,16 +212,6 @@ def _fit(
                 "The GPU's memory is too small for this; lower data.batch_size, data.size or "
                 "network.width."
             ) from error
-
-
-def _tell_the_end(module: StyleModule, data: PhotoDataModule) -> None:
-    for path, reason in data.skipped.items():
-        log.warning("Skipped %s: %s", path, reason)
-    if data.skipped:
-        log.warning("%d files were skipped; they could not be read.", len(data.skipped))
-    if module.skipped_steps:
-        log.warning("%d steps were skipped; they were not finite.", module.skipped_steps)
-    log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
 
 
 def _trainer(
@@ -279,9 +274,10 @@ def _training_facts(
 ) -> dict[str, Any]:
     facts = {
         "steps": module.steps_made,
-        "photos": len(data.paths),
+        "photos": len(data.trained_on),
         "size": data.size,
         "batch_size": data.batch_size,
+        "rollbacks": module.guard.rollbacks,
         "loss": config.as_dict(),
         "vgg": {"architecture": weights.architecture, "original": weights.original},
         "style_picture_size": [picture.shape[1], picture.shape[0]],
