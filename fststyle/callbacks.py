@@ -333,8 +333,8 @@ class FiniteGuard(Callback):
         count = "1 step" if self._limit == 1 else f"{self._limit} steps"
         raise DivergedError(
             f"Training diverges: {count} failed with fewer than {FORGIVEN_AFTER} good ones in "
-            f"between (the last one because {module.guard.trouble or 'of the same'}); lower "
-            "optim.lr or the loss weights, and start again."
+            f"between (the last one because {module.guard.trouble}); lower optim.lr or the loss "
+            "weights, and start again."
         )
 
 

@@ -53,14 +53,15 @@ class StepGuard:
 
     def judge(self, total: float, gradient_norm: float) -> bool:
         """Whether a step may be made, by its loss and its gradient; if not, `trouble` says why."""
-        self.trouble = ""
         if not math.isfinite(total):
             self.trouble = "its loss is not finite"
         elif not math.isfinite(gradient_norm):
             self.trouble = "its gradient is not finite"
         elif self._good_steps >= _WARM_UP and total > EXPLOSION * self._usual:
             self.trouble = f"its loss is {total:.3g}, where {self._usual:.3g} is usual"
-        return not self.trouble
+        else:
+            return True
+        return False
 
     def passed(self, total: float, state: Callable[[], dict[str, Any]]) -> None:
         """Note a good step; to be called before the optimiser's step.
@@ -109,6 +110,7 @@ class StepGuard:
             "pace": self.pace,
             "rollbacks": self.rollbacks,
             "rollbacks_in_a_row": self.rollbacks_in_a_row,
+            "trouble": self.trouble,
             "good_steps": self._good_steps,
             "good_in_a_row": self._good_in_a_row,
             "usual": self._usual,
@@ -120,6 +122,7 @@ class StepGuard:
         self.pace = state["pace"]
         self.rollbacks = state["rollbacks"]
         self.rollbacks_in_a_row = state["rollbacks_in_a_row"]
+        self.trouble = state["trouble"]
         self._good_steps = state["good_steps"]
         self._good_in_a_row = state["good_in_a_row"]
         self._usual = state["usual"]

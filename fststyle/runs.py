@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,6 +261,9 @@ def _whole_checkpoint(folder: Path) -> tuple[Path, int]:
 
 
 def _checkpoint_steps(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile(path)
     return int(torch.load(path, map_location="cpu", weights_only=True)["fststyle"]["steps_made"])
 
 
