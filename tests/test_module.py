@@ -277,9 +277,7 @@ def test_loss_that_falls_is_let_be(loss: PerceptualLoss) -> None:
     assert lasting(0.003, loss=loss).steps_made == 101
 
 
-@pytest.mark.parametrize(
-    ("rate", "message"), [(1e-9, "the loss is where it was; raise")]
-)
+@pytest.mark.parametrize(("rate", "message"), [(1e-9, "the loss is where it was; raise")])
 def test_loss_that_does_not_fall_ends_the_run(
     loss: PerceptualLoss, rate: float, message: str
 ) -> None:
