@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import os
@@ -21,12 +22,15 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 from tqdm import tqdm
 
-from fststyle.errors import FststyleError, SettingError, TrainingError
+from fststyle.errors import DivergedError, FststyleError, SettingError
+from fststyle.guards import FORGIVEN_AFTER
 from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.module import StyleModule
+from fststyle.runs import PREVIOUS
 from fststyle.sheets import sheet
 from fststyle.tensors import to_pixels, to_tensor
 
@@ -111,10 +115,34 @@ class SampleSheets(Callback):
                 )
 
 
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it is told to, and to the disk.
+
+    Lightning's own takes a detour by a temporary folder, which may be on another disk, and which
+    a kill would litter.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        buffer = io.BytesIO()  # torch would turn an OSError into a RuntimeError
+        torch.save(checkpoint, buffer)
+        with Path(path).open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
 class ResumeCheckpoint(Callback):
     """Keeps ``last.ckpt`` fresh, so that a run can be resumed after anything.
 
-    The file is replaced as a whole; a kill while writing leaves the one before.
+    The file is replaced as a whole; a kill while writing leaves the one before. That one stays
+    as ``previous.ckpt`` after that, for the day when ``last.ckpt`` cannot be read.
 
     Args:
         path: The checkpoint.
@@ -164,16 +192,19 @@ class ResumeCheckpoint(Callback):
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write the checkpoint now; a full disk is told, and training goes on."""
+        """Write the checkpoint now.
+
+        Raises:
+            OSError: It cannot be written. The ones before are as they were.
+        """
         self._last = time.monotonic()
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             trainer.save_checkpoint(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            # Between the two, only the previous one is there, and a resumed run takes it.
+            with contextlib.suppress(FileNotFoundError):
+                self._path.replace(self._path.with_name(PREVIOUS))
             temporary.replace(self._path)
-        except (OSError, RuntimeError) as error:  # torch's zip writer raises RuntimeError
-            log.warning("No checkpoint could be written to %s (%s).", self._path, error)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -273,10 +304,10 @@ class StopSignals(Callback):
 
 
 class FiniteGuard(Callback):
-    """Ends a run whose steps keep being non-finite.
+    """Ends a run whose steps keep failing; what a failed step is, `StepGuard` says.
 
     Args:
-        limit: Skipped steps in a row after which the run ends.
+        limit: Failed steps, without `FORGIVEN_AFTER` good ones in between, that end the run.
 
     Raises:
         SettingError: The limit is below 1.
@@ -295,18 +326,16 @@ class FiniteGuard(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at how many steps were skipped in a row."""
+        """Look at how many steps have failed."""
         module: StyleModule = pl_module  # type: ignore[assignment]
-        if module.skipped_in_a_row == 0:
+        if module.guard.rollbacks_in_a_row < self._limit:
             return
-        log.warning(
-            "Step %d had a loss or gradient that is not finite; it is skipped.", module.steps_made
+        count = "1 step" if self._limit == 1 else f"{self._limit} steps"
+        raise DivergedError(
+            f"Training diverges: {count} failed with fewer than {FORGIVEN_AFTER} good ones in "
+            f"between (the last one because {module.guard.trouble}); lower optim.lr or the loss "
+            "weights, and start again."
         )
-        if module.skipped_in_a_row >= self._limit:
-            raise TrainingError(
-                f"{self._limit} steps in a row had a loss that is not finite; the weights of the "
-                "last good step are kept. Lower optim.lr or the loss weights, and start again."
-            )
 
 
 def _clock(seconds: float) -> str:

@@ -72,6 +72,15 @@ def is_held_out(path: Path) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest().startswith("0")
 
 
+def _why(path: Path, error: Exception) -> str:
+    """Why a file cannot be trained on, in a sentence."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which is not there; mend or remove it."
+    return f"{path} cannot be read: {error.strerror or error}; check it."
+
+
 def builtin_photos() -> list[Path]:
     """Photographs for training that scikit-image and scikit-learn carry, sorted."""
     return _installed(_BUILTIN)
@@ -105,9 +114,10 @@ _MOST_BEND: Final = 0.5
 class PhotoCrops(Dataset[dict[str, Any]]):
     """Random square crops of photographs, without end.
 
-    ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "skipped": …}``.
-    Held-out photographs and files that cannot be read are passed over for the next one;
-    ``skipped`` lists the latter as (path, reason).
+    ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "path": …, "skipped":
+    …}``. Held-out photographs and files that cannot be read are passed over for the next one;
+    ``path`` is the file that the crop is of, and ``skipped`` lists the unreadable ones as
+    (path, reason).
 
     Args:
         paths: The files.
@@ -141,7 +151,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
                     skipped.append((str(path), reason))
                 continue
             rng = np.random.default_rng((self._seed, 1, index))
-            return {"photo": self._crop(photo, rng), "skipped": skipped}
+            return {"photo": self._crop(photo, rng), "path": str(path), "skipped": skipped}
         broken = sum(reason is not None for reason in self._unusable.values())
         raise PhotoError(
             f"None of the {len(self._paths)} photos can be trained on ({broken} cannot be read, "
@@ -168,7 +178,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             # Twice the crop is enough; a bigger photo would only be shrunk each time.
             pixels = fit_short_side(load_image(path), 2 * self._size)
         except (PhotoError, OSError) as error:
-            self._unusable[path] = str(error)
+            self._unusable[path] = _why(path, error)
             return None
         photo = np.rint(pixels * 255).astype(np.uint8)
         if self._cached_bytes + photo.nbytes <= _CACHE_BYTES:
@@ -217,6 +227,7 @@ class _From(Sampler[int]):
 def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "photo": torch.stack([sample["photo"] for sample in samples]),
+        "paths": [sample["path"] for sample in samples],
         "skipped": [item for sample in samples for item in sample["skipped"]],
     }
 
@@ -266,6 +277,8 @@ class PhotoDataModule(pl.LightningDataModule):
         self._builtin = root is None
         self.skipped: dict[str, str] = {}
         """Files that could not be read so far → why."""
+        self.trained_on: set[str] = set()
+        """Files that were trained on so far; after an epoch all that can be."""
         self.paths = builtin_photos() if root is None else find_photos(Path(root))
         self.held_out = self._find_held_out(root is None, validation_photos)
 
@@ -280,7 +293,7 @@ class PhotoDataModule(pl.LightningDataModule):
                     continue
                 load_image(path)
             except (PhotoError, OSError) as error:
-                self.skipped[str(path)] = str(error)
+                self.skipped[str(path)] = _why(path, error)
                 continue
             found.append(path)
         return found
@@ -312,8 +325,18 @@ class PhotoDataModule(pl.LightningDataModule):
         return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Take note of the files that were skipped, and hand on the photographs alone."""
+        """Take note of the files, and hand on the photographs alone."""
         if isinstance(batch, dict):
+            self.trained_on.update(batch["paths"])
             self.skipped.update(batch["skipped"])
             return batch["photo"]
         return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The files so far, for the checkpoint."""
+        return {"trained_on": sorted(self.trained_on), "skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave."""
+        self.trained_on = set(state_dict["trained_on"])
+        self.skipped = {**state_dict["skipped"], **self.skipped}

@@ -8,6 +8,7 @@
     ├── WeightsError         VGG's weights cannot be found or are not what they should be
     ├── SettingError         a setting is out of range or does not fit another
     └── TrainingError        a training run cannot start, go on or be resumed
+        └── DivergedError    training does not converge
 
 The message is one clear sentence that holds the remedy. The command line prints it
 without a traceback and exits with status 1. Anything else that is raised is a bug, and
@@ -39,3 +40,7 @@ class SettingError(FststyleError):
 
 class TrainingError(FststyleError):
     """A training run cannot start, go on or be resumed."""
+
+
+class DivergedError(TrainingError):
+    """Training does not converge: steps keep failing, or the loss does not fall."""

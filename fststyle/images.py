@@ -306,7 +306,8 @@ def find_photos(folder: Path | str) -> list[Path]:
         folder: Hidden files and folders in it are skipped, links to folders not followed.
 
     Returns:
-        Files whose ending, in either case, is one of `PHOTO_SUFFIXES`, sorted by their path.
+        Files whose ending, in either case, is one of `PHOTO_SUFFIXES`, sorted by their path;
+        links to files that are not there too, so that it is noticed.
 
     Raises:
         PhotoError: ``folder`` is not a folder, or there are no photos in it.
@@ -322,7 +323,7 @@ def find_photos(folder: Path | str) -> list[Path]:
             for name in names
             if not name.startswith(".")
             and Path(name).suffix.lower() in PHOTO_SUFFIXES
-            and Path(parent, name).is_file()
+            and (Path(parent, name).is_file() or not Path(parent, name).exists())
         ]
     if not photos:
         raise PhotoError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,9 +15,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fststyle.errors import SettingError
+from fststyle.guards import FallGuard, StepGuard
 from fststyle.losses import PerceptualLoss
 from fststyle.network import TransformerNet
 from fststyle.steady import SteadyConfig, consistency, draw
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 """What Hydra's ``_partial_: true`` gives."""
@@ -87,7 +91,8 @@ class StyleModule(pl.LightningModule):
     """Trains a transformer network under a perceptual loss.
 
     The checkpoint holds the network, its average, the optimiser, and where the run stands;
-    never VGG, which is found again.
+    never VGG, which is found again. A step that fails (see `StepGuard`) is not made; training
+    goes back to the last good state, at half the learning rate.
 
     Args:
         network: The network to train.
@@ -95,6 +100,7 @@ class StyleModule(pl.LightningModule):
         optimizer: Makes the optimiser of the network's parameters.
         schedule: How long and at which pace.
         steady: How much steadiness counts.
+        warm_start: Whether the network is trained already, so that its loss need not fall.
     """
 
     def __init__(
@@ -104,9 +110,10 @@ class StyleModule(pl.LightningModule):
         optimizer: OptimizerFactory,
         schedule: Schedule,
         steady: SteadyConfig | None = None,
+        warm_start: bool = False,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # for steps that are skipped
+        self.automatic_optimization = False  # for steps that fail
         self.network = network
         average = get_ema_multi_avg_fn(schedule.ema_decay)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
@@ -114,9 +121,10 @@ class StyleModule(pl.LightningModule):
         self.schedule = schedule
         self.steady = steady or SteadyConfig()
         self.steps_made = 0
-        """Batches seen, skipped ones included; the data goes on from here after a resume."""
-        self.skipped_in_a_row = 0
-        self.skipped_steps = 0
+        """Batches seen, those of failed steps included; resumed data goes on from here."""
+        self.guard = StepGuard()
+        """Tells of failed steps."""
+        self._fall = FallGuard(warm_start)
         self.held_out: dict[str, float] = {}
         """The losses of the last validation…"""
         self.held_out_at: int | None = None
@@ -159,9 +167,11 @@ class StyleModule(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
+        if self._fall.wants(self.steps_made):
+            self._fall.keep(batch, self._loss_of)
         factor = self.schedule.learning_rate_factor(self.steps_made, self.seconds())
         for group in optimizer.param_groups:
-            group["lr"] = factor * group["base_lr"]
+            group["lr"] = self.guard.pace * factor * group["base_lr"]
         targets = self.loss.content_targets(batch)
         picture = self.network(batch).float()
         terms = self.loss(picture, targets)
@@ -176,21 +186,54 @@ class StyleModule(pl.LightningModule):
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self.schedule.gradient_clip
         )
-        if bool(torch.isfinite(norm)) and bool(torch.isfinite(values["total"])):
+        total = float(values["total"].detach())
+        if self.guard.judge(total, float(norm)):
+            self.guard.passed(total, self._state)
             optimizer.step()
             self.average.update_parameters(self.network)
-            self.skipped_in_a_row = 0
             for name, value in values.items():
                 number = float(value.detach())
                 self._recent[name] = 0.95 * self._recent.get(name, number) + 0.05 * number
                 self.log(f"train/{name}", number)
             self.log("train/learning_rate", optimizer.param_groups[0]["lr"])
         else:
-            self.skipped_in_a_row += 1
-            self.skipped_steps += 1
+            self._go_back()
         self.steps_made += 1
+        self._fall.check(self.steps_made, self._loss_of, batch)
         if self.progress() >= 1:
             self.trainer.should_stop = True
+
+    @torch.no_grad()
+    def _loss_of(self, batch: Tensor) -> float:
+        targets = self.loss.content_targets(batch)
+        return float(self.loss(self.network(batch).float(), targets).total)
+
+    def _state(self) -> dict[str, Any]:
+        """What a step changes."""
+        return {
+            "step": self.steps_made,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.trainer.optimizers[0].state_dict(),
+        }
+
+    def _go_back(self) -> None:
+        """To the last good state, after a step that failed."""
+        state = self.guard.failed()
+        where = "the weights stay as they are"
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.trainer.optimizers[0].load_state_dict(state["optimizer"])
+            where = f"back to the weights of step {state['step']}"
+        rate = self.guard.pace * self.trainer.optimizers[0].param_groups[0]["base_lr"]
+        log.warning(
+            "Step %d failed (%s); %s, and the learning rate is halved: at most %.3g from here.",
+            self.steps_made + 1,
+            self.guard.trouble,
+            where,
+            rate,
+        )
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Unweighted relative losses of the averaged network on a held-out photograph."""
@@ -230,8 +273,8 @@ class StyleModule(pl.LightningModule):
         checkpoint["fststyle"] = {
             "steps_made": self.steps_made,
             "seconds": self.seconds(),
-            "skipped_in_a_row": self.skipped_in_a_row,
-            "skipped_steps": self.skipped_steps,
+            "guard": self.guard.state_dict(),
+            "fall": self._fall.state_dict(),
             "held_out": self.held_out,
             "held_out_at": self.held_out_at,
         }
@@ -240,8 +283,8 @@ class StyleModule(pl.LightningModule):
         """Go on from where the run stood."""
         state = checkpoint["fststyle"]
         self.steps_made = state["steps_made"]
-        self.skipped_in_a_row = state["skipped_in_a_row"]
-        self.skipped_steps = state["skipped_steps"]
+        self.guard.load_state_dict(state["guard"])
+        self._fall.load_state_dict(state["fall"])
         self.held_out = state["held_out"]
         self.held_out_at = state["held_out_at"]
         self._seconds_before = state["seconds"]

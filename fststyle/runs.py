@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import logging
 import os
-from dataclasses import dataclass
+import re
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +24,8 @@ from fststyle.images import write_atomically
 Status = Literal["running", "interrupted", "finished", "failed"]
 
 CHECKPOINT = "last.ckpt"
+PREVIOUS = "previous.ckpt"
+"""The checkpoint before the last one."""
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,8 @@ log = logging.getLogger(__name__)
 @dataclass
 class Run:
     """A run's folder and where the run stands.
+
+    The folder is this process's from `open` to `close`, or to its death.
 
     Attributes:
         folder: Where the run keeps its files.
@@ -40,6 +49,7 @@ class Run:
     started: str
     checkpoint: Path | None = None
     steps_made: int = 0
+    _lock: int | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: Path, settings: dict[str, Any], resume: str | None) -> Run:
@@ -56,8 +66,8 @@ class Run:
 
         Raises:
             TrainingError: The folder cannot be made, or holds an unfinished run that is not to
-                be resumed; the unfinished run has other settings, or its checkpoint cannot be
-                read.
+                be resumed; the unfinished run has other settings, its checkpoints cannot be
+                read, or another process is at it.
             SettingError: `resume` is neither.
         """
         if resume not in (None, "auto"):
@@ -83,8 +93,12 @@ class Run:
                 f"The unfinished run {run.folder} has other settings ({', '.join(differing)}); "
                 "give the same ones, or start anew without resume=auto."
             )
-        run.checkpoint = run.folder / CHECKPOINT
-        run.steps_made = _checkpoint_steps(run.checkpoint)
+        run._lock = _lock(run.folder)
+        try:
+            run.checkpoint, run.steps_made = _whole_checkpoint(run.folder)
+        except BaseException:
+            run.close()
+            raise
         with contextlib.suppress(OSError):
             folder.rmdir()  # made by Hydra for the run that this is not; only if it is empty
         log.info("Resuming %s at step %d", run.folder, run.steps_made)
@@ -94,19 +108,117 @@ class Run:
     def _new(cls, folder: Path, settings: dict[str, Any]) -> Run:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / CHECKPOINT).unlink(missing_ok=True)  # of a run that is over
         except OSError as error:
             raise TrainingError(
                 f"The folder {folder} cannot be made ({error.strerror}); give another output_dir."
             ) from error
         if not os.access(folder, os.W_OK):
             raise TrainingError(f"The folder {folder} is read-only; give another output_dir.")
-        return cls(folder, settings, datetime.datetime.now().isoformat())
+        lock = _lock(folder)
+        for name in (CHECKPOINT, PREVIOUS):  # of a run that is over
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
+        return cls(folder, settings, datetime.datetime.now().isoformat(), _lock=lock)
 
     def mark(self, status: Status) -> None:
         """Note how the run stands; one that is finished or failed is not resumed."""
         state = {"status": status, "started": self.started, "settings": self.settings}
         write_atomically(self.folder / "run.json", json.dumps(state, indent=2).encode())
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def counted(number: int, name: str) -> str:
+    """The number and the name, in the plural where it is due: "1 file", "2 files"."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[str]:
+    """What the log and the report say of files that were skipped and steps that failed.
+
+    Args:
+        skipped: Files → why they could not be read.
+        rollbacks: Failed steps, after which training went back.
+        pace: What is left of the learning rate.
+
+    Returns:
+        Sentences, the files sorted; none where nothing happened.
+    """
+    notes = [f"Skipped {path}: {reason}" for path, reason in sorted(skipped.items())]
+    if notes:
+        were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
+        notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")
+    if rollbacks:
+        failed = "1 step failed" if rollbacks == 1 else f"{rollbacks} steps failed"
+        notes.append(
+            f"{failed}; training went back to the last good weights, and ended at {pace:.3g} "
+            "times the learning rate."
+        )
+    return notes
+
+
+def add_notes(report: Path, notes: Sequence[str]) -> None:
+    """Add what happened in a run to its report.
+
+    Args:
+        report: A written ``report.md``.
+        notes: Sentences.
+
+    Raises:
+        FststyleError: The report cannot be written.
+    """
+    lines = ["", "## What happened in training", ""]
+    # The paths in them are the user's: no sign of theirs is to be taken for Markdown.
+    plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
+    lines += [f"- {note}" for note in plain]
+    text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"
+    write_atomically(report, text.encode("utf-8", "backslashreplace"))
+
+
+def cannot_go_on(folder: Path, error: OSError) -> str:
+    """Say why a run cannot go on writing in its folder, and what to do."""
+    reason = error.strerror or str(error)
+    # A quota and a limit on the size of files are full disks to those who meet them.
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"The disk is full: {reason}, in {folder}; free some space, and run the same command "
+            "with resume=auto."
+        )
+    return (
+        f"The run cannot go on writing in {folder} ({reason}); mend that, and run the same command "
+        "with resume=auto."
+    )
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or the process dies, however it dies.
+
+    Returns:
+        The descriptor; None where the system has no such locks.
+
+    Raises:
+        TrainingError: Another process holds the lock.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise TrainingError(
+                f"Another process is training in {folder}; wait for its end, or give another "
+                "output_dir and leave out resume=auto."
+            ) from error
+        return None  # some network drives have no locks
+    return descriptor
 
 
 def _unfinished(path: Path) -> dict[str, Any] | None:
@@ -117,7 +229,8 @@ def _unfinished(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(state, dict) or state.get("status") not in ("running", "interrupted"):
         return None
-    if not isinstance(state.get("settings"), dict) or not (path.parent / CHECKPOINT).is_file():
+    checkpoints = (path.parent / CHECKPOINT, path.parent / PREVIOUS)
+    if not isinstance(state.get("settings"), dict) or not any(c.is_file() for c in checkpoints):
         return None
     return {**state, "started": str(state.get("started")), "folder": str(path.parent)}
 
@@ -127,15 +240,31 @@ def _style(state: dict[str, Any]) -> object:
     return style.get("name") if isinstance(style, dict) else None
 
 
-def _checkpoint_steps(path: Path) -> int:
+def _whole_checkpoint(folder: Path) -> tuple[Path, int]:
+    """The last checkpoint that can be read, as ``last.ckpt``, and the steps behind it."""
+    last, previous = folder / CHECKPOINT, folder / PREVIOUS
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        return int(checkpoint["fststyle"]["steps_made"])
+        return last, _checkpoint_steps(last)
     except Exception as error:  # torch.load raises whatever the file makes it raise
-        raise TrainingError(
-            f"The checkpoint {path} cannot be read ({type(error).__name__}); start anew without "
-            "resume=auto."
-        ) from error
+        reason = type(error).__name__
+        try:
+            steps = _checkpoint_steps(previous)
+        except Exception:
+            raise TrainingError(
+                f"The checkpoint {last} cannot be read ({reason}), and there is none before it "
+                "that can; start anew without resume=auto."
+            ) from error
+    if last.exists():
+        log.warning("The checkpoint %s cannot be read (%s); taking the one before.", last, reason)
+    previous.replace(last)
+    return last, steps
+
+
+def _checkpoint_steps(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile(path)
+    return int(torch.load(path, map_location="cpu", weights_only=True)["fststyle"]["steps_made"])
 
 
 def _differing_keys(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -32,7 +32,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fststyle import evaluate
-from fststyle.callbacks import ResumeCheckpoint, SampleSheets, StopSignals
+from fststyle.callbacks import ResumeCheckpoint, SafeCheckpointIO, SampleSheets, StopSignals
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo, write_atomically
@@ -40,7 +40,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import LossConfig, weights_for
-from fststyle.runs import Run
+from fststyle.runs import Run, add_notes, cannot_go_on, counted, run_notes
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
@@ -102,6 +102,11 @@ def train(cfg: DictConfig) -> TrainingResult:
     Raises:
         FststyleError: Something that the user can mend.
     """
+    with contextlib.ExitStack() as stack:
+        return _train(cfg, stack)
+
+
+def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     check_keys(cfg)
     style = construct(StyleSettings, cfg.style, "style")
     picture_path = style.find_picture()
@@ -115,6 +120,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     picture = load_image(picture_path)
     data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
     run = Run.open(Path(cfg.output_dir), comparable(cfg, info), cfg.resume)
+    stack.callback(run.close)
     cfg = copy.deepcopy(cfg)
     cfg.output_dir, cfg.start_step = str(run.folder), run.steps_made
 
@@ -123,13 +129,15 @@ def train(cfg: DictConfig) -> TrainingResult:
     if loss.substitution:
         log.warning(loss.substitution)
     network, started_from = _network(cfg, network_config, loss, data, info)
-    module = StyleModule(network, loss, optimizer, schedule, steady)
+    module = StyleModule(
+        network, loss, optimizer, schedule, steady, warm_start=started_from is not None
+    )
     stop = StopSignals()
     trainer = _trainer(cfg, trainer_settings, data, stop)
     log.info(
-        "Training %s on %d photos for %s; the run is in %s",
+        "Training %s on %s for %s; the run is in %s",
         style.name,
-        len(data.paths),
+        counted(len(data.paths), "photo file"),
         _limits(schedule),
         run.folder,
     )
@@ -147,21 +155,21 @@ def train(cfg: DictConfig) -> TrainingResult:
     try:
         _fit(trainer, module, data, run.checkpoint)
     except OSError as error:
-        raise TrainingError(
-            f"The run cannot go on writing in {run.folder} ({error.strerror or error}); make room "
-            "there, and go on with resume=auto."
-        ) from error
+        raise TrainingError(cannot_go_on(run.folder, error)) from error
     except TrainingError as error:
         run.mark("failed")
         if not module.average.n_averaged:
             raise
-        raise TrainingError(f"{error} They are in {export()}.") from error
+        raise TrainingError(f"{error} The last good weights are in {export()}.") from error
     interrupted = stop.received is not None
     if not module.average.n_averaged:
         run.mark("interrupted")
         raise TrainingError("Not one step was made before the end; there is nothing to keep.")
     style_file = export()
-    _tell_the_end(module, data)
+    notes = run_notes(data.skipped, module.guard.rollbacks, module.guard.pace)
+    for note in notes:
+        log.warning(note)
+    log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
 
     stylizer = Stylizer(str(style_file), device="cpu")
     sheet_path = run.folder / "sheet.png"
@@ -173,6 +181,8 @@ def train(cfg: DictConfig) -> TrainingResult:
     report = None
     if cfg.report and not interrupted:
         report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
+        if report is not None and notes:
+            add_notes(report, notes)
     losses = _held_out(module)
     return TrainingResult(style_file, installed, sheet_path, losses, report, interrupted)
 
@@ -227,16 +237,6 @@ def _fit(
             ) from error
 
 
-def _tell_the_end(module: StyleModule, data: PhotoDataModule) -> None:
-    for path, reason in data.skipped.items():
-        log.warning("Skipped %s: %s", path, reason)
-    if data.skipped:
-        log.warning("%d files were skipped; they could not be read.", len(data.skipped))
-    if module.skipped_steps:
-        log.warning("%d steps were skipped; they were not finite.", module.skipped_steps)
-    log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
-
-
 def _trainer(
     cfg: DictConfig, settings: TrainerSettings, data: PhotoDataModule, stop: StopSignals
 ) -> pl.Trainer:
@@ -272,6 +272,7 @@ def _trainer(
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 enable_checkpointing=False,
+                plugins=[SafeCheckpointIO()],
             )
         except MisconfigurationException as error:  # the accelerator is not there
             text = " ".join(str(error).split())
@@ -296,9 +297,10 @@ def _training_facts(
 ) -> dict[str, Any]:
     facts = {
         "steps": module.steps_made,
-        "photos": len(data.paths),
+        "photos": len(data.trained_on),
         "size": data.size,
         "batch_size": data.batch_size,
+        "rollbacks": module.guard.rollbacks,
         "loss": config.as_dict(),
         "vgg": {"architecture": weights.architecture, "original": weights.original},
         "style_picture_size": [picture.shape[1], picture.shape[0]],

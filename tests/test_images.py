@@ -773,14 +773,16 @@ def test_fit_refuses_no_size() -> None:
 
 
 def test_find_photos(tmp_path: Path) -> None:
-    found = ["B.JPG", "a.png", "deep/er/c.WebP", "deep/z.tiff"]
+    found = ["B.JPG", "a.png", "dangling.jpg", "deep/er/c.WebP", "deep/z.tiff"]
     others = [".hidden.jpg", ".cache/x.jpg", "deep/.git/y.png", "notes.txt", "jpg", "d.jpg.part"]
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path.parent / "nowhere.jpg")
     for name in (*found, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        if name != "dangling.jpg":
+            (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
 
     assert images.find_photos(str(tmp_path)) == [tmp_path / name for name in found]
 

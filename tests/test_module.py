@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from fststyle.errors import SettingError
+from fststyle.errors import DivergedError, SettingError
+from fststyle.guards import StepGuard
 from fststyle.losses import PerceptualLoss
 from fststyle.module import OptimizerFactory, Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
@@ -36,12 +37,18 @@ def loss(narrow_weights: VGGWeights) -> PerceptualLoss:
 
 
 def make_module(
-    loss: PerceptualLoss, optimizer: OptimizerFactory = adam, **schedule: Any
+    loss: PerceptualLoss,
+    optimizer: OptimizerFactory = adam,
+    kind: type[StyleModule] = StyleModule,
+    warm_start: bool = False,
+    **schedule: Any,
 ) -> StyleModule:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = TransformerNet(NetworkConfig(width=4, trunk=16, residual_blocks=1))
-    return StyleModule(network, loss, optimizer, Schedule(**{"steps": 100, **schedule}))
+    return kind(
+        network, loss, optimizer, Schedule(**{"steps": 100, **schedule}), warm_start=warm_start
+    )
 
 
 def photos(count: int) -> list[Tensor]:
@@ -202,27 +209,104 @@ def test_gradient_is_clipped(loss: PerceptualLoss) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_step_that_is_not_finite_is_skipped(loss: PerceptualLoss, bad: float) -> None:
-    module = make_module(loss)
-    good = photos(3)
-    recorder = fit(module, [good[0], torch.full_like(good[1], bad), good[2]])
-    assert_equal(recorder.weights[2], recorder.weights[1])
-    assert_equal(recorder.averages[2], recorder.averages[1])
-    assert_equal(recorder.optimizers[2]["state"], recorder.optimizers[1]["state"])
-    assert module.steps_made == 3
-    assert module.skipped_steps == 1
-    assert module.skipped_in_a_row == 0
-    moved = [
-        n for n in recorder.weights[3] if not recorder.weights[3][n].equal(recorder.weights[2][n])
+def test_failed_step_is_taken_back(
+    loss: PerceptualLoss, bad: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = make_module(loss, warmup_steps=0)
+    module.guard = StepGuard(keep_every=2)
+    batches = photos(5)
+    batches[3] = torch.full_like(batches[3], bad)
+    recorder = fit(module, batches)
+    # States 0 and 2 were kept, state 3 was found bad.
+    assert_equal(recorder.weights[4], recorder.weights[2])
+    assert_equal(recorder.averages[4], recorder.averages[2])
+    assert_equal(recorder.optimizers[4]["state"], recorder.optimizers[2]["state"])
+    assert (module.steps_made, module.guard.rollbacks) == (5, 1)
+    assert module.average.n_averaged == 3
+    factors = [0.5 * (1 + math.cos(math.pi * step / 100)) for step in range(5)]
+    assert recorder.rates[4] == pytest.approx(0.5 * 0.01 * factors[4])
+    assert recorder.rates[2] == pytest.approx(0.01 * factors[2])
+    assert any(
+        not value.equal(recorder.weights[4][name]) for name, value in recorder.weights[5].items()
+    )
+    assert all(bool(value.isfinite().all()) for value in recorder.weights[5].values())
+    messages = [r.getMessage() for r in caplog.records if r.name == "fststyle.module"]
+    assert messages == [
+        "Step 4 failed (its loss is not finite); back to the weights of step 2, and the learning "
+        "rate is halved: at most 0.005 from here."
     ]
-    assert moved
-    assert all(bool(value.isfinite().all()) for value in recorder.weights[3].values())
 
 
-def test_skipped_steps_in_a_row_are_counted(loss: PerceptualLoss) -> None:
+def test_poisoned_weights_are_taken_back(loss: PerceptualLoss) -> None:
+    """A step that spoils the weights is found out by the next one, whose state is not kept."""
+
+    class Poisoned(StyleModule):
+        def training_step(self, batch: Tensor, batch_idx: int) -> None:
+            super().training_step(batch, batch_idx)
+            if self.steps_made == 3:
+                with torch.no_grad():
+                    for parameter in self.network.parameters():
+                        parameter.fill_(math.nan)
+
+    module = make_module(loss, kind=Poisoned)
+    module.guard = StepGuard(keep_every=1)
+    recorder = fit(module, photos(5))
+    assert_equal(recorder.weights[4], recorder.weights[2])
+    assert all(bool(value.isfinite().all()) for value in recorder.weights[5].values())
+
+
+def test_failure_at_the_first_step(loss: PerceptualLoss, caplog: pytest.LogCaptureFixture) -> None:
     module = make_module(loss)
-    fit(module, [photos(1)[0], *[torch.full((1, 3, 64, 64), math.nan)] * 3])
-    assert module.skipped_in_a_row == module.skipped_steps == 3
+    recorder = fit(module, [torch.full((1, 3, 64, 64), math.nan)] * 2)
+    assert_equal(recorder.weights[2], recorder.weights[0])
+    assert module.guard.rollbacks_in_a_row == 2
+    assert "Step 2 failed (its loss is not finite); the weights stay as they are" in caplog.text
+
+
+def lasting(rate: float, steps: int = 101, **options: Any) -> StyleModule:
+    """A module that has made so many steps at a constant learning rate."""
+    narrow = options.pop("loss")
+
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=rate)
+
+    module = make_module(narrow, optimizer, warmup_steps=0, steps=10**6, **options)
+    fit(module, photos(10) * (steps // 10) + photos(steps % 10))
+    return module
+
+
+def test_loss_that_falls_is_let_be(loss: PerceptualLoss) -> None:
+    assert lasting(0.003, loss=loss).steps_made == 101
+
+
+@pytest.mark.parametrize(("rate", "message"), [(1e-9, "the loss is where it was; raise")])
+def test_loss_that_does_not_fall_ends_the_run(
+    loss: PerceptualLoss, rate: float, message: str
+) -> None:
+    with pytest.raises(DivergedError, match=f"^After 100 steps .*{message}.* start again"):
+        lasting(rate, loss=loss)
+    if rate < 1:
+        lasting(rate, steps=99, loss=loss)
+        lasting(rate, loss=loss, warm_start=True)
+
+
+def test_resumed_run_checks_the_loss_of_its_beginning(loss: PerceptualLoss) -> None:
+    first = lasting(1e-9, steps=60, loss=loss)
+    checkpoint: dict[str, Any] = {}
+    first.on_save_checkpoint(checkpoint)
+    resumed = make_module(loss, warmup_steps=0)
+    resumed.load_state_dict(first.state_dict())
+    resumed.on_load_checkpoint(copy.deepcopy(checkpoint))
+    resumed.schedule = Schedule(steps=10**6, warmup_steps=10**6)  # a learning rate of nearly zero
+    with pytest.raises(DivergedError, match="After 100 steps"):
+        fit(resumed, photos(10) * 4)
+    assert resumed.steps_made == 100
+    later: dict[str, Any] = {}
+    resumed.on_save_checkpoint(later)
+    past = make_module(loss, steps=10**6)
+    past.on_load_checkpoint(later)
+    fit(past, photos(2))  # it is past the hundredth step, and not looked at again
+    assert past.steps_made == 102
 
 
 def test_loss_is_left_alone(loss: PerceptualLoss) -> None:
@@ -295,8 +379,11 @@ def test_checkpoint_holds_where_the_run_stands(loss: PerceptualLoss) -> None:
     checkpoint: dict[str, Any] = {}
     module.on_save_checkpoint(checkpoint)
     resumed.on_load_checkpoint(checkpoint)
-    for name in ("steps_made", "skipped_in_a_row", "skipped_steps", "held_out", "held_out_at"):
+    for name in ("steps_made", "held_out", "held_out_at"):
         assert getattr(resumed, name) == getattr(module, name)
+    assert (resumed.guard.pace, resumed.guard.rollbacks) == (0.5, 1)
+    assert resumed.guard.state_dict().keys() == module.guard.state_dict().keys()
+    assert_equal(resumed.guard.failed(), module.guard.failed())
     assert resumed.steps_made == 2
     assert resumed.seconds() == module.seconds()
     assert resumed.progress() == 0.02

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 import torch
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.runs import Run, Status
+from fststyle.runs import Run, Status, add_notes, cannot_go_on, run_notes
 
 SETTINGS: dict[str, Any] = {
     "seed": 0,
@@ -22,8 +26,13 @@ def make_run(folder: Path, status: Status = "running", steps: int = 3, **setting
     """A run that was ended, with its checkpoint."""
     run = Run.open(folder, {**SETTINGS, **settings}, None)
     run.mark(status)
-    torch.save({"fststyle": {"steps_made": steps}}, folder / "last.ckpt")
+    save_checkpoint(folder / "last.ckpt", steps)
+    run.close()  # as its end does
     return run
+
+
+def save_checkpoint(path: Path, steps: int) -> None:
+    torch.save({"fststyle": {"steps_made": steps}, "weights": torch.arange(999.0)}, path)
 
 
 def test_new_run(tmp_path: Path) -> None:
@@ -38,7 +47,8 @@ def test_new_run(tmp_path: Path) -> None:
 def test_unfinished_run_is_resumed(tmp_path: Path, status: Status) -> None:
     first = make_run(tmp_path / "one", status)
     (tmp_path / "two").mkdir()  # as Hydra does
-    run = Run.open(tmp_path / "two", SETTINGS, "auto")
+    with closing(Run.open(tmp_path / "two", SETTINGS, "auto")) as run:
+        pass
     assert run == Run(first.folder, SETTINGS, first.started, first.folder / "last.ckpt", 3)
     assert not (tmp_path / "two").exists()
 
@@ -106,17 +116,146 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", ["empty", "truncated", "foreign", "text"])
-def test_damaged_checkpoint(tmp_path: Path, damage: str) -> None:
-    make_run(tmp_path / "one")
-    path = tmp_path / "one" / "last.ckpt"
+def damage(path: Path, kind: str) -> None:
     data = path.read_bytes()
-    if damage == "foreign":
+    if kind == "foreign":
         torch.save({"weights": torch.zeros(3)}, path)
+    elif kind == "flipped":
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    elif kind == "missing":
+        path.unlink()
     else:
-        path.write_bytes({"empty": b"", "truncated": data[:-100], "text": b"text"}[damage])
+        path.write_bytes({"empty": b"", "truncated": data[:-100], "text": b"text"}[kind])
+
+
+DAMAGES = ["empty", "truncated", "foreign", "text", "flipped"]
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damaged_checkpoint(tmp_path: Path, kind: str) -> None:
+    make_run(tmp_path / "one")
+    damage(tmp_path / "one" / "last.ckpt", kind)
     with pytest.raises(TrainingError, match=r"one/last\.ckpt cannot be read .* start anew without"):
         Run.open(tmp_path / "two", SETTINGS, "auto")
+
+
+@pytest.mark.parametrize("kind", [*DAMAGES, "missing"])
+def test_previous_checkpoint_stands_in(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a damaged one, and for one that a kill between two renames took away."""
+    folder = make_run(tmp_path / "one", steps=5).folder
+    damage(folder / "last.ckpt", kind)
+    save_checkpoint(folder / "previous.ckpt", 4)
+    expected = (folder / "previous.ckpt").read_bytes()
+    run = Run.open(tmp_path / "two", SETTINGS, "auto")
+    run.close()
+    assert (run.checkpoint, run.steps_made) == (folder / "last.ckpt", 4)
+    # A damaged file is out of the way: the next checkpoint would make it the previous one.
+    assert (folder / "last.ckpt").read_bytes() == expected
+    assert not (folder / "previous.ckpt").exists()
+    told = f"{folder / 'last.ckpt'} cannot be read" in caplog.text
+    assert told == (kind != "missing")
+
+
+def test_both_checkpoints_are_damaged(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "one").folder
+    for name in ("last.ckpt", "previous.ckpt"):
+        (folder / name).write_bytes(b"text")
+    with pytest.raises(TrainingError, match="there is none before it that can; start anew"):
+        Run.open(tmp_path / "two", SETTINGS, "auto")
+    assert (folder / "previous.ckpt").read_bytes() == b"text"
+
+
+# One process at a time
+
+HOLD = """
+import sys
+from pathlib import Path
+from fststyle.runs import Run
+run = Run.open(Path(sys.argv[1]), {"style": {"name": "wave"}}, None)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_run_of_another_process_is_let_be(tmp_path: Path) -> None:
+    settings = {"style": {"name": "wave"}}
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "one")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            Run(tmp_path / "one", settings, "2026-01-01").mark("running")
+            with pytest.raises(TrainingError, match=r"Another process is training in .*one; wait"):
+                Run.open(tmp_path / "one", settings, "auto")  # no checkpoint yet
+            save_checkpoint(tmp_path / "one" / "last.ckpt", 3)
+            with pytest.raises(TrainingError, match=r"Another process is training in .*one; wait"):
+                Run.open(tmp_path / "two", settings, "auto")
+            assert (tmp_path / "one" / "last.ckpt").is_file()
+        finally:
+            process.kill()
+    # The lock dies with the process.
+    with closing(Run.open(tmp_path / "two", settings, "auto")) as run:
+        assert run.steps_made == 3
+
+
+def test_lock_leaves_nothing(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "one", SETTINGS, None)
+    with pytest.raises(TrainingError, match="Another process"):
+        Run.open(tmp_path / "one", SETTINGS, None)
+    run.close()
+    run.close()
+    assert list((tmp_path / "one").iterdir()) == []
+    Run.open(tmp_path / "one", SETTINGS, None).close()
+
+
+# What is told
+
+
+def test_notes() -> None:
+    assert run_notes({}, 0, 1.0) == []
+    assert run_notes({"b": "b is empty."}, 1, 0.5) == [
+        "Skipped b: b is empty.",
+        "1 file was skipped; it could not be read.",
+        "1 step failed; training went back to the last good weights, and ended at 0.5 times the "
+        "learning rate.",
+    ]
+    several = run_notes({"b": "x.", "a": "y."}, 3, 0.125)
+    assert several[:3] == [
+        "Skipped a: y.",
+        "Skipped b: x.",
+        "2 files were skipped; they could not be read.",
+    ]
+    assert several[3].startswith("3 steps failed; ")
+
+
+def test_notes_in_the_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("# wave\n\n![pictures](x.png)\n", encoding="utf-8")
+    add_notes(report, ["Skipped my_photo[1].jpg:\nempty"])
+    assert report.read_text(encoding="utf-8") == (
+        "# wave\n\n![pictures](x.png)\n\n## What happened in training\n\n"
+        "- Skipped my\\_photo\\[1\\].jpg: empty\n"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_full_disk_is_told(number: int) -> None:
+    sentence = cannot_go_on(Path("run"), OSError(number, "Reason"))
+    assert sentence == (
+        "The disk is full: Reason, in run; free some space, and run the same command with "
+        "resume=auto."
+    )
+
+
+def test_other_errors_of_the_disk_are_told() -> None:
+    sentence = cannot_go_on(Path("run"), OSError(errno.EIO, "Input/output error"))
+    assert sentence.startswith("The run cannot go on writing in run (Input/output error); mend")
+
+
+# Starting anew
 
 
 def test_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -128,7 +267,9 @@ def test_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_checkpoint_of_a_run_that_is_over_does_not_stay(tmp_path: Path) -> None:
     make_run(tmp_path / "one", "finished")
-    Run.open(tmp_path / "one", SETTINGS, None).mark("running")
+    save_checkpoint(tmp_path / "one" / "previous.ckpt", 2)
+    with closing(Run.open(tmp_path / "one", SETTINGS, None)) as new:
+        new.mark("running")
     # Killed now, the new run has nothing to go on from.
     assert Run.open(tmp_path / "one", SETTINGS, "auto").checkpoint is None
 

@@ -7,7 +7,9 @@ import hashlib
 import json
 import logging
 import os
+import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,20 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_help import SMALL, compose, newest_folder, poison, small, start
 
 from fststyle import stylefile, training
-from fststyle.data import PhotoDataModule
-from fststyle.errors import FststyleError, PhotoError, SettingError, StyleError, TrainingError
+from fststyle.data import PhotoDataModule, is_held_out
+from fststyle.errors import (
+    DivergedError,
+    FststyleError,
+    PhotoError,
+    SettingError,
+    StyleError,
+    TrainingError,
+)
 from fststyle.images import load_image, save_photo
 from fststyle.losses import PerceptualLoss
 from fststyle.module import StyleModule
@@ -64,6 +74,7 @@ def assert_same_run(actual: Path, expected: Path) -> None:
     for state in states:
         for key in ("seconds", "held_out", "held_out_at"):  # the losses are in the style file
             del state["fststyle"][key]
+        assert isinstance(state["fststyle"]["guard"].pop("trouble"), str)
     for key in ("state_dict", "optimizer_states", "fststyle"):
         torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
     files = [next(folder.glob("*.onnx")).read_bytes() for folder in (actual, expected)]
@@ -135,7 +146,8 @@ def test_style_info(one_run: tuple[Path, TrainingResult]) -> None:
     expected_loss = loss_config(style_weight=0.25, style_sizes=(64,)).as_dict()
     assert facts == {
         "steps": 12,
-        "photos": len(PhotoDataModule().paths),
+        "photos": 12,  # of the 13 that there are
+        "rollbacks": 0,
         "size": 64,
         "batch_size": 1,
         "loss": json.loads(json.dumps(expected_loss)),
@@ -366,21 +378,76 @@ def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
     folder = newest_folder(tmp_path / "killed")
     before = checkpoint_of(folder)
     assert before["fststyle"]["steps_made"] == 6
-    assert before["fststyle"]["skipped_steps"] == 1
+    assert before["fststyle"]["guard"]["rollbacks"] == 1
     assert not list(folder.glob("*.onnx"))
-    # The steps that are skipped count for the data: the rest of the run sees the same photos.
+    # The steps that fail count for the data: the rest of the run sees the same photos.
     resumed = start(tmp_path / "killed", *arguments, "resume=auto", poisoned=(3, 6))
     whole = start(tmp_path / "whole", *arguments, poisoned=(3, 6))
     assert resumed.wait() == whole.wait() == 0
     assert newest_folder(tmp_path / "killed") == folder  # Hydra's new folder is gone
     assert_same_run(folder, newest_folder(tmp_path / "whole"))
     after = checkpoint_of(folder)["fststyle"]
-    assert (after["steps_made"], after["skipped_steps"], after["held_out_at"]) == (8, 2, 8)
+    assert (after["steps_made"], after["held_out_at"]) == (8, 8)
+    assert (after["guard"]["rollbacks"], after["guard"]["pace"]) == (2, 0.25)
     assert f"Resuming {folder} at step 6" in resumed.err
-    assert "2 steps were skipped; they were not finite." in resumed.err
+    assert "2 steps failed; training went back to the last good weights" in resumed.err
+    assert read_info(folder / "thanos_poster.onnx").training["rollbacks"] == 2
     assert resumed.out.startswith(f"Style file    {folder}/thanos_poster.onnx\n")
     assert [row["step"] for row in metrics_of(folder, 6) if row["val/total"]][-1] == "7"
     assert status_of(folder) == "finished"
+
+
+def test_run_that_is_killed_at_any_moment(tmp_path: Path) -> None:
+    """In the middle of writing a checkpoint, and twice whenever it happens to be."""
+    arguments = (
+        "style=thanos_poster",
+        *SMALL,
+        "steps=40",
+        "callbacks.checkpoint.every_steps=1",
+        "callbacks.sheets=null",
+    )
+    torn = start(tmp_path / "killed", *arguments, torn_at=3)
+    assert torn.wait() == -signal.SIGKILL
+    folder = newest_folder(tmp_path / "killed")
+    assert list(folder.glob(".last.ckpt.*"))
+    assert checkpoint_of(folder)["fststyle"]["steps_made"] == 2
+    moments = random.Random(0)
+    for _ in range(2):
+        before = (folder / "last.ckpt").stat().st_ino
+        run = start(tmp_path / "killed", *arguments, "resume=auto")
+        while run.process.is_alive() and (folder / "last.ckpt").stat().st_ino == before:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.3))
+        run.process.kill()
+        run.wait()
+    assert start(tmp_path / "killed", *arguments, "resume=auto").wait() == 0
+    assert start(tmp_path / "whole", *arguments).wait() == 0
+    assert_same_run(folder, newest_folder(tmp_path / "whole"))
+    assert not list(folder.glob(".*"))
+
+
+def test_disk_that_is_full(tmp_path: Path) -> None:
+    arguments = (
+        "style=thanos_poster",
+        *SMALL,
+        "steps=5",
+        "callbacks.checkpoint.every_steps=1",
+        "callbacks.sheets=null",
+    )
+    full = start(tmp_path, *arguments, full_at=3)
+    assert full.wait() == 1
+    folder = newest_folder(tmp_path)
+    assert full.err.splitlines()[-1] == (
+        f"Error: The disk is full: File too large, in {folder}; free some space, and run the same "
+        "command with resume=auto."
+    )
+    assert "Traceback" not in full.err
+    assert checkpoint_of(folder)["fststyle"]["steps_made"] == 2
+    assert not list(folder.glob(".*"))
+    resumed = start(tmp_path, *arguments, "resume=auto")
+    assert resumed.wait() == 0
+    assert f"Resuming {folder} at step 2" in resumed.err
+    assert read_info(folder / "thanos_poster.onnx").training["steps"] == 5
 
 
 @pytest.mark.parametrize("moment", ["on_train_batch_end", "on_validation_end", "on_train_end"])
@@ -454,6 +521,7 @@ def test_resume_from_a_damaged_checkpoint(tmp_path: Path) -> None:
     crashed(tmp_path / "a")
     path = tmp_path / "a" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:5000])
+    (tmp_path / "a" / "previous.ckpt").unlink(missing_ok=True)
     with pytest.raises(TrainingError, match=r"last\.ckpt cannot be read .* without resume=auto"):
         train(small(tmp_path / "b", "steps=3", "resume=auto"))
 
@@ -467,6 +535,8 @@ def test_signal_ends_the_run_with_its_style_file(tmp_path: Path, number: signal.
     run = start(tmp_path, *arguments)
     run.wait_for("outputs/*/*/last.ckpt")
     assert run.process.pid is not None
+    with pytest.raises(TrainingError, match=r"^Another process is training in .*; wait for its"):
+        train(small(newest_folder(tmp_path).parent / "new", "resume=auto", style="ink_wash"))
     os.kill(run.process.pid, number)
     assert run.wait() == training.INTERRUPTED == 130
     folder = newest_folder(tmp_path)
@@ -498,36 +568,48 @@ def test_second_interrupt_ends_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert signal.getsignal(signal.SIGINT) is before
 
 
-# Steps that are not finite
+# Training that fails
 
 
 def test_run_that_diverges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(StyleModule, "training_step", poison(range(2, 99)))
-    settings = ("steps=20", "callbacks.checkpoint.every_steps=7")
-    with pytest.raises(TrainingError) as caught:
+    monkeypatch.setattr(StyleModule, "training_step", poison(range(30, 99)))
+    settings = ("steps=40", "callbacks.checkpoint.every_steps=7")
+    with pytest.raises(DivergedError) as caught:
         train(small(tmp_path / "run", *settings))
     path = tmp_path / "run" / "thanos_poster.onnx"
-    assert str(caught.value).startswith("5 steps in a row had a loss that is not finite")
-    assert str(caught.value).endswith(f"They are in {path}.")
+    assert str(caught.value).startswith("Training diverges: 5 steps failed with fewer than 100")
+    assert str(caught.value).endswith(f"The last good weights are in {path}.")
     assert "\n" not in str(caught.value)
     network, info = load_style(path)
-    assert info.training["steps"] == 7
+    assert (info.training["steps"], info.training["rollbacks"]) == (35, 5)
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
     assert status_of(tmp_path / "run") == "failed"
-    assert sum("not finite; it is skipped" in message for message in caplog.messages) == 5
+    told = [message for message in caplog.messages if "back to the weights of step 25" in message]
+    assert len(told) == 5
     # It would diverge again: what comes next is a new run.
     assert Run.open(tmp_path / "next", {"style": {"name": "thanos_poster"}}, "auto").steps_made == 0
 
 
 def test_run_without_one_good_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StyleModule, "training_step", poison(range(99)))
-    with pytest.raises(TrainingError, match="5 steps in a row"):
+    with pytest.raises(DivergedError, match="Training diverges: 5 steps failed"):
         train(small(tmp_path / "run", "steps=20"))
     assert not list(tmp_path.rglob("*.onnx"))
     with pytest.raises(TrainingError, match="Not one step was made"):
         train(small(tmp_path / "run", "steps=1"))
+
+
+@pytest.mark.parametrize("rate", ["1e-9", "10"])
+def test_loss_that_does_not_fall_ends_the_run(tmp_path: Path, rate: str) -> None:
+    run = start(tmp_path, "style=thanos_poster", *SMALL, "steps=110", f"optim.lr={rate}")
+    assert run.wait() == 1
+    last = run.err.splitlines()[-1]
+    assert last.startswith("Error: After 100 steps the loss is ")
+    assert "optim.lr" in last
+    assert "Traceback" not in run.err
+    assert status_of(newest_folder(tmp_path)) == "failed"
 
 
 # Photographs
@@ -549,15 +631,90 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_broken_photos_are_told_at_the_end(
-    tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture, workers: int
+    tmp_path: Path,
+    photos: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
 ) -> None:
-    settings = ("data=folder", f"data.root={photos}", f"data.num_workers={workers}")
+    report = tmp_path / "report.md"
+
+    def write_report(*_: object) -> Path:
+        report.write_text("# A report\n")
+        return report
+
+    monkeypatch.setattr(training, "_report", write_report)
+    settings = ("data=folder", f"data.root={photos}", f"data.num_workers={workers}", "report=true")
     result = train(small(tmp_path / "run", "steps=6", *settings))
     messages = caplog.messages
     for name in ("a/empty.jpg", "cut.jpg"):
         assert sum(message.startswith(f"Skipped {photos / name}: ") for message in messages) == 1
+        assert name in report.read_text()
     assert "2 files were skipped; they could not be read." in messages
-    assert read_info(result.style_file).training["photos"] == 5
+    assert "- 2 files were skipped; they could not be read." in report.read_text()
+    whole = [photos / name for name in ("one.jpg", "a/two.png", "a/b/three.JPG")]
+    usable = sum(not is_held_out(path) for path in whole)
+    assert read_info(result.style_file).training["photos"] == usable
+
+
+def write_photo(path: Path, image: Image.Image, **options: Any) -> None:
+    """Save an image under a hash by which it is trained on."""
+    for attempt in range(100):
+        image.putpixel((0, 0), attempt if len(image.getbands()) == 1 else (attempt,) * 3)
+        image.save(path, **options)
+        if not is_held_out(path):
+            return
+
+
+def test_folder_of_odd_and_broken_files(tmp_path: Path) -> None:
+    """What is odd is trained on, what is broken is told of, and what is neither is let be."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+
+    def noise() -> Image.Image:
+        small_noise = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        return Image.fromarray(small_noise).resize((96, 72), Image.Resampling.BICUBIC)
+
+    for index in range(34):
+        write_photo(folder / f"{index:02d}.jpg", noise())
+    write_photo(folder / "grey.jpg", noise().convert("L"))
+    write_photo(folder / "palette.png", noise().quantize(64))
+    frames = [noise() for _ in range(3)]
+    write_photo(folder / "animated.webp", frames[0], save_all=True, append_images=frames[1:])
+    deep = rng.integers(0, 65536, (72, 96), dtype=np.uint16)
+    write_photo(folder / "deep.png", Image.fromarray(deep))
+    for attempt in range(100):  # CMYK has no pixels of three numbers
+        noise().convert("CMYK").save(folder / "cmyk.jpg", quality=90 - attempt % 50)
+        if not is_held_out(folder / "cmyk.jpg"):
+            break
+    usable = len(list(folder.iterdir()))
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("not a photo")
+    whole = (folder / "00.jpg").read_bytes()
+    (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (folder / "folder.jpg").mkdir()
+    broken = {"empty": "is empty", "text": "is not a picture", "half": "is damaged", "link": "is a"}
+    steps = usable + len(broken)  # an epoch: every file has its turn
+    run = start(
+        tmp_path / "work",
+        "style=thanos_poster",
+        *SMALL,
+        "data=folder",
+        f"data.root={folder}",
+        f"steps={steps}",
+        "callbacks.sheets=null",
+    )
+    assert run.wait() == 0, run.err
+    lines = run.err.splitlines()
+    for name, reason in broken.items():
+        path = folder / f"{name}.jpg"
+        assert sum(line.startswith(f"Skipped {path}: {path} {reason}") for line in lines) == 1
+    assert f"{len(broken)} files were skipped; they could not be read." in lines
+    assert sum("Skipped" in line for line in lines) == len(broken)
+    (style_file,) = (tmp_path / "work").rglob("*.onnx")
+    assert read_info(style_file).training["photos"] == usable
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -598,7 +755,7 @@ def test_unknown_picture(tmp_path: Path) -> None:
 
 
 def test_disk_that_fills_while_checkpoints_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = pl.Trainer.save_checkpoint
 
@@ -608,12 +765,16 @@ def test_disk_that_fills_while_checkpoints_are_written(
             path.write_bytes(path.read_bytes()[:1000])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save)
-    result = train(small(tmp_path / "run", "steps=3", "callbacks.checkpoint.every_steps=1"))
-    assert read_info(result.style_file).training["steps"] == 3
+    settings = ("steps=3", "callbacks.checkpoint.every_steps=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.Trainer, "save_checkpoint", save)
+        with pytest.raises(TrainingError, match=r"^The disk is full: No space left .*resume=auto"):
+            train(small(tmp_path / "run", *settings))
     assert checkpoint_of(tmp_path / "run")["fststyle"]["steps_made"] == 1
-    assert sum("No space left on device" in message for message in caplog.messages) == 3
+    assert status_of(tmp_path / "run") == "running"
     assert not list((tmp_path / "run").glob(".*"))
+    result = train(small(tmp_path / "run", *settings, "resume=auto"))
+    assert read_info(result.style_file).training["steps"] == 3
 
 
 def test_disk_that_fills_while_logs_are_written(
@@ -623,7 +784,7 @@ def test_disk_that_fills_while_logs_are_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pytorch_lightning.loggers.csv_logs.CSVLogger.save", full)
-    with pytest.raises(TrainingError, match=r"cannot go on writing .*No space left .*resume=auto"):
+    with pytest.raises(TrainingError, match=r"^The disk is full: No space left .*resume=auto"):
         train(small(tmp_path / "run", "steps=3"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torch
@@ -18,6 +20,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fststyle import settings, training
+from fststyle.callbacks import SafeCheckpointIO
 from fststyle.module import StyleModule
 
 SMALL = (
@@ -101,7 +104,12 @@ class Training:
 
 
 def start(
-    folder: Path, *arguments: str, kill_at: int | None = None, poisoned: Sequence[int] = ()
+    folder: Path,
+    *arguments: str,
+    kill_at: int | None = None,
+    poisoned: Sequence[int] = (),
+    torn_at: int | None = None,
+    full_at: int | None = None,
 ) -> Training:
     """Start ``train.py`` in a process of its own.
 
@@ -112,19 +120,28 @@ def start(
         arguments: Of the command line.
         kill_at: The process kills itself when so many steps are made, as ``kill -9`` does.
         poisoned: Steps at which the photographs are NaN.
+        torn_at: The process kills itself in the middle of writing the checkpoint of that step.
+        full_at: From this step on no file can grow beyond 20 kB.
     """
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fststyle.training"])
     process = context.Process(
-        target=_train, args=(str(folder), arguments, kill_at, tuple(poisoned)), daemon=True
+        target=_train,
+        args=(str(folder), arguments, kill_at, tuple(poisoned), torn_at, full_at),
+        daemon=True,
     )
     process.start()
     return Training(process, folder)
 
 
 def _train(
-    folder: str, arguments: tuple[str, ...], kill_at: int | None, poisoned: tuple[int, ...]
+    folder: str,
+    arguments: tuple[str, ...],
+    kill_at: int | None,
+    poisoned: tuple[int, ...],
+    torn_at: int | None,
+    full_at: int | None,
 ) -> None:
     os.chdir(folder)
     for name, number in (("stdout", 1), ("stderr", 2)):
@@ -137,7 +154,21 @@ def _train(
         step(self, batch, batch_idx)
         if self.steps_made == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.steps_made == full_at:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
 
+    save_whole = SafeCheckpointIO.save_checkpoint
+
+    def save_checkpoint(
+        self: SafeCheckpointIO, checkpoint: dict[str, Any], path: Path, storage_options: Any = None
+    ) -> None:
+        save_whole(self, checkpoint, path)
+        if checkpoint["fststyle"]["steps_made"] == torn_at:
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SafeCheckpointIO.save_checkpoint = save_checkpoint  # type: ignore[assignment,method-assign]
     StyleModule.training_step = training_step  # type: ignore[method-assign]
     sys.argv = ["train.py", *arguments]
     training.main()
