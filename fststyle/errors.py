@@ -7,7 +7,8 @@
     ├── StyleError           a style is unknown, or its file cannot be used
     ├── WeightsError         VGG's weights cannot be found or are not what they should be
     ├── SettingError         a setting is out of range or does not fit another
-    └── TrainingError        a training run cannot start, go on or be resumed
+    ├── TrainingError        a training run cannot start, go on or be resumed
+    └── QualityError         a trained network has a fault that shows in its pictures
 
 The message is one clear sentence that holds the remedy. The command line prints it
 without a traceback and exits with status 1. Anything else that is raised is a bug, and
@@ -39,3 +40,7 @@ class SettingError(FststyleError):
 
 class TrainingError(FststyleError):
     """A training run cannot start, go on or be resumed."""
+
+
+class QualityError(FststyleError):
+    """A trained network has a fault that shows in its pictures; its file is written all the same."""
