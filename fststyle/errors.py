@@ -43,4 +43,4 @@ class TrainingError(FststyleError):
 
 
 class QualityError(FststyleError):
-    """A trained network has a fault that shows in its pictures; its file is written all the same."""
+    """A trained network has a fault that shows; its style file is written all the same."""

@@ -31,7 +31,7 @@ ORDER = (
     ("runtime",),
     ("stylizer", "optimize", "data", "module", "runs"),
     ("evaluate", "callbacks", "settings"),
-    ("report",),
+    ("report", "sweep"),
     ("training", "optimize_command"),
     ("cli",),
 )

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_help import SMALL, compose, newest_folder, poison, small, start
 
-from fststyle import stylefile, training
+from fststyle import report, stylefile, training
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, StyleError, TrainingError
 from fststyle.images import load_image, save_photo
@@ -290,9 +290,9 @@ def test_interrupted_run_replaces_nothing(
 ) -> None:
     file = tmp_path / "run.onnx"
     file.write_bytes(b"of this run")
-    assert training._install(file, 1, interrupted=True) is not None  # nothing is there yet
+    assert report.install(file, 1, interrupted=True) is not None  # nothing is there yet
     file.write_bytes(b"of a later run")
-    assert training._install(file, 1, interrupted=True) is None
+    assert report.install(file, 1, interrupted=True) is None
     folder = data_home / "fststyle" / "styles"
     assert [path.name for path in folder.iterdir()] == ["run.onnx"]
     assert (folder / "run.onnx").read_bytes() == b"of this run"
