@@ -37,7 +37,7 @@ LIMITS: Final[dict[GateName, float]] = {
     "lattice_4": 0.9,
     "frame": 2.0,
     "structure": 0.75,
-    "blur": 1.2,
+    "blur": 1.3,
 }
 """The largest value of each that passes."""
 
@@ -98,7 +98,7 @@ def _clear_sky(height: int = 270, width: int = 360) -> Pixels:
     """A blue that pales towards the horizon, with a camera's grain of 1/255."""
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-    zenith, horizon = np.float32([0.18, 0.42, 0.78]), np.float32([0.70, 0.83, 0.93])
+    zenith, horizon = np.array([[0.18, 0.42, 0.78], [0.70, 0.83, 0.93]], np.float32)
     sky = zenith + (horizon - zenith) * down + 0.03 * across
     grain = np.random.default_rng(0).normal(0, 1 / 255, sky.shape).astype(np.float32)
     return np.asarray(np.clip(sky + grain, 0, 1), np.float32)
@@ -107,7 +107,7 @@ def _clear_sky(height: int = 270, width: int = 360) -> Pixels:
 def _night(height: int = 256, width: int = 383) -> Pixels:
     """A row of houses at night: near black, a few lit windows and lamps."""
     rng = np.random.default_rng(1)
-    night = np.full((height, width, 3), np.float32([0.02, 0.025, 0.05]), np.float32)
+    night = np.full((height, width, 3), (0.02, 0.025, 0.05), np.float32)
     night += np.float32(0.03) * np.linspace(1, 0, height, dtype=np.float32)[:, None, None]
     for left in range(0, width, 48):
         night[height - int(rng.integers(90, 160)) :, left : left + 44] *= 0.4
