@@ -37,7 +37,7 @@ LIMITS: Final[dict[GateName, float]] = {
     "lattice_4": 0.9,
     "frame": 2.0,
     "structure": 0.75,
-    "blur": 1.3,
+    "blur": 1.25,
 }
 """The largest value of each that passes."""
 
@@ -207,7 +207,7 @@ def require(gates: Sequence[Gate], style_file: Path) -> None:
 def blobs(photo: Pixels, picture: Pixels) -> float:
     """The strongest isolated patch of flat colour that neither photo nor picture explains.
 
-    A patch is a connected area, from about 10 pixels across to 4 % of the picture, within which
+    A patch is a compact area, from about 10 pixels across to 4 % of the picture, within which
     the colour hardly varies. It counts by how far its colour is from that around it, and from
     the colours that the picture has wherever the photo looks alike (so black patches where the
     photo is dark are the style's), less what the photo itself differs there.
@@ -228,6 +228,9 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
             continue
         rows, columns = (slice(max(0, side.start - 10), side.stop + 10) for side in box)
         core = labels[rows, columns] == label
+        extent = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
+        if areas[label] < 0.3 * extent:  # a line or a frame, no blob
+            continue
         patch = ndimage.binary_dilation(core, iterations=4)
         around = ndimage.binary_dilation(patch, iterations=6) & ~patch
         near, own_near = picture[rows, columns], softened[rows, columns]

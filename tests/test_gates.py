@@ -153,7 +153,11 @@ def test_a_fault_fails_its_gate_alone(fault: str) -> None:
         ("lattice_4", lambda p, s: columns_of(p, 4, s), (2, 3, 4, 8)),
         ("frame", lambda p, s: frame(p, 4, s), (0.1, 0.2, 0.4, 0.8)),
         ("blur", soft, (0.5, 1, 2, 4)),
-        ("blobs", lambda p, s: blob(p, 18, (1 - s, 1, 1 - s)), (0.2, 0.5, 0.75, 1)),
+        (
+            "blobs",
+            lambda p, s: clipped((1 - s) * p + s * blob(p, 18, (0, 1, 0))),
+            (0.25, 0.5, 0.75, 1),
+        ),
     ],
 )
 def test_stronger_faults_have_larger_values(
