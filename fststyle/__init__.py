@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fststyle.errors import (
     FststyleError,
     PhotoError,
+    QualityError,
     SettingError,
     StyleError,
     TrainingError,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "FststyleError",
     "PhotoError",
+    "QualityError",
     "SettingError",
     "StyleError",
     "Stylizer",

@@ -10,6 +10,10 @@
     └── TrainingError        a training run cannot start, go on or be resumed
         └── DivergedError    training does not converge
 
+
+    ├── TrainingError        a training run cannot start, go on or be resumed
+    └── QualityError         a trained network has a fault that shows in its pictures
+
 The message is one clear sentence that holds the remedy. The command line prints it
 without a traceback and exits with status 1. Anything else that is raised is a bug, and
 keeps its traceback.
@@ -44,3 +48,7 @@ class TrainingError(FststyleError):
 
 class DivergedError(TrainingError):
     """Training does not converge: steps keep failing, or the loss does not fall."""
+
+
+class QualityError(FststyleError):
+    """A trained network has a fault that shows; its style file is written all the same."""

@@ -106,6 +106,7 @@ class TrainerSettings:
         precision: ``auto``: bfloat16 autocast where the processor computes in it.
         accelerator: Where to train, as Lightning names it.
         validate_every: Steps between two validations.
+        gates: Look for faults at the end, and install no network that has one.
 
     Raises:
         SettingError: A value is not among the choices, or out of range.
@@ -118,6 +119,7 @@ class TrainerSettings:
     ema_decay: float
     gradient_clip: float
     validate_every: int
+    gates: bool
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -131,6 +133,8 @@ class TrainerSettings:
         minutes = self.minutes
         if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes > 0:
             raise SettingError(f"trainer.minutes must be a number above 0, not {minutes!r}.")
+        if not isinstance(self.gates, bool):
+            raise SettingError(f"trainer.gates must be true or false, not {self.gates!r}.")
         every = self.validate_every
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise SettingError(
@@ -259,7 +263,8 @@ def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
         for key in cfg
         if key not in _FREE
     }
-    cast(dict[str, Any], values["trainer"]).pop("minutes", None)
+    for key in ("minutes", "gates"):
+        cast(dict[str, Any], values["trainer"]).pop(key, None)
     cast(dict[str, Any], values["style"])["sha256"] = info.style_image_sha256
     return cast(dict[str, Any], json.loads(json.dumps(values)))
 

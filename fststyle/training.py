@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import datetime
 import difflib
 import logging
 import os
@@ -26,16 +27,17 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fststyle import evaluate
+from fststyle import evaluate, gates, report
 from fststyle.callbacks import ResumeCheckpoint, SafeCheckpointIO, SampleSheets, StopSignals
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
-from fststyle.images import fit_long_side, load_image, save_photo, write_atomically
+from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
@@ -58,8 +60,8 @@ from fststyle.settings import (
 from fststyle.sheets import sheet
 from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, save_style
-from fststyle.styles import user_styles_folder
 from fststyle.stylizer import Stylizer
+from fststyle.sweep import Job, write_sweep_sheet
 from fststyle.vgg import VGGWeights
 from fststyle.warmstart import starting_network
 
@@ -80,6 +82,7 @@ class TrainingResult:
         held_out: Held-out losses by name, the relative ones unweighted.
         report: The measured quality, if it was measured.
         interrupted: Whether Ctrl-C ended the run early.
+        gates: The faults that were looked for, if they were.
     """
 
     style_file: Path
@@ -88,6 +91,7 @@ class TrainingResult:
     held_out: dict[str, float]
     report: Path | None
     interrupted: bool
+    gates: tuple[gates.Gate, ...] = ()
 
 
 def train(cfg: DictConfig) -> TrainingResult:
@@ -143,12 +147,14 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     )
     run.mark("running")
 
-    def export() -> Path:
+    def export(found: tuple[gates.Gate, ...] = ()) -> Path:
         path = run.folder / f"{style.name}.onnx"
         trained = copy.deepcopy(module.average.module).cpu().eval()
         facts = _training_facts(module, data, config, weights, picture)
         if started_from is not None:
             facts["started_from"] = started_from
+        if found:
+            facts["gates"] = report.gate_values(found)
         save_style(cast(TransformerNet, trained), dataclasses.replace(info, training=facts), path)
         return path
 
@@ -172,19 +178,34 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
 
     stylizer = Stylizer(str(style_file), device="cpu")
+    found = gates.check(stylizer) if trainer_settings.gates else ()
+    if found:
+        export(found)
     sheet_path = run.folder / "sheet.png"
     photos = [fit_long_side(load_image(path), 512) for path in data.held_out[:4]]
     rows = [[photo, stylizer(photo)] for photo in photos]
     save_photo(sheet(rows, titles=("photo", style.name), cell_height=384), sheet_path)
-    installed = _install(style_file, module.steps_made, interrupted) if cfg.install else None
+    installed = None
+    if cfg.install and all(gate.passed for gate in found):
+        installed = report.install(style_file, module.steps_made, interrupted)
     run.mark("interrupted" if interrupted else "finished")
-    report = None
+    written = None
     if cfg.report and not interrupted:
-        report = _report(run.folder, style.name, stylizer, loss, weights, picture, data)
-        if report is not None and notes:
-            add_notes(report, notes)
+        written = report.write_report(
+            style.name, stylizer, loss, weights, picture, data,
+            report.RunFacts(
+                run.folder,
+                str(style_file) if installed is None else style.name,
+                module.steps_made,
+                module.seconds(),
+                run.settings,
+                found,
+            ),
+        )  # fmt: skip
+        if written is not None and notes:
+            add_notes(written, notes)
     losses = _held_out(module)
-    return TrainingResult(style_file, installed, sheet_path, losses, report, interrupted)
+    return TrainingResult(style_file, installed, sheet_path, losses, written, interrupted, found)
 
 
 def _network(
@@ -320,60 +341,6 @@ def _held_out(module: StyleModule) -> dict[str, float]:
     return {name: round(value, 5) for name, value in module.held_out.items()}
 
 
-def _report(
-    folder: Path,
-    name: str,
-    stylizer: Stylizer,
-    loss: PerceptualLoss,
-    weights: VGGWeights,
-    picture: NDArray[np.float32],
-    data: PhotoDataModule,
-) -> Path | None:
-    """Measure the style file on three held-out photographs, in a minute or so."""
-    log.info("Comparing with L-BFGS on three held-out photos (report=false leaves this out)")
-    crops = [crop.numpy().transpose(1, 2, 0) for crop in data.held_out_crops()[:3]]
-    photos: dict[str, NDArray[np.float32]] = {}
-    for path, crop in zip(data.held_out, crops, strict=False):
-        photos[path.name if path.stem in photos else path.stem] = crop
-    try:
-        same = loss.config == evaluate.MEASURE
-        measure = loss if same else evaluate.measure_for(picture, weights)
-        evaluation = evaluate.evaluate(
-            name, stylizer, measure.cpu(), photos, iterations=(1, 2, 5, 10, 20, 50)
-        )
-        return evaluate.write_report(evaluation, folder)
-    except FststyleError as error:  # the style is trained all the same
-        log.warning("There is no report: %s", error)
-        return None
-
-
-def _install(style_file: Path, steps: int, interrupted: bool) -> Path | None:
-    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept."""
-    target = user_styles_folder() / style_file.name
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            if interrupted:
-                log.warning(
-                    "The network in %s stays; use the one of this run by --style %s",
-                    target,
-                    style_file,
-                )
-                return None
-            kept = target.with_stem(f"{target.stem}-previous")
-            write_atomically(kept, target.read_bytes())
-            log.info(
-                "This network of %d steps replaces an older one, which is kept as %s",
-                steps,
-                kept.stem,
-            )
-        write_atomically(target, style_file.read_bytes())
-    except (OSError, FststyleError) as error:
-        log.warning("The style could not be copied to %s (%s).", target, error)
-        return None
-    return target
-
-
 def main() -> None:
     """``python train.py style=NAME [key=value …]``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -388,12 +355,12 @@ def main() -> None:
             + "\nor give your own picture: style.image=my.jpg style.name=mine\n"
         )
         raise SystemExit(2)
-    job = _Job()
+    jobs = _Jobs()
     # Without this, Hydra prints a traceback whatever the error is.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(
-            job.run
+            jobs.run
         )()
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; resume=auto goes on from the last checkpoint.\n")
@@ -402,52 +369,89 @@ def main() -> None:
         sys.stderr.write(f"Error: {explain(error)}\n")
         raise SystemExit(1) from None
     except OSError as error:
-        if job.begun:
+        if jobs.begun:
             raise
         sys.stderr.write(
             f"Error: The folder {error.filename} of the run cannot be made ({error.strerror}); "
             "start where you may write, or give hydra.run.dir=FOLDER.\n"
         )
         raise SystemExit(1) from None
+    finally:
+        jobs.draw_sheet()
+    if jobs.status:
+        raise SystemExit(jobs.status)
 
 
 _HYDRA_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version")
 
 
-class _Job:
-    """One run after another, as Hydra starts them; notes whether there was one."""
+class _Jobs:
+    """One run after another, as Hydra starts them; notes how each ended."""
 
     def __init__(self) -> None:
         self.begun = False
+        self.status = 0
+        self._finished: list[Job] = []
+        self._sweep: Path | None = None
 
     def run(self, cfg: DictConfig) -> None:
-        """One run; what it says at its end is all that goes to the standard output."""
+        """One run; what it says at its end is all that goes to the standard output.
+
+        In a multirun a job that fails does not keep the others from being run.
+        """
         self.begun = True
+        hydra_cfg = HydraConfig.get()
+        if hydra_cfg.mode == RunMode.MULTIRUN:
+            self._sweep = Path(hydra_cfg.sweep.dir)
         try:
             result = train(cfg)
+            self._finished.append(Job(tuple(hydra_cfg.overrides.task), result.style_file))
+            _tell(result)
+            gates.require(result.gates, result.style_file)
         except FststyleError as error:
-            sys.stderr.write(f"Error: {error}\n")
-            raise SystemExit(1) from None
+            self._fail(str(error))
         except OmegaConfBaseException as error:
-            sys.stderr.write(f"Error: {str(error).splitlines()[0]}\n")
-            raise SystemExit(1) from None
+            self._fail(str(error).splitlines()[0])
         finally:
-            _remove_empty_folders(Path(HydraConfig.get().runtime.output_dir))
-        lines = [f"Style file    {result.style_file}"]
-        if result.installed is not None:
-            name = result.installed.stem
-            lines.append(f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg")
-        lines.append(f"Sample sheet  {result.sheet}")
-        if result.held_out:
-            losses = ", ".join(f"{name} {value:.3f}" for name, value in result.held_out.items())
-            lines.append(f"Held-out loss {losses}")
-        if result.report is not None:
-            lines += [f"Report        {result.report}", "", evaluate.summary(result.report)]
-        sys.stdout.write("\n".join(lines) + "\n")
+            _remove_empty_folders(Path(hydra_cfg.runtime.output_dir))
+
+    def _fail(self, sentence: str) -> None:
+        sys.stderr.write(f"Error: {sentence}\n")
+        self.status = 1
+
+    def draw_sheet(self) -> None:
+        """Set a multirun's networks side by side; those of the jobs that came through."""
+        if self._sweep is None or len(self._finished) < 2:
+            return
+        path = self._sweep / f"sweep_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}.png"
+        try:
+            write_sweep_sheet(self._finished, path)
+        except FststyleError as error:
+            self._fail(str(error))
+            return
+        sys.stdout.write(f"Sweep sheet   {path.absolute()}\n")
         sys.stdout.flush()
-        if result.interrupted:
-            sys.stderr.write("Interrupted before its end; resume=auto goes on with this run.\n")
-            raise SystemExit(INTERRUPTED)
+
+
+def _tell(result: TrainingResult) -> None:
+    lines = [f"Style file    {result.style_file}"]
+    if result.installed is not None:
+        name = result.installed.stem
+        lines.append(f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg")
+    lines.append(f"Sample sheet  {result.sheet}")
+    if result.held_out:
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in result.held_out.items())
+        lines.append(f"Held-out loss {losses}")
+    if result.gates:
+        passed = sum(gate.passed for gate in result.gates)
+        lines.append(f"Gates         {passed} of {len(result.gates)} passed")
+    if result.report is not None:
+        lines += [f"Report        {result.report}", "", evaluate.summary(result.report)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    if result.interrupted:
+        sys.stderr.write("Interrupted before its end; resume=auto goes on with this run.\n")
+        raise SystemExit(INTERRUPTED)
 
 
 def _remove_empty_folders(folder: Path) -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_help import SMALL, compose, newest_folder, poison, small, start
 
-from fststyle import stylefile, training
+from fststyle import gates, report, stylefile, training
 from fststyle.data import PhotoDataModule, is_held_out
 from fststyle.errors import (
     DivergedError,
@@ -302,9 +302,9 @@ def test_interrupted_run_replaces_nothing(
 ) -> None:
     file = tmp_path / "run.onnx"
     file.write_bytes(b"of this run")
-    assert training._install(file, 1, interrupted=True) is not None  # nothing is there yet
+    assert report.install(file, 1, interrupted=True) is not None  # nothing is there yet
     file.write_bytes(b"of a later run")
-    assert training._install(file, 1, interrupted=True) is None
+    assert report.install(file, 1, interrupted=True) is None
     folder = data_home / "fststyle" / "styles"
     assert [path.name for path in folder.iterdir()] == ["run.onnx"]
     assert (folder / "run.onnx").read_bytes() == b"of this run"
@@ -830,3 +830,63 @@ def test_several_styles(tmp_path: Path) -> None:
         assert f"Style file    {path}\n" in run.out
         assert f"--style {style} -o" in run.out
     assert len(list(tmp_path.glob("outputs/*/*"))) == 2
+
+
+def test_sweep_goes_on_after_a_job_that_fails(tmp_path: Path) -> None:
+    run = start(tmp_path, "-m", "style=ink_wash", *SMALL, "steps=1", "loss.style_weight=0.25,-1,1")
+    assert run.wait() == 1
+    assert "Error: " in run.err
+    assert len(list(tmp_path.glob("outputs/ink_wash/*/ink_wash.onnx"))) == 2
+    (sheet,) = tmp_path.glob("outputs/sweep_*.png")
+    assert f"Sweep sheet   {sheet}\n" in run.out
+    picture = load_image(sheet)
+    assert picture.shape[0] > 3 * 320  # a row for each held-out photo
+
+
+# Gates
+
+
+def test_network_with_a_fault_is_not_installed(tmp_path: Path) -> None:
+    settings = [s for s in SMALL if s not in ("install=false", "trainer.gates=false")]
+    run = start(tmp_path, "style=ink_wash", *settings, "steps=1")
+    assert run.wait() == 1
+    (path,) = tmp_path.glob("outputs/*/*/ink_wash.onnx")
+    assert not (tmp_path / "data_home").exists()
+    assert f"--style {path} uses it all the same" in run.err
+    assert run.out.startswith(f"Style file    {path}\n")
+    assert " of 6 passed\n" in run.out
+    assert "Use it" not in run.out
+    assert status_of(path.parent) == "finished"
+    assert set(read_info(path).training["gates"]) == set(gates.LIMITS)
+
+
+def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (gates.Gate("blur", 2.0, 1.3, "face", "It is blurred."),)
+    monkeypatch.setattr("fststyle.gates.check", lambda _: found)
+
+    def write(_: object, folder: Path) -> Path:
+        (folder / "report.md").write_text("# ink_wash: equals 3\n")
+        return folder / "report.md"
+
+    monkeypatch.setattr("fststyle.evaluate.evaluate", lambda *_, **__: None)
+    monkeypatch.setattr("fststyle.evaluate.write_report", write)
+    settings = ("steps=2", "report=true", "install=true", "trainer.gates=true")
+    result = train(small(tmp_path / "run", *settings))
+    assert result.gates == found
+    assert result.installed is None
+    assert result.report is not None
+    text = result.report.read_text()
+    assert text.startswith("# ink_wash: equals 3\n")
+    for part in (
+        "](sheet.png)",
+        "](report_training.png)",
+        "| blur | 2.000 | 1.3 | **no** | face |",
+        "It is blurred.",
+        "2 steps in ",
+        '"style_sizes": [',
+        f'fststyle stylize photo.jpg --style "{result.style_file}" -o out.jpg',
+        f'fststyle evaluate --style "{result.style_file}" photo.jpg',
+    ):
+        assert part in text
+    assert (tmp_path / "run" / "report_training.png").is_file()
+    assert read_info(result.style_file).training["gates"] == {"blur": 2.0}

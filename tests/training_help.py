@@ -32,6 +32,7 @@ SMALL = (
     "loss.style_sizes=[64]",
     "trainer.precision=32-true",
     "trainer.accelerator=cpu",
+    "trainer.gates=false",
     "report=false",
     "install=false",
 )
