@@ -27,11 +27,11 @@ ORDER = (
     ("sheets", "figures", "onnxgraph", "presets"),
     ("losses",),
     ("stylefile",),
-    ("styles",),
+    ("styles", "quality"),
     ("runtime",),
     ("stylizer", "optimize", "data", "module", "runs"),
     ("evaluate", "callbacks", "settings"),
-    ("training", "optimize_command"),
+    ("training", "optimize_command", "styles_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
