@@ -65,7 +65,7 @@ def contact_sheet(
         gap: White pixels around and between the pictures.
 
     Returns:
-        The sheet, ``(H', W', 3)``, RGB in [0, 1], as near to 4:3 as whole rows allow.
+        The sheet, ``(H', W', 3)``, RGB in [0, 1], about 4:3 with few places left empty.
     """
     if not pictures or len({picture.shape for picture in pictures}) > 1:
         raise ValueError("a contact sheet needs pictures of one size")
@@ -77,7 +77,8 @@ def contact_sheet(
 
     def distance(columns: int) -> float:
         rows = math.ceil(len(tiles) / columns)
-        return abs(math.log(columns * (width + gap) / (rows * (len(tiles[0]) + gap)) / (4 / 3)))
+        shape = columns * (width + gap) / (rows * (len(tiles[0]) + gap))
+        return abs(math.log(shape / (4 / 3))) + math.log(columns * rows / len(tiles))
 
     columns = min(range(1, len(tiles) + 1), key=distance)
     return sheet(
