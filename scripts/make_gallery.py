@@ -151,10 +151,10 @@ def staleness(zoo: Path, docs: Path) -> str:
     path = docs / "gallery.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     names, known = {item.stem for item in zoo.glob("*.onnx")}, set(listed(text))
-    for what, missing in (("does not list", names - known), ("lists, and lacks,", known - names)):
-        if missing:
-            subject = path.name if what == "does not list" else f"The zoo, as {path.name}"
-            return f"{subject} {what} {', '.join(sorted(missing))}."
+    if names - known:
+        return f"{path.name} does not list {', '.join(sorted(names - known))}."
+    if known - names:
+        return f"{path.name} lists what the zoo lacks: {', '.join(sorted(known - names))}."
     if not names:
         return f"{path.name} is of a zoo that is empty." if text else ""
     if text != page(zoo):
