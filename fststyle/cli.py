@@ -26,7 +26,7 @@ from typing import Any, Final
 from fststyle import __version__
 from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.images import check_output, fit_long_side, load_image, load_photo, save_photo
-from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style, list_styles
+from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 
 _OPTIMISE_SIZE: Final = 512
 """Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
@@ -236,16 +236,9 @@ def _sha256(path: Path) -> str:
 
 
 def _styles(options: argparse.Namespace) -> int:
-    for found in list_styles():
-        try:
-            info = _info_of(found)
-        except StyleError as error:  # one bad file hides no others
-            print(f"{found.name:24} {'damaged':13} {error}")
-            continue
-        facts = [info.title, info.artist, str(info.year or ""), info.licence]
-        state = "trained" if found.kind == "network" else "picture only"
-        print(f"{found.name:24} {state:13} {', '.join(fact for fact in facts if fact)}".rstrip())
-    return 0
+    from fststyle.styles_command import styles
+
+    return styles(options)
 
 
 def _info_of(found: FoundStyle) -> Any:
@@ -362,7 +355,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
     command.set_defaults(run=_evaluate)
 
-    command = commands.add_parser("styles", help="list the styles")
+    command = commands.add_parser(
+        "styles",
+        help="list the styles, or draw a photo in all of them",
+        description="List the styles. 'L-BFGS iterations' is what a network is worth, 'style "
+        "left' the share of the photos' own style loss: medians over held-out photos.",
+    )
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="everything, as one JSON document")
+    what.add_argument("--sheet", type=Path, metavar="PHOTO", help="draw it in every style")
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="of the sheet; default: sheet.png"
+    )
+    command.add_argument("--size", type=_positive, default=384, help="long side in the sheet")
     command.set_defaults(run=_styles)
 
     command = commands.add_parser("info", help="what a style file says of itself, as JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,6 +52,38 @@ def sheet(
             left += cell.shape[1] + gap
         top += len(band[0]) + gap
     return canvas
+
+
+def contact_sheet(
+    pictures: Sequence[NDArray[np.float32]], names: Sequence[str], *, gap: int = 8
+) -> NDArray[np.float32]:
+    """Lay out pictures of one size in a grid on white, each with its name under it.
+
+    Args:
+        pictures: At least one, all of the shape ``(H, W, 3)``, RGB in [0, 1].
+        names: One for each picture.
+        gap: White pixels around and between the pictures.
+
+    Returns:
+        The sheet, ``(H', W', 3)``, RGB in [0, 1], about 4:3 with few places left empty.
+    """
+    if not pictures or len({picture.shape for picture in pictures}) > 1:
+        raise ValueError("a contact sheet needs pictures of one size")
+    height, width = pictures[0].shape[:2]
+    tiles = [
+        np.concatenate([picture, _title(name, width)])
+        for picture, name in zip(pictures, names, strict=True)
+    ]
+
+    def distance(columns: int) -> float:
+        rows = math.ceil(len(tiles) / columns)
+        shape = columns * (width + gap) / (rows * (len(tiles[0]) + gap))
+        return abs(math.log(shape / (4 / 3))) + math.log(columns * rows / len(tiles))
+
+    columns = min(range(1, len(tiles) + 1), key=distance)
+    return sheet(
+        [tiles[first : first + columns] for first in range(0, len(tiles), columns)], gap=gap
+    )
 
 
 def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:

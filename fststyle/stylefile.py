@@ -304,6 +304,24 @@ def read_info(path: Path) -> StyleInfo:
     return read_style(path).info
 
 
+def save_info(source: Path, info: StyleInfo, target: Path) -> None:
+    """Write a style file again with other information; the network stays as it is.
+
+    Args:
+        source: A style file; it may be ``target``.
+        info: What the new file says of itself.
+        target: Its folder is there; a file there is replaced whole or not at all.
+
+    Raises:
+        StyleError: As in `read_style`.
+        FststyleError: The file cannot be written.
+    """
+    content = read_style(source)
+    data = _serialise(content.network, info, content.weights)
+    _parse(data, str(target))  # nobody gets a file that is not read back
+    write_atomically(target, data)
+
+
 def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> bytes:
     from onnx import helper
 

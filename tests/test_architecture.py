@@ -27,12 +27,12 @@ ORDER = (
     ("sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
     ("losses",),
     ("stylefile",),
-    ("styles",),
+    ("styles", "quality"),
     ("runtime", "warmstart"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
     ("evaluate", "callbacks", "settings"),
     ("report", "sweep"),
-    ("training", "optimize_command"),
+    ("training", "optimize_command", "styles_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}

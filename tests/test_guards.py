@@ -1,4 +1,4 @@
-from __future__ import annotations
+from __future__ import functools
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ def state(value: float) -> dict[str, Any]:
 def pass_steps(guard: StepGuard, count: int, total: float = 3.0) -> None:
     for index in range(count):
         assert guard.judge(total, 1.0)
-        guard.passed(total, lambda value=float(index): state(value))
+        guard.passed(total, functools.partial(state, float(index)))
 
 
 # Failed steps

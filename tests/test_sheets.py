@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fststyle.sheets import sheet
+from fststyle.sheets import contact_sheet, sheet
 
 
 def test_sheet_geometry() -> None:
@@ -64,3 +64,39 @@ def test_arguments_are_not_changed() -> None:
     sheet([[pixels, pixels]], titles=["one", "two"])
 
     np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "grid"),
+    [
+        (1, (30, 40), (1, 1)),
+        (2, (30, 40), (2, 1)),
+        (6, (30, 40), (3, 2)),
+        (12, (30, 40), (4, 3)),
+        (6, (30, 400), (1, 6)),
+        (6, (400, 30), (6, 1)),
+    ],
+)
+def test_contact_sheet_grid(count: int, shape: tuple[int, int], grid: tuple[int, int]) -> None:
+    pictures = [np.full((*shape, 3), n / 20, np.float32) for n in range(count)]
+
+    actual = contact_sheet(pictures, [str(n) for n in range(count)], gap=4)
+
+    columns, rows = grid
+    tile = shape[0] + 20
+    assert actual.shape == (4 + rows * (tile + 4), 4 + columns * (shape[1] + 4), 3)
+    for n in range(count):
+        top, left = 4 + n // columns * (tile + 4), 4 + n % columns * (shape[1] + 4)
+        place = actual[top : top + shape[0], left : left + shape[1]]
+        np.testing.assert_allclose(place, n / 20, atol=1e-6)
+        assert actual[top + shape[0] : top + tile, left : left + shape[1]].min() < 0.5
+
+
+def test_contact_sheet_needs_pictures_of_one_size() -> None:
+    picture = np.zeros((8, 8, 3), np.float32)
+    with pytest.raises(ValueError, match="one size"):
+        contact_sheet([], [])
+    with pytest.raises(ValueError, match="one size"):
+        contact_sheet([picture, picture[:4]], ["a", "b"])
+    with pytest.raises(ValueError, match="zip"):
+        contact_sheet([picture], ["a", "b"])
