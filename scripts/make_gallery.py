@@ -79,8 +79,10 @@ def page(zoo: Path) -> str:
             _image(name, name),
             "",
         ]
-    header = ("style", "title", "artist", "year", "picture from", "licence")
-    header += ("equals L-BFGS iterations", "style loss left", "size")
+    header = (
+        ("style", "title", "artist", "year", "picture from", "licence")
+        + ("equals L-BFGS iterations", "style loss left", "size")
+    )  # fmt: skip
     lines = [
         "<!-- Written by scripts/make_gallery.py; edit that. -->",
         f"# The zoo: {len(rows)} trained styles",

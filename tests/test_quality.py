@@ -22,11 +22,13 @@ def result(name: str, equals: float, network: float, photo: float) -> PhotoResul
     layers = LossConfig().style_layers
 
     def losses(value: float, content: float) -> Losses:
-        return Losses(10 * value, {"relu4_2": content}, dict.fromkeys(layers, value), 0.0)
+        return Losses(10 * value, {"relu4_2": content}, dict.fromkeys(layers, value), 0.0, 0.0)
 
     curve = [Point(n, n, 0.0, 100.0 - n) for n in range(51)]
-    ends = (curve, {}, 0.0, 0.0, equals)
-    return PhotoResult(name, 8, 8, losses(photo, 0.0), losses(network, 1.0), 0.0, 0.0, 0.0, *ends)
+    return PhotoResult(
+        name, 8, 8, losses(photo, 0.0), losses(network, 1.0), 0.0, 0.0, 0.0,
+        curve, {}, 0.0, 0.0, equals,
+    )  # fmt: skip
 
 
 def test_measured_are_the_medians() -> None:

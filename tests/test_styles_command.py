@@ -156,8 +156,8 @@ def test_sheet(run: Run, style_path: Path, folder: Path, photo: Path) -> None:
     ]
     for place in places:
         np.testing.assert_allclose(place, styled, atol=1.01 / 255)
-    for name in (pixels[38:58, 8:56], pixels[38:58, 64:112], pixels[96:116, 8:56]):
-        assert name.min() < 0.5  # there is writing
+    for caption in (pixels[38:58, 8:56], pixels[38:58, 64:112], pixels[96:116, 8:56]):
+        assert caption.min() < 0.5  # there is writing
 
 
 def test_sheet_is_small_unless_told_otherwise(run: Run, style_path: Path, folder: Path) -> None:
