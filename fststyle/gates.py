@@ -34,7 +34,7 @@ GateName = Literal["blobs", "lattice_2", "lattice_4", "frame", "structure", "blu
 LIMITS: Final[dict[GateName, float]] = {
     "blobs": 0.25,
     "lattice_2": 0.7,
-    "lattice_4": 0.9,
+    "lattice_4": 1.4,
     "frame": 2.0,
     "structure": 0.75,
     "blur": 1.25,

@@ -77,7 +77,7 @@ class LossConfig:
     content_weight: float = 1.0
     style_weight: float = 0.5
     palette_weight: float = 0.5
-    tv_weight: float = 1.0
+    tv_weight: float = 0.3
     style_sizes: tuple[int, ...] = (384,)
     normalised_layers: tuple[str, ...] = ("relu3_3", "relu4_2", "relu4_3")
     content_form: Form = "relative"

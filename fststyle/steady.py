@@ -53,8 +53,8 @@ class SteadyConfig:
         SettingError: A value is out of range.
     """
 
-    weight: float = 0.0
-    every: int = 1
+    weight: float = 1.0
+    every: int = 2
     seed: int = 0
     whole: float = 0.7
     zoom: float = 0.05
