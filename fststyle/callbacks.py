@@ -201,9 +201,14 @@ class ResumeCheckpoint(Callback):
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             trainer.save_checkpoint(temporary)
-            # Between the two, only the previous one is there, and a resumed run takes it.
-            with contextlib.suppress(FileNotFoundError):
-                self._path.replace(self._path.with_name(PREVIOUS))
+            previous = self._path.with_name(PREVIOUS)
+            previous.unlink(missing_ok=True)
+            try:
+                previous.hardlink_to(self._path)
+            except FileNotFoundError:  # this is the first
+                pass
+            except OSError:  # a file system without links: for a moment the previous is alone
+                self._path.replace(previous)
             temporary.replace(self._path)
         finally:
             with contextlib.suppress(OSError):

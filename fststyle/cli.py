@@ -196,10 +196,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fststyle import evaluate
+    from fststyle.measure import measure_for
     from fststyle.stylizer import Stylizer
     from fststyle.vggweights import load_weights
 
-    measure = evaluate.measure_for(picture, load_weights("vgg16", options.vgg_weights))
+    measure = measure_for(picture, load_weights("vgg16", options.vgg_weights))
     with tqdm(total=1.0, disable=None, leave=False, bar_format="{l_bar}{bar}| {remaining}") as bar:
 
         def on_progress(share: float) -> None:

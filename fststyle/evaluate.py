@@ -20,37 +20,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fststyle.errors import SettingError
 from fststyle.figures import Curve, loss_figure
 from fststyle.images import save_photo, write_atomically
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE, Losses, losses_of
 from fststyle.optimize import OptimizeConfig, Step, optimize_image
-from fststyle.presets import LossConfig
 from fststyle.sheets import sheet
 from fststyle.similarity import psnr, ssim
 from fststyle.tensors import to_pixels, to_tensor
-from fststyle.vgg import VGGWeights
-
-MEASURE: Final = LossConfig(
-    content_layers={"relu4_2": 1.0},
-    style_layers={"relu1_2": 1.5, "relu2_2": 1.5, "relu3_3": 1.0, "relu4_3": 2.0},
-    content_weight=1.0,
-    style_weight=0.5,
-    palette_weight=0.5,
-    tv_weight=0.3,
-    style_sizes=(384,),
-    normalised_layers=("relu3_3", "relu4_2", "relu4_3"),
-    content_form="relative",
-    style_form="relative",
-    gram_divisor="hw",
-    tv_form="mean_squares",
-    pixel_range=1,
-)
-"""The fixed measure: the calibrated loss as it was when it was settled, whatever becomes of it."""
 
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 """Iterations of L-BFGS that the table shows."""
@@ -58,51 +38,6 @@ ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 _MIN_SIDE: Final = 8  # in pixels: below it the measure's deepest layer sees nothing
 
 Pixels = NDArray[np.float32]
-
-
-def measure_for(picture: Pixels, weights: VGGWeights) -> PerceptualLoss:
-    """The fixed measure for a style.
-
-    Args:
-        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
-        weights: The original VGG16's.
-
-    Returns:
-        The loss.
-
-    Raises:
-        SettingError: These are not the original weights, or the picture is too small.
-    """
-    if not weights.original:
-        raise SettingError(
-            f"A style is measured with the original VGG16, and {weights.source} is not it; "
-            "leave --vgg-weights out, or give the original's."
-        )
-    return PerceptualLoss.from_picture(MEASURE, weights, picture)
-
-
-@dataclass(frozen=True)
-class Losses:
-    """A picture under the fixed measure.
-
-    Attributes:
-        total: The weighted total, which L-BFGS minimises.
-        content: Content layer → relative loss, unweighted.
-        style: Style layer → relative loss, unweighted.
-        palette: Distance of the colours' distribution from the style's, unweighted.
-        tv: Mean squared neighbour difference.
-    """
-
-    total: float
-    content: dict[str, float]
-    style: dict[str, float]
-    palette: float
-    tv: float
-
-    def style_term(self) -> float:
-        """The relative style loss: the layers' mean under the measure's layer weights."""
-        weights = MEASURE.style_layers
-        return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
 
 
 @dataclass(frozen=True)
@@ -280,7 +215,7 @@ def _evaluate_one(
 
     content = to_tensor(photo)
     targets = measure.content_targets(content)
-    own = _losses(measure, content, targets)
+    own = losses_of(measure, content, targets)
     curve = [Point(0, 0, 0.0, own.total)]
     optimised: dict[int, Losses] = {}
     shots: dict[int, Pixels] = {}
@@ -294,14 +229,14 @@ def _evaluate_one(
         total = float(step.terms.total)
         curve.append(Point(step.index, step.evaluations, elapsed, total))
         if step.index in iterations:
-            optimised[step.index] = _losses(measure, step.image, targets)
+            optimised[step.index] = losses_of(measure, step.image, targets)
             shots[step.index] = to_pixels(step.image)
         tell(step.index / step.total)
         paused += time.perf_counter() - now
 
     config = OptimizeConfig(method="lbfgs", iterations=iterations[-1], scale_factor=1.0)
     last = to_pixels(optimize_image(content, measure, config, on_step=on_step))
-    network = _losses(measure, to_tensor(picture), targets)
+    network = losses_of(measure, to_tensor(picture), targets)
     early = min(iterations, key=lambda count: abs(count - 10))
     result = PhotoResult(
         name=name,
@@ -432,19 +367,6 @@ def _table(rows: list[list[str]]) -> str:
     header, *body = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _losses(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) -> Losses:
-    with torch.no_grad():
-        total = float(measure(image, targets).total)
-    relative = measure.relative(image, targets)
-    return Losses(
-        total,
-        {layer: float(value[0]) for layer, value in relative.content.items()},
-        {layer: float(value[0]) for layer, value in relative.style.items()},
-        float(relative.palette[0]),
-        float(relative.tv[0]),
-    )
 
 
 def _count(value: float, most: int) -> str:

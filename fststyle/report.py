@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import logging
 import math
@@ -21,6 +22,9 @@ from fststyle.figures import Curve, loss_figure
 from fststyle.gates import Gate
 from fststyle.images import write_atomically
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE, measure_for
+from fststyle.module import StyleModule
+from fststyle.presets import LossConfig
 from fststyle.styles import user_styles_folder
 from fststyle.stylizer import Stylizer
 from fststyle.vgg import VGGWeights
@@ -78,8 +82,8 @@ def write_report(
     for path, crop in zip(data.held_out, crops, strict=False):
         photos[path.name if path.stem in photos else path.stem] = crop
     try:
-        same = loss.config == evaluate.MEASURE
-        measure = loss if same else evaluate.measure_for(picture, weights)
+        same = loss.config == MEASURE
+        measure = loss if same else measure_for(picture, weights)
         evaluation = evaluate.evaluate(
             name, stylizer, measure.cpu(), photos, iterations=(1, 2, 5, 10, 20, 50)
         )
@@ -198,3 +202,36 @@ def training_curves(folder: Path) -> list[Curve]:
         for key, label in wanted.items()
         if points[key]
     ]
+
+
+def training_facts(
+    module: StyleModule,
+    data: PhotoDataModule,
+    config: LossConfig,
+    weights: VGGWeights,
+    picture: NDArray[np.float32],
+) -> dict[str, Any]:
+    """What the style file says of its training, as JSON can hold it."""
+    facts = {
+        "steps": module.steps_made,
+        "photos": len(data.trained_on),
+        "size": data.size,
+        "batch_size": data.batch_size,
+        "rollbacks": module.guard.rollbacks,
+        "loss": config.as_dict(),
+        "vgg": {"architecture": weights.architecture, "original": weights.original},
+        "style_picture_size": [picture.shape[1], picture.shape[0]],
+    }
+    if module.steady.weight:
+        facts["steady"] = dataclasses.asdict(module.steady)
+    if module.schedule.minutes is not None:  # else the file is a function of seed and steps
+        facts["minutes"] = round(module.seconds() / 60, 2)
+    losses = held_out(module)
+    return {**facts, "held_out": losses} if losses else facts
+
+
+def held_out(module: StyleModule) -> dict[str, float]:
+    """The held-out losses of the last step, if they were measured then."""
+    if module.held_out_at != module.steps_made:
+        return {}
+    return {name: round(value, 5) for name, value in module.held_out.items()}

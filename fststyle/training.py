@@ -18,10 +18,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import hydra
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -29,7 +28,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -41,7 +39,7 @@ from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
-from fststyle.presets import LossConfig, weights_for
+from fststyle.presets import weights_for
 from fststyle.runs import Run, add_notes, cannot_go_on, counted, run_notes
 from fststyle.settings import (
     StyleSettings,
@@ -62,7 +60,6 @@ from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, save_style
 from fststyle.stylizer import Stylizer
 from fststyle.sweep import Job, write_sweep_sheet
-from fststyle.vgg import VGGWeights
 from fststyle.warmstart import starting_network
 
 log = logging.getLogger(__name__)
@@ -150,7 +147,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     def export(found: tuple[gates.Gate, ...] = ()) -> Path:
         path = run.folder / f"{style.name}.onnx"
         trained = copy.deepcopy(module.average.module).cpu().eval()
-        facts = _training_facts(module, data, config, weights, picture)
+        facts = report.training_facts(module, data, config, weights, picture)
         if started_from is not None:
             facts["started_from"] = started_from
         if found:
@@ -166,7 +163,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         run.mark("failed")
         if not module.average.n_averaged:
             raise
-        raise TrainingError(f"{error} The last good weights are in {export()}.") from error
+        raise type(error)(f"{error} The last good weights are in {export()}.") from error
     interrupted = stop.received is not None
     if not module.average.n_averaged:
         run.mark("interrupted")
@@ -204,7 +201,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         )  # fmt: skip
         if written is not None and notes:
             add_notes(written, notes)
-    losses = _held_out(module)
+    losses = report.held_out(module)
     return TrainingResult(style_file, installed, sheet_path, losses, written, interrupted, found)
 
 
@@ -307,38 +304,6 @@ def _limits(schedule: Schedule) -> str:
     if schedule.minutes is not None:
         limits.append(f"{schedule.minutes:g} minutes")
     return " or ".join(limits)
-
-
-def _training_facts(
-    module: StyleModule,
-    data: PhotoDataModule,
-    config: LossConfig,
-    weights: VGGWeights,
-    picture: NDArray[np.float32],
-) -> dict[str, Any]:
-    facts = {
-        "steps": module.steps_made,
-        "photos": len(data.trained_on),
-        "size": data.size,
-        "batch_size": data.batch_size,
-        "rollbacks": module.guard.rollbacks,
-        "loss": config.as_dict(),
-        "vgg": {"architecture": weights.architecture, "original": weights.original},
-        "style_picture_size": [picture.shape[1], picture.shape[0]],
-    }
-    if module.steady.weight:
-        facts["steady"] = dataclasses.asdict(module.steady)
-    if module.schedule.minutes is not None:  # else the file is a function of seed and steps
-        facts["minutes"] = round(module.seconds() / 60, 2)
-    losses = _held_out(module)
-    return {**facts, "held_out": losses} if losses else facts
-
-
-def _held_out(module: StyleModule) -> dict[str, float]:
-    """The held-out losses of the last step, if they were measured then."""
-    if module.held_out_at != module.steps_made:
-        return {}
-    return {name: round(value, 5) for name, value in module.held_out.items()}
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ from torch.nn import functional as F
 
 from fststyle.data import builtin_held_out, is_held_out
 from fststyle.errors import FststyleError
-from fststyle.evaluate import measure_for
 from fststyle.images import find_photos, load_image, resize, save_photo
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import measure_for
 from fststyle.sheets import sheet
 from fststyle.styles import find_picture
 from fststyle.stylizer import Stylizer

@@ -61,9 +61,9 @@ from torch import Tensor
 
 from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, SettingError, StyleError
-from fststyle.evaluate import MEASURE, Losses, measure_for
 from fststyle.images import load_image, save_photo, write_atomically
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE, Losses, measure_for
 from fststyle.module import StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import LossConfig, loss_config

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from fststyle.data import builtin_held_out, is_held_out
-from fststyle.evaluate import measure_for
 from fststyle.images import find_photos, fit_short_side, load_image, save_photo
+from fststyle.measure import measure_for
 from fststyle.sheets import sheet
 from fststyle.styles import find_picture
 from fststyle.stylizer import Stylizer

@@ -40,9 +40,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fststyle.data import builtin_held_out
 from fststyle.errors import FststyleError, SettingError
-from fststyle.evaluate import MEASURE, measure_for
 from fststyle.images import fit_short_side, from_pil, load_image, save_photo, write_atomically
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE, measure_for
 from fststyle.settings import check_keys, comparable, read_loss
 from fststyle.sheets import sheet
 from fststyle.similarity import patch_distance, ssim

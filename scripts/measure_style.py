@@ -23,6 +23,7 @@ from fststyle import evaluate, quality
 from fststyle.data import builtin_held_out
 from fststyle.errors import FststyleError
 from fststyle.images import load_image, resize, write_atomically
+from fststyle.measure import measure_for
 from fststyle.stylefile import read_info
 from fststyle.stylizer import Stylizer
 from fststyle.vggweights import load_weights
@@ -71,7 +72,7 @@ def measure(
         FststyleError: A file cannot be read or written, or the VGG is not the original one.
     """
     name = read_info(file).name
-    loss = evaluate.measure_for(load_image(picture), load_weights("vgg16", vgg_weights))
+    loss = measure_for(load_image(picture), load_weights("vgg16", vgg_weights))
     stylizer = Stylizer(str(file), device="cpu")
     shown = [n for n in evaluate.ITERATIONS if n < iterations] + [iterations]
     stems = {path.stem for path in photos}

@@ -26,6 +26,7 @@ ORDER = (
     ("vggweights",),
     ("sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
     ("losses",),
+    ("measure",),
     ("stylefile",),
     ("styles", "quality"),
     ("runtime", "warmstart"),

@@ -19,17 +19,16 @@ from fststyle import evaluate
 from fststyle.errors import FststyleError, SettingError
 from fststyle.evaluate import (
     Evaluation,
-    Losses,
     PhotoResult,
     Point,
     equal_iterations,
     markdown,
-    measure_for,
     summary,
     write_report,
 )
 from fststyle.images import load_image
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE, Losses, measure_for
 from fststyle.optimize import OptimizeConfig, Step, optimize_image
 from fststyle.presets import PRESETS, LossConfig, loss_config
 from fststyle.similarity import psnr, ssim
@@ -160,7 +159,7 @@ def test_psnr() -> None:
 
 
 def test_measure_is_the_calibrated_loss() -> None:
-    assert evaluate.MEASURE == LossConfig() == PRESETS["calibrated"]
+    assert MEASURE == LossConfig() == PRESETS["calibrated"]
     assert evaluate.ITERATIONS == (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -327,8 +326,8 @@ def test_lbfgs_goes_furthest_on_the_measure(original_weights: VGGWeights) -> Non
 
 def result(name: str, equals: float, **values: Any) -> PhotoResult:
     """Made-up figures; L-BFGS takes two evaluations an iteration and one before."""
-    style = dict.fromkeys(evaluate.MEASURE.style_layers, 0.25)
-    content = dict.fromkeys(evaluate.MEASURE.content_layers, 0.5)
+    style = dict.fromkeys(MEASURE.style_layers, 0.25)
+    content = dict.fromkeys(MEASURE.content_layers, 0.5)
     losses = Losses(1.0, content, style, 0.2, 0.01)
     everything: dict[str, Any] = {
         "name": name,
@@ -404,8 +403,8 @@ def test_markdown() -> None:
     second = result("b", 2.0, network_seconds=0.03, network_ssim=0.6)
     text = markdown(evaluation(first, second))
     losses, photos = tables(text)
-    layers = [*evaluate.MEASURE.style_layers]
-    contents = [f"content {layer}" for layer in evaluate.MEASURE.content_layers]
+    layers = [*MEASURE.style_layers]
+    contents = [f"content {layer}" for layer in MEASURE.content_layers]
     assert losses[0] == ["", "total", "style", *layers, *contents, "SSIM", "PSNR"]
     names = ["photograph itself", "**mine**", "L-BFGS 1", "L-BFGS 2", "L-BFGS 4"]
     assert [row[0] for row in losses[2:]] == names
@@ -452,7 +451,7 @@ def test_json(tmp_path: Path) -> None:
     assert data["style"] == "mine"
     assert data["equals_lbfgs_iterations"] == {"median": 2.0, "worst": 1.5}
     assert data["equals_lbfgs_evaluations"] == {"median": 5.0, "worst": 4.0}
-    assert data["measure"] == json.loads(json.dumps(evaluate.MEASURE.as_dict()))
+    assert data["measure"] == json.loads(json.dumps(MEASURE.as_dict()))
     assert [photo["equals"] for photo in data["photos"]] == [1.5, 2.5]
     assert data["photos"][0]["curve"][2] == {
         "iterations": 2, "evaluations": 5, "seconds": 2.0, "total": 6.0

@@ -10,6 +10,7 @@ from script_help import load_script
 from fststyle import evaluate
 from fststyle.images import save_photo
 from fststyle.losses import PerceptualLoss
+from fststyle.measure import MEASURE
 from fststyle.quality import Quality
 from fststyle.vgg import VGGWeights
 
@@ -36,7 +37,7 @@ def test_measure(
     monkeypatch.setattr(
         evaluate,
         "measure_for",
-        lambda picture, weights: PerceptualLoss.from_picture(evaluate.MEASURE, weights, picture),
+        lambda picture, weights: PerceptualLoss.from_picture(MEASURE, weights, picture),
     )
     photos = [tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png"]
     picture = tmp_path / "b" / "style.png"

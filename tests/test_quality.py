@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fststyle.errors import StyleError
-from fststyle.evaluate import Evaluation, Losses, PhotoResult, Point
+from fststyle.evaluate import Evaluation, PhotoResult, Point
+from fststyle.measure import Losses
 from fststyle.presets import LossConfig
 from fststyle.quality import Quality, measured, recorded, with_quality
 from fststyle.stylefile import StyleInfo, read_style, save_info

@@ -19,8 +19,8 @@ import torch
 from training_help import PATIENCE
 
 from fststyle.errors import SettingError
-from fststyle.evaluate import measure_for
 from fststyle.images import load_image, save_photo
+from fststyle.measure import measure_for
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.stylefile import StyleInfo, read_info, save_style
 from fststyle.vgg import VGGWeights
