@@ -432,10 +432,8 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
         metavar="PRESET",
         help="calibrated, johnson, pytorch_examples, lengstrom, keras_vgg16 or keras_vgg19",
     )
-    loss.add_argument("--content-weight", type=float)
-    loss.add_argument("--style-weight", type=float)
-    loss.add_argument("--palette-weight", type=float)
-    loss.add_argument("--tv-weight", type=float)
+    for term in ("content", "style", "palette", "tv"):
+        loss.add_argument(f"--{term}-weight", type=float)
     loss.add_argument("--content-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
     loss.add_argument("--style-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
     loss.add_argument(

@@ -440,10 +440,8 @@ def measure(name: GateName, photo: Pixels, picture: Pixels) -> float:
     match name:
         case "blobs":
             return blobs(photo, picture)
-        case "lattice_2":
-            return lattice(picture, 2)
-        case "lattice_4":
-            return lattice(picture, 4)
+        case "lattice_2" | "lattice_4":
+            return lattice(picture, 2 if name == "lattice_2" else 4)
         case "frame":
             return frame(photo, picture)
         case "structure":

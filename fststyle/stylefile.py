@@ -50,10 +50,8 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-# With the lowest value of each.
-_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}
-# What files said before the first release, when there was less to choose.
-_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks"))
+_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}  # lowest
+_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks"))  # before a first release
 
 
 @dataclass(frozen=True)
@@ -366,10 +364,7 @@ def _parse(data: bytes, path: str) -> StyleFile:
     except (ValueError, RecursionError):
         network = None
     if isinstance(network, dict) and network.keys() == _EARLIER_NETWORK_KEYS:
-        raise StyleError(
-            f"{path} holds a network of an earlier fststyle, which this one cannot run; "
-            "train the style again."
-        )
+        raise StyleError(f"{path} is of an earlier fststyle; train the style again.")
     if not isinstance(network, dict) or any(
         type(network.get(key)) is not int or network[key] < lowest
         for key, lowest in _NETWORK_KEYS.items()

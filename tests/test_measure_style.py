@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from script_help import load_script
 
-from fststyle import evaluate
 from fststyle.images import save_photo
 from fststyle.losses import PerceptualLoss
 from fststyle.measure import MEASURE
@@ -35,7 +34,7 @@ def test_measure(
         save_photo(pixels, tmp_path / folder / f"{name}.png")
     monkeypatch.setattr(measure_style, "load_weights", lambda *_: narrow_weights)
     monkeypatch.setattr(
-        evaluate,
+        measure_style,
         "measure_for",
         lambda picture, weights: PerceptualLoss.from_picture(MEASURE, weights, picture),
     )
