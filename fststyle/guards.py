@@ -139,11 +139,16 @@ _MAY_RISE_TO: Final = 1.25
 """The same where training began with trained weights."""
 
 
+Weights = dict[str, Tensor]
+"""As a network's ``state_dict`` gives them."""
+
+
 class FallGuard:
     """Finds out whether the loss has fallen after the first hundred steps.
 
-    Between one photograph and the next the loss varies more than it falls in a hundred steps, so
-    the first photographs are kept, and their losses compared with those of the same ones later.
+    Between one photograph and the next the loss varies as much as it falls in a hundred steps, so
+    the first photographs are kept, and the losses of the same ones are compared: under the
+    weights that training began with, and under those after a hundred steps.
 
     Args:
         warm_start: Whether training begins with trained weights. The loss may then stay.
@@ -153,31 +158,45 @@ class FallGuard:
         self._warm_start = warm_start
         self._photos: list[Tensor] = []
         self._losses: list[float] = []
+        self._first: Weights = {}
 
     def wants(self, steps_made: int) -> bool:
         """Whether a photograph of this step is to be kept."""
         return steps_made < CHECKED_AT and len(self._photos) < _PROBES
 
-    def keep(self, photos: Tensor, loss_of: Callable[[Tensor], float]) -> None:
-        """Keep the first of some photographs, rounded to 8 bits, and its loss.
+    def keep(
+        self, photos: Tensor, weights: Weights, loss_of: Callable[[Tensor, Weights], float]
+    ) -> None:
+        """Keep the first of some photographs, rounded to 8 bits, and its loss at the beginning.
 
         Args:
             photos: ``(N, 3, H, W)`` in [0, 1].
-            loss_of: The loss of a batch under the network as it is.
+            weights: The network's as they are now; those of the first call count.
+            loss_of: The loss of a batch under some weights.
         """
+        if not self._first:
+            self._first = {name: value.detach().clone() for name, value in weights.items()}
         photo = (photos[:1] * 255).round().to(torch.uint8)
-        loss = loss_of(photo / 255)
-        if math.isfinite(loss):
-            self._photos.append(photo.cpu())
-            self._losses.append(loss)
+        first = {name: value.to(photos.device) for name, value in self._first.items()}
+        self._losses.append(loss_of(photo / 255, first))
+        self._photos.append(photo.cpu())
+        if len(self._photos) == _PROBES:
+            self._first = {}
 
-    def check(self, steps_made: int, loss_of: Callable[[Tensor], float], like: Tensor) -> None:
+    def check(
+        self,
+        steps_made: int,
+        weights: Weights,
+        loss_of: Callable[[Tensor, Weights], float],
+        device: torch.device,
+    ) -> None:
         """At the hundredth step, compare; the photographs are then let go.
 
         Args:
             steps_made: Steps that were made.
+            weights: The network's as they are now.
             loss_of: As in `keep`.
-            like: A tensor on the device to compute on.
+            device: Where to compute.
 
         Raises:
             DivergedError: The loss has not fallen, or has risen.
@@ -185,24 +204,25 @@ class FallGuard:
         if steps_made < CHECKED_AT or not self._photos:
             return
         photos, before = self._photos, self._losses
-        self._photos, self._losses = [], []
-        after = [loss_of(photo.to(like.device) / 255) for photo in photos]
+        self._photos, self._losses, self._first = [], [], {}
+        after = [loss_of(photo.to(device) / 255, weights) for photo in photos]
         verdict(before, after, self._warm_start)
 
     def state_dict(self) -> dict[str, Any]:
-        """The photographs and their losses."""
-        return {"photos": self._photos, "losses": self._losses}
+        """The photographs, their losses, and the first weights as long as they are needed."""
+        return {"photos": self._photos, "losses": self._losses, "first": self._first}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what `state_dict` gave."""
         self._photos, self._losses = state["photos"], state["losses"]
+        self._first = state["first"]
 
 
 def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -> None:
     """Judge a run by the losses of the same photographs early and later.
 
     Args:
-        before: The losses at the beginning, finite.
+        before: The losses at the beginning.
         after: Those of the same photographs later.
         warm_start: Whether training began with trained weights.
 
@@ -211,9 +231,12 @@ def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -
             1.25, or not a number.
     """
     tiny = torch.finfo(torch.float32).tiny
+    # A photograph whose loss was not finite to begin with says nothing.
+    pairs = [pair for pair in zip(before, after, strict=True) if math.isfinite(pair[0])]
+    if not pairs:
+        return
     ratio = statistics.median(
-        late / max(early, tiny) if math.isfinite(late) else math.inf
-        for early, late in zip(before, after, strict=True)
+        late / max(early, tiny) if math.isfinite(late) else math.inf for early, late in pairs
     )
     if ratio <= (_MAY_RISE_TO if warm_start else _MUST_FALL_TO):
         return

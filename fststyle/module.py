@@ -168,7 +168,7 @@ class StyleModule(pl.LightningModule):
         """One step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
         if self._fall.wants(self.steps_made):
-            self._fall.keep(batch, self._loss_of)
+            self._fall.keep(batch, self.network.state_dict(), self._loss_of)
         factor = self.schedule.learning_rate_factor(self.steps_made, self.seconds())
         for group in optimizer.param_groups:
             group["lr"] = self.guard.pace * factor * group["base_lr"]
@@ -199,14 +199,15 @@ class StyleModule(pl.LightningModule):
         else:
             self._go_back()
         self.steps_made += 1
-        self._fall.check(self.steps_made, self._loss_of, batch)
+        self._fall.check(self.steps_made, self.network.state_dict(), self._loss_of, batch.device)
         if self.progress() >= 1:
             self.trainer.should_stop = True
 
     @torch.no_grad()
-    def _loss_of(self, batch: Tensor) -> float:
+    def _loss_of(self, batch: Tensor, weights: dict[str, Tensor]) -> float:
         targets = self.loss.content_targets(batch)
-        return float(self.loss(self.network(batch).float(), targets).total)
+        picture = torch.func.functional_call(self.network, weights, (batch,))
+        return float(self.loss(picture.float(), targets).total)
 
     def _state(self) -> dict[str, Any]:
         """What a step changes."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from typing import Any
@@ -113,6 +114,7 @@ def test_verdict_on_random_weights() -> None:
         verdict(before, [4.5, 9.0, 3.0], warm_start=False)
     with pytest.raises(DivergedError, match="lower optim.lr"):
         verdict(before, [math.nan, math.inf, 1.0], warm_start=False)
+    verdict([3.0, math.nan], [2.0, math.nan], warm_start=False)
 
 
 def test_verdict_on_trained_weights() -> None:
@@ -122,28 +124,34 @@ def test_verdict_on_trained_weights() -> None:
 
 
 def test_the_same_photographs_are_compared() -> None:
-    guard, factor = FallGuard(warm_start=False), 1.0
-
-    def loss_of(photo: Tensor) -> float:
+    def loss_of(photo: Tensor, weights: dict[str, Tensor]) -> float:
         seen.append(photo)
-        return factor * float(photo.mean())
+        return float(weights["factor"] * photo.mean())
 
+    def weights(factor: float) -> dict[str, Tensor]:
+        return {"factor": torch.tensor(factor)}
+
+    guard, device = FallGuard(warm_start=False), torch.device("cpu")
     seen: list[Tensor] = []
+    exploded = torch.tensor(1.0)
     for step in range(120):
+        if step == 4:  # resumed here
+            state = copy.deepcopy(guard.state_dict())
+            guard = FallGuard(warm_start=False)
+            guard.load_state_dict(state)
         if guard.wants(step):
-            guard.keep(torch.full((2, 3, 4, 4), 0.1 + 0.1 * step), loss_of)
+            guard.keep(torch.full((2, 3, 4, 4), 0.1 + 0.1 * step), {"factor": exploded}, loss_of)
+        exploded.fill_(1e6)  # the losses are under the first weights all the same
     assert len(seen) == 8
     before, seen = seen, []
-    guard.check(99, loss_of, torch.zeros(1))
+    guard.check(99, weights(1.0), loss_of, device)
     assert seen == []
     other = FallGuard(warm_start=False)
     other.load_state_dict(guard.state_dict())
-    factor = 0.97
-    guard.check(100, loss_of, torch.zeros(1))
+    guard.check(100, weights(0.97), loss_of, device)
     assert [photo.shape for photo in seen] == [(1, 3, 4, 4)] * 8
     torch.testing.assert_close(seen, before, rtol=0, atol=0)
-    guard.check(101, loss_of, torch.zeros(1))
+    guard.check(101, weights(9.0), loss_of, device)
     assert len(seen) == 8  # once
-    factor = 1.0
     with pytest.raises(DivergedError):
-        other.check(100, loss_of, torch.zeros(1))
+        other.check(100, weights(1.0), loss_of, device)

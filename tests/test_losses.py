@@ -15,6 +15,7 @@ from torch import Tensor
 from fststyle import losses, presets
 from fststyle.errors import SettingError
 from fststyle.losses import PerceptualLoss, gram_matrix, total_variation
+from fststyle.palette import palette_distance, palette_quantiles
 from fststyle.presets import PRESETS, LossConfig, loss_config
 from fststyle.vgg import VGG16Features, VGGWeights, layer_names
 
@@ -313,7 +314,12 @@ def test_preset_against_its_formula(
     features = VGG16Features(loss.vgg.layers, weights)
     pixels = image.numpy().astype(np.float64)
     expected = formula(pixels, *(as_arrays(features(x)) for x in (image, photo, style)))
-    for name, value, target in zip(actual._fields, actual, expected, strict=True):
+    # tests/test_palette.py computes the palette's distance anew.
+    palette = palette_distance(image, palette_quantiles(style)).mean() * config.palette_weight
+    assert (config.palette_weight > 0) == (preset == "calibrated")
+    assert float(actual.palette) == pytest.approx(float(palette), rel=1e-6)
+    others = {name: getattr(actual, name) for name in ("content", "style", "tv")}
+    for (name, value), target in zip(others.items(), expected, strict=True):
         assert float(value) == pytest.approx(target, rel=2e-4), name
     assert expected[0] > 0
     assert expected[1] > 0
