@@ -323,7 +323,7 @@ def test_preset_against_its_formula(
         assert float(value) == pytest.approx(target, rel=2e-4), name
     assert expected[0] > 0
     assert expected[1] > 0
-    assert float(actual.total) == pytest.approx(sum(expected), rel=2e-4)
+    assert float(actual.total) == pytest.approx(sum(expected) + float(palette), rel=2e-4)
 
 
 def test_every_preset_has_a_formula() -> None:
