@@ -284,12 +284,11 @@ def write_card(folder: Path, file: Path, verdict: dict[str, Any]) -> dict[str, A
     if state == "rejected":
         line += f": {verdict['reason']}"
     training = {k: v for k, v in info.training.items() if k != "quality"}
-    report = _read_json(folder / "report.json") or {}
     card = {
         **{k: v for k, v in asdict(info).items() if k != "training"},
         "state": state,
         "reason": verdict.get("reason", ""),
-        "gates": report.get("gates"),
+        "gates": info.training.get("gates"),
         "line": line,
         "file": file.name,
         "bytes": file.stat().st_size,

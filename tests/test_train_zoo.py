@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from script_help import load_script
-from training_help import compose
+from script_help import ROOT, load_script
 
 from fststyle.quality import Quality, recorded, with_quality
-from fststyle.settings import style_choices
 from fststyle.stylefile import StyleInfo, read_info, save_info
 from fststyle.styles import art_folder
 
@@ -166,12 +164,14 @@ def test_every_style_with_a_config_is_known(tmp_path: Path) -> None:
     ]
     assert found[-1].choice == f"painting/{PAINTING}"
     assert found[-1].picture == tmp_path / PICTURE
-    names = {Path(choice).name for choice in style_choices()}
+    names = {path.stem for path in (ROOT / "configs" / "style").rglob("*.yaml")}
     assert {style.name for style in found} | set(missing) == names
     assert "van_gogh_starry_night.jpg" in missing["starry_night"]
 
 
 def test_command_is_the_users_recipe(tmp_path: Path) -> None:
+    from training_help import compose  # takes seconds, and the other tests do without it
+
     odd = tmp_path / "it's 1,5 [m] = #2 \\ (é)"
     zoo = train_zoo.Zoo(odd / "runs", odd / "photos", odd / "art", 30.0, extra=("network.width=8",))
     style = train_zoo.Style(PAINTING, f"painting/{PAINTING}", odd / "art" / PICTURE)
