@@ -99,7 +99,7 @@ class StyleModule(pl.LightningModule):
         loss: The loss, which holds the style.
         optimizer: Makes the optimiser of the network's parameters.
         schedule: How long and at which pace.
-        steady: How much steadiness counts.
+        steady: How much steadiness counts; None for not at all.
         warm_start: Whether the network is trained already, so that its loss need not fall.
     """
 
@@ -119,7 +119,7 @@ class StyleModule(pl.LightningModule):
         self.average = AveragedModel(network, multi_avg_fn=average)
         self.loss = loss
         self.schedule = schedule
-        self.steady = steady or SteadyConfig()
+        self.steady = SteadyConfig(weight=0.0) if steady is None else steady
         self.steps_made = 0
         """Batches seen, those of failed steps included; resumed data goes on from here."""
         self.guard = StepGuard()

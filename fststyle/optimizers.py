@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -35,7 +36,13 @@ def muon(
 
     Returns:
         The optimiser, without weight decay.
+
+    Raises:
+        ValueError: A rate is not a number from 0 on.
     """
+    for rate in (lr, other_lr):
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < math.inf:
+            raise ValueError(f"Invalid learning rate: {rate}")
     kernels: list[Tensor] = []
     others: list[Tensor] = []
     for parameter in parameters:

@@ -26,6 +26,7 @@ import hashlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -119,7 +120,8 @@ def find_styles(paintings: Path, configs: Path = CONFIGS) -> tuple[list[Style], 
 
 def setting(key: str, value: object) -> str:
     """``key=value`` as Hydra reads it, whatever signs a path holds."""
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    # Between quotes a backslash means itself, but before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), str(value))
     return f"{key}='{escaped}'" if isinstance(value, Path) else f"{key}={value}"
 
 

@@ -19,7 +19,16 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from fststyle import __version__, cli, losses, optimize_command, presets, styles, vggweights
+from fststyle import (
+    __version__,
+    cli,
+    losses,
+    optimize_command,
+    presets,
+    styles,
+    styles_command,
+    vggweights,
+)
 from fststyle.errors import FststyleError
 from fststyle.images import load_image, load_photo, resize, save_photo
 from fststyle.losses import PerceptualLoss
@@ -200,7 +209,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "list_styles", broken)
+    monkeypatch.setattr(styles_command, "list_styles", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["styles"])
 
@@ -209,7 +218,7 @@ def test_ctrl_c_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "list_styles", interrupted)
+    monkeypatch.setattr(styles_command, "list_styles", interrupted)
     assert run("styles") == (130, "", "Interrupted.\n")
 
 
@@ -814,7 +823,7 @@ def test_progress_without_a_terminal(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("1/4, ")
-    assert captured.err.endswith(" s left, total 3, content 1, style 2\n")
+    assert captured.err.endswith(" s left, total 3.5, content 1, style 2\n")
 
 
 @pytest.mark.usefixtures("narrow")

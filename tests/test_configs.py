@@ -299,7 +299,7 @@ def test_no_file_leads_out_of_the_repository() -> None:
         ("+steady.wieght=1", r"There is no steady\.wieght; known are weight, every"),
         ("steps=many", r"steps must be a number, not 'many'"),
         ("resume=yes", r"resume must be auto"),
-        ("seed=-1", r"data\.seed must be a whole number from 0"),
+        ("seed=-1", r"(data|steady)\.seed must be a whole number from 0"),
         ("style.name=../up", r"cannot name a style"),
         ("style.name=Wave", r"'Wave' cannot name a style"),
         ("style.name=null", r"Name a style \(style=thanos_poster\), or give"),

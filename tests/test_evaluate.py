@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+import fststyle.measure
 from fststyle import evaluate
 from fststyle.errors import FststyleError, SettingError
 from fststyle.evaluate import (
@@ -74,7 +75,8 @@ SHALLOW = LossConfig(
 @pytest.fixture
 def measure(narrow_weights: VGGWeights, monkeypatch: pytest.MonkeyPatch) -> PerceptualLoss:
     """A shallow loss of a narrow VGG16 in the place of the fixed measure, to be quick."""
-    monkeypatch.setattr(evaluate, "MEASURE", SHALLOW)
+    for module in (evaluate, fststyle.measure):
+        monkeypatch.setattr(module, "MEASURE", SHALLOW)
     return PerceptualLoss.from_picture(SHALLOW, narrow_weights, checks())
 
 
@@ -204,7 +206,7 @@ def test_losses_add_up(measure: PerceptualLoss) -> None:
     losses = result.network
     style = (losses.style["relu1_2"] + 3 * losses.style["relu2_2"]) / 4
     assert losses.style_term() == pytest.approx(style)
-    total = losses.content["relu2_2"] + 4 * style + 0.5 * losses.tv
+    total = losses.content["relu2_2"] + 4 * style + 0.5 * losses.palette + 0.5 * losses.tv
     assert losses.total == pytest.approx(total, rel=1e-5)
 
 

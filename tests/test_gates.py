@@ -91,8 +91,8 @@ def frame(picture: Pixels, thickness: int, strength: float) -> Pixels:
 FAULTS: dict[str, tuple[GateName, Callable[[Pixels], Pixels]]] = {
     "checkerboard": ("lattice_2", lambda p: lattice(p, 2, 4)),
     "stripes of two": ("lattice_2", lambda p: columns_of(p, 2, 5)),
-    "grid of four": ("lattice_4", lambda p: lattice(p, 4, 6)),
-    "stripes of four": ("lattice_4", lambda p: columns_of(p, 4, 5)),
+    "grid of four": ("lattice_4", lambda p: lattice(p, 4, 10)),
+    "stripes of four": ("lattice_4", lambda p: columns_of(p, 4, 8)),
     "small red blob": ("blobs", lambda p: blob(p, 12, (1, 0, 0))),
     "green blob": ("blobs", lambda p: blob(p, 24, (0, 1, 0))),
     "frame": ("frame", lambda p: frame(p, 4, 0.6)),

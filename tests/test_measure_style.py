@@ -8,8 +8,6 @@ import pytest
 from script_help import load_script
 
 from fststyle.images import save_photo
-from fststyle.losses import PerceptualLoss
-from fststyle.measure import MEASURE
 from fststyle.quality import Quality
 from fststyle.vgg import VGGWeights
 
@@ -25,19 +23,14 @@ def test_middle_square() -> None:
 
 
 def test_measure(
-    style_path: Path, narrow_weights: VGGWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    style_path: Path, original_weights: VGGWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
     for folder, name in (("a", "cat"), ("b", "cat"), ("b", "style")):
         (tmp_path / folder).mkdir(exist_ok=True)
-        pixels = random.random((24, 30, 3), dtype=np.float32)
+        pixels = random.random((40, 48, 3), dtype=np.float32)
         save_photo(pixels, tmp_path / folder / f"{name}.png")
-    monkeypatch.setattr(measure_style, "load_weights", lambda *_: narrow_weights)
-    monkeypatch.setattr(
-        measure_style,
-        "measure_for",
-        lambda picture, weights: PerceptualLoss.from_picture(MEASURE, weights, picture),
-    )
+    monkeypatch.setattr(measure_style, "load_weights", lambda *_: original_weights)
     photos = [tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png"]
     picture = tmp_path / "b" / "style.png"
     output = tmp_path / "out"

@@ -315,7 +315,11 @@ def test_config_refuses(values: dict[str, Any], message: str) -> None:
 
 def test_term_counts_at_its_steps(loss: PerceptualLoss) -> None:
     logged = []
-    for config in (SteadyConfig(weight=2.0), SteadyConfig(weight=2.0, every=2), SteadyConfig()):
+    for config in (
+        SteadyConfig(weight=2.0, every=1),
+        SteadyConfig(weight=2.0, every=2),
+        SteadyConfig(weight=0.0),
+    ):
         module = make_module(loss, sgd, warmup_steps=0)
         module.steady = config
         values: list[dict[str, float]] = []

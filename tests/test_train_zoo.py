@@ -207,7 +207,9 @@ def test_styles_are_trained_measured_and_described(
     card = bench.card(PAINTING)
     assert (card["title"], card["licence"], card["state"]) == ("A title", "Public domain", "passed")
     assert card["style_image_sha256"] == "ab" * 32
-    assert card["network"] == {"width": 4, "residual_blocks": 1}
+    assert card["network"] == {
+        "first_stride": 2, "width": 4, "trunk": 12, "residual_blocks": 1
+    }  # fmt: skip
     assert card["training"] == {"steps": 7, "minutes": 0.5, "photos": 9}
     assert [Quality(**values) for values in card["quality"]] == QUALITY
     text = (bench.runs / PAINTING / "card.md").read_text()

@@ -38,6 +38,7 @@ from fststyle.module import StyleModule
 from fststyle.network import TransformerNet
 from fststyle.presets import loss_config
 from fststyle.runs import Run
+from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, load_style, read_info
 from fststyle.styles import art_folder
 from fststyle.training import TrainingResult, train
@@ -68,6 +69,22 @@ def metrics_of(folder: Path, start_step: int = 0) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def assert_equal(actual: Any, expected: Any) -> None:
+    """Two trees of what a checkpoint holds are equal to the bit."""
+    if isinstance(expected, dict):
+        assert actual.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_equal(actual[key], value)
+    elif isinstance(expected, list | tuple):
+        assert len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
+            assert_equal(one, other)
+    elif isinstance(expected, torch.Tensor):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+    else:
+        assert actual == expected
+
+
 def assert_same_run(actual: Path, expected: Path) -> None:
     """Weights, averages, optimiser, counts and the style file are equal to the bit."""
     states = [checkpoint_of(folder) for folder in (actual, expected)]
@@ -76,7 +93,7 @@ def assert_same_run(actual: Path, expected: Path) -> None:
             del state["fststyle"][key]
         assert isinstance(state["fststyle"]["guard"].pop("trouble"), str)
     for key in ("state_dict", "optimizer_states", "fststyle"):
-        torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
+        assert_equal(states[0][key], states[1][key])
     files = [next(folder.glob("*.onnx")).read_bytes() for folder in (actual, expected)]
     assert files[0] == files[1]
 
@@ -143,6 +160,7 @@ def test_style_info(one_run: tuple[Path, TrainingResult]) -> None:
     facts = dict(info.training)
     held_out = facts.pop("held_out")
     height, width = load_image(picture).shape[:2]
+    assert SteadyConfig(**facts.pop("steady")) == SteadyConfig()
     expected_loss = loss_config(style_weight=0.25, style_sizes=(64,)).as_dict()
     assert facts == {
         "steps": 12,
@@ -182,13 +200,16 @@ def test_held_out_losses_are_those_of_the_style_file(
 
 def test_log(one_run: tuple[Path, TrainingResult]) -> None:
     rows = metrics_of(one_run[0] / "run")
-    expected = {f"val/{name}" for name in [*LAYERS, "total", "tv"]}
-    expected |= {f"train/{name}" for name in ("total", "content", "style", "tv", "learning_rate")}
+    expected = {f"val/{name}" for name in [*LAYERS, "total", "palette", "tv", "steady"]}
+    terms = ("content", "style", "palette", "tv", "steady")
+    expected |= {f"train/{name}" for name in ("total", *terms, "learning_rate")}
     assert set(rows[0]) == {*expected, "epoch", "step"}
     assert [int(row["step"]) for row in rows if row["val/total"]] == [4, 9, 11]
     trained = [row for row in rows if row["train/total"]]
     assert [int(row["step"]) for row in trained] == [9, 11]
-    parts = sum(float(trained[0][f"train/{name}"]) for name in ("content", "style", "tv"))
+    # The steadiness counts at every second step; that of index 9 has none.
+    assert not trained[0]["train/steady"]
+    parts = sum(float(trained[0][f"train/{name}"]) for name in terms[:-1])
     assert parts == pytest.approx(float(trained[0]["train/total"]), rel=1e-3)
 
 
@@ -499,7 +520,9 @@ def test_resume_with_other_limits_or_other_settings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     crashed(tmp_path / "a")
-    with pytest.raises(TrainingError, match=r"has other settings \(network.width, seed\); give"):
+    with pytest.raises(
+        TrainingError, match=r"has other settings \(network.width, seed, steady.seed\); give"
+    ):
         train(
             small(
                 tmp_path / "b", "steps=3", "network.width=5", "seed=1", "data.seed=0", "resume=auto"
@@ -603,7 +626,9 @@ def test_run_without_one_good_step(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("rate", ["1e-9", "10"])
 def test_loss_that_does_not_fall_ends_the_run(tmp_path: Path, rate: str) -> None:
-    run = start(tmp_path, "style=thanos_poster", *SMALL, "steps=110", f"optim.lr={rate}")
+    run = start(
+        tmp_path, "style=thanos_poster", *SMALL, "steps=110", "optim=adam", f"optim.lr={rate}"
+    )
     assert run.wait() == 1
     last = run.err.splitlines()[-1]
     assert last.startswith("Error: After 100 steps the loss is ")
