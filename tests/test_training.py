@@ -172,7 +172,7 @@ def test_style_info(one_run: tuple[Path, TrainingResult]) -> None:
         "vgg": {"architecture": "vgg16", "original": True},
         "style_picture_size": [width, height],
     }
-    assert sorted(held_out) == sorted([*LAYERS, "total", "tv"])
+    assert sorted(held_out) == sorted([*LAYERS, "palette", "steady", "total", "tv"])
     last = [row for row in metrics_of(folder / "run") if row["val/total"]][-1]
     for name, value in held_out.items():
         assert float(last[f"val/{name}"]) == pytest.approx(value, abs=1e-5)
