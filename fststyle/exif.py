@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Final
 
 IMAGE_DESCRIPTION: Final = 0x010E
@@ -90,16 +91,15 @@ def entry_text(entry: Entry | None) -> str:
         return data.decode("latin-1").strip()
 
 
-def read_exif(block: bytes) -> Exif:
+def read_exif(block: bytes | mmap) -> Exif:
     """Read an EXIF block.
 
     Args:
-        block: With or without ``Exif`` and two zeros before it. It may be damaged.
+        block: Without ``Exif`` and two zeros before it, or a whole TIFF file. It may be damaged.
 
     Returns:
         What can be read of it, at most as many bytes as it has; thumbnails are left out.
     """
-    block = block.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
         return Exif()
@@ -113,7 +113,7 @@ def read_exif(block: bytes) -> Exif:
     return Exif(order, image, *others)
 
 
-def _read_folder(block: bytes, offset: int, order: str) -> Folder:
+def _read_folder(block: bytes | mmap, offset: int, order: str) -> Folder:
     folder: Folder = {}
     left = len(block)  # entries may point to the same bytes: a bomb
     if offset + 2 > len(block):
@@ -129,6 +129,16 @@ def _read_folder(block: bytes, offset: int, order: str) -> Folder:
         if 0 < size <= len(block) - start:
             folder.setdefault(tag, Entry(kind, number, block[start : start + size]))
     return folder
+
+
+def resolution(exif: Exif, dpi: tuple[float, float]) -> Folder:
+    """Return the entries for dots per inch, in the byte order of ``exif``."""
+    across, down = (round(value * 1000) for value in dpi)
+    return {
+        X_RESOLUTION: exif.entry(RATIONAL, across, 1000),
+        Y_RESOLUTION: exif.entry(RATIONAL, down, 1000),
+        RESOLUTION_UNIT: exif.entry(SHORT, 2),
+    }
 
 
 def told(exif: Exif, *, keep_gps: bool) -> Exif:
@@ -158,8 +168,12 @@ def write_exif(exif: Exif) -> bytes:
     Returns:
         The block.
     """
-    header = (b"II*\0" if exif.order == "<" else b"MM\0*") + struct.pack(exif.order + "I", 8)
-    return header + folders(exif, start=8)
+    return header(exif.order, 8) + folders(exif, start=8)
+
+
+def header(order: str, first: int) -> bytes:
+    """Return the beginning of a TIFF file, whose first folder stands ``first`` bytes into it."""
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
 
 
 def folders(exif: Exif, *, start: int) -> bytes:

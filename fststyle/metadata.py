@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import mmap
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 
@@ -34,18 +35,21 @@ class Metadata:
     description: str = ""
 
 
-def read_metadata(image: Image.Image) -> Metadata:
+def read_metadata(image: Image.Image, file: BinaryIO) -> Metadata:
     """Read what the file of a pillow image says.
 
     Args:
         image: As it was opened, and loaded: some formats have their metadata at the end.
+        file: What it was opened from, a file of the disk.
 
     Returns:
         The metadata as it is in the file; what is damaged beyond reading is left out.
     """
-    exif = image.info.get("exif", b"")
-    if not isinstance(exif, bytes) or not exif:
-        exif = _exif_of_tags(image)
+    exif = image.info.get("exif")
+    if image.format == "TIFF":
+        exif = _exif_of_tiff(file)
+    elif not isinstance(exif, bytes):
+        exif = _exif_of_text(image) if image.format == "PNG" else b""
     xmp = image.info.get("xmp", b"")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
@@ -88,7 +92,7 @@ def result_metadata(
     exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
     exif.image[ex.SOFTWARE] = ex.text_entry(software)
     if metadata.dpi is not None:
-        exif.image |= resolution(exif, metadata.dpi)
+        exif.image.update(ex.resolution(exif, metadata.dpi))
     return Metadata(
         exif=ex.write_exif(exif),
         xmp=result_xmp(metadata.xmp, note=note, software=software, keep_gps=keep_gps),
@@ -96,16 +100,6 @@ def result_metadata(
         software=software,
         description=note,
     )
-
-
-def resolution(exif: ex.Exif, dpi: tuple[float, float]) -> ex.Folder:
-    """Return the entries for dots per inch, in the byte order of ``exif``."""
-    across, down = (round(value * 1000) for value in dpi)
-    return {
-        ex.X_RESOLUTION: exif.entry(ex.RATIONAL, across, 1000),
-        ex.Y_RESOLUTION: exif.entry(ex.RATIONAL, down, 1000),
-        ex.RESOLUTION_UNIT: exif.entry(ex.SHORT, 2),
-    }
 
 
 def for_jpeg(metadata: Metadata) -> Metadata:
@@ -123,25 +117,21 @@ def for_jpeg(metadata: Metadata) -> Metadata:
     return replace(metadata, exif=exif, xmp=xmp)
 
 
-def _exif_of_tags(image: Image.Image) -> bytes:
-    """Write the EXIF block of a file that has tags of its own (TIFF) or an old PNG's."""
+def _exif_of_tiff(file: BinaryIO) -> bytes:
+    """Read the EXIF block that a TIFF file is itself, without what says how it is stored."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as block:
+        exif = ex.read_exif(block)
+    image = {tag: entry for tag, entry in exif.image.items() if tag in ex.TOLD}
+    return ex.write_exif(replace(exif, image=image)) if image or exif.exif or exif.gps else b""
+
+
+def _exif_of_text(image: Image.Image) -> bytes:
+    """Return the EXIF block that older programs write into PNG as text."""
     try:
-        tags = image.getexif()
-        brief = Image.Exif()
-        for tag, value in tags.items():
-            if tag in ex.TOLD:
-                brief[tag] = value.encode("latin-1") if _beyond_ascii(value) else value
-        for pointer in (ex.EXIF_FOLDER, ex.GPS_FOLDER):
-            folder = tags.get_ifd(pointer)
-            if folder:
-                brief[pointer] = folder
-        return brief.tobytes() if len(brief) else b""
+        exif = image.getexif()
+        return exif.tobytes() if len(exif) else b""
     except Exception:  # a damaged block raises nearly anything, and is no loss
         return b""
-
-
-def _beyond_ascii(value: object) -> bool:
-    return isinstance(value, str) and not value.isascii()
 
 
 def _dpi(value: object) -> tuple[float, float] | None:

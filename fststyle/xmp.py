@@ -46,9 +46,7 @@ _DROPPED: Final = frozenset(
 
 _LARGEST: Final = 2_000_000
 _DEEPEST: Final = 60
-_PACKET: Final = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
-)
+_PACKET: Final = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
 
 
 def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes:
@@ -98,7 +96,7 @@ class _Builder(TreeBuilder):
         if prefix not in self.prefixes.values():
             self.prefixes.setdefault(uri, prefix)
 
-    def start(self, tag: str, attrs: dict[str, str], /) -> Element:  # type: ignore[override]
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._depth += 1
         if self._depth > _DEEPEST:
             raise ValueError("nested too deeply")
