@@ -71,7 +71,9 @@ class Animation:
                 with pillow_limits(), _damage(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
-                yield photo
+                # Most GIFs have a transparent colour, to leave out what has not changed.
+                is_opaque = photo.alpha is None or photo.alpha.min() == 1
+                yield Photo(photo.pixels, None if is_opaque else photo.alpha)
 
 
 def load_frames(path: Path | str) -> Animation:
@@ -167,10 +169,15 @@ def save_animation(
         options["loop"] = loop
     elif loop != 1:
         options["loop"] = max(loop - 1, 0)  # GIF counts repetitions
-    sequence = _Sequence(frames, len(durations), file_format)
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
-            sequence.image().save(file, file_format, save_all=True, **options)
+            images = _images(frames, len(durations), file_format)
+            if file_format == "PNG":  # whose encoder walks through the frames twice
+                image = next(images)
+                options["append_images"] = list(images)
+            else:
+                image = _to_image(images, len(durations))
+            image.save(file, file_format, save_all=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise PhotoError(cannot_write(path, error) + " with -o.") from error
@@ -200,33 +207,29 @@ class _Frames(Image.Image):
         return self.position
 
 
-class _Sequence:
-    """Frames on their way to an encoder."""
+def _to_image(images: Iterator[Image.Image], count: int) -> Image.Image:
+    """Return one image that gives an encoder its frames as it asks for them."""
+    first = next(images)
+    result = _Frames()
+    result._mode, result._size = first.mode, first.size
+    result.im, result.palette, result.info = first.im, first.palette, first.info
+    result.n_frames, result.source, result.position = count, images, 0
+    return result
 
-    def __init__(self, frames: Iterable[Photo], count: int, file_format: str) -> None:
-        self._photos, self._count, self._format = iter(frames), count, file_format
 
-    def image(self) -> Image.Image:
-        images = self._images()
-        first = next(images)
-        frames = _Frames()
-        frames._mode, frames._size = first.mode, first.size
-        frames.im, frames.palette, frames.info = first.im, first.palette, first.info
-        frames.n_frames, frames.source, frames.position = self._count, images, 0
-        return frames
-
-    def _images(self) -> Iterator[Image.Image]:
-        number = 0
-        size = None
-        for number, photo in enumerate(itertools.islice(self._photos, self._count), start=1):
-            image = to_pil(photo.pixels, photo.alpha)
-            size = size or image.size
-            if image.size != size:
-                raise ValueError("the frames of an animation must be of one size")
-            # Encoders take the first frame's mode for all.
-            yield _to_palette(image) if self._format == "GIF" else image.convert("RGBA")
-        if number < self._count:
-            raise ValueError(f"{number} frames for {self._count} durations")
+def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[Image.Image]:
+    given = 0
+    size = None
+    for photo in itertools.islice(frames, count):
+        image = to_pil(photo.pixels, photo.alpha)
+        size = size or image.size
+        if image.size != size:
+            raise ValueError("the frames of an animation must be of one size")
+        # Encoders take the first frame's mode for all.
+        yield _to_palette(image) if file_format == "GIF" else image.convert("RGBA")
+        given += 1
+    if given < count:
+        raise ValueError(f"{given} frames for {count} durations")
 
 
 def _to_palette(image: Image.Image) -> Image.Image:
@@ -240,8 +243,8 @@ def _to_palette(image: Image.Image) -> Image.Image:
         indices[np.asarray(image.getchannel("A")) < 128] = 255
     result = Image.fromarray(indices, "L")
     result.putpalette(colours + [0] * (3 * 256 - len(colours)))
-    if image.mode == "RGBA":
-        result.info["transparency"] = 255
+    # Of opaque frames too: pillow reads no transparency where the first frame has none.
+    result.info["transparency"] = 255
     return result
 
 
