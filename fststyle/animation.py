@@ -155,7 +155,9 @@ def save_animation(
         raise SettingError(f"loop must be at least 0, which is for ever, not {loop}.")
     if not durations:
         raise SettingError("An animation must have at least one frame.")
-    options: dict[str, Any] = metadata_options(upright(metadata or Metadata()), file_format)
+    options: dict[str, Any] = metadata_options(
+        upright(metadata or Metadata(), file_format), file_format
+    )
     options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
     if file_format in QUALITIES:
         options["quality"] = QUALITIES[file_format] if quality is None else quality
@@ -163,6 +165,7 @@ def save_animation(
         options["subsampling"] = "4:4:4"
     if file_format == "GIF":
         options["disposal"] = 2  # a see-through pixel does not show the frame before
+        options["optimize"] = False  # keeps the transparent colour where it is not used
     else:
         options["icc_profile"] = srgb_profile()
     if file_format != "GIF":

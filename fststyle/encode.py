@@ -39,7 +39,7 @@ def encode(
     Returns:
         The file.
     """
-    metadata = upright(metadata or Metadata())
+    metadata = upright(metadata or Metadata(), file_format)
     if file_format == "TIFF":
         return tiff(samples, _tiff_tags(metadata), srgb_profile())
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
@@ -78,12 +78,13 @@ def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
     return options
 
 
-def upright(metadata: Metadata) -> Metadata:
-    """Return metadata as it is true of an upright picture in sRGB."""
+def upright(metadata: Metadata, file_format: str) -> Metadata:
+    """Return metadata as it is true of an upright picture in sRGB, in a format of pillow's."""
     if not metadata.exif:
         return metadata
     exif = ex.told(ex.read_exif(metadata.exif), keep_gps=True)
-    exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
+    if file_format != "AVIF":  # has no need of it, and pillow would write the block anew
+        exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
     return replace(metadata, exif=ex.write_exif(exif))
 
 

@@ -113,7 +113,8 @@ def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
         raise ValueError("too large")
     builder = _Builder()
     parser: XMLParser[Element] = XMLParser(target=builder)
-    parser.feed(xmp.strip(b"\0 \r\n\t"))
+    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where a zero is half a letter
+    parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
     return parser.close(), builder.prefixes
 
 

@@ -142,7 +142,9 @@ def test_written_and_tagged_as_srgb(tmp_path: Path, suffix: str) -> None:
 
     with Image.open(path) as stored:
         profile = stored.info.get("icc_profile")
-        np.testing.assert_allclose(stored.convert("RGB").getpixel((8, 6)), PATCH, atol=2)
+        # WebP has no 4:4:4 and less than 8 bits of colour.
+        tolerance = 3 if suffix == ".webp" else 2
+        np.testing.assert_allclose(stored.convert("RGB").getpixel((8, 6)), PATCH, atol=tolerance)
     assert profile == (None if suffix == ".bmp" else srgb_profile())
 
 
@@ -395,9 +397,9 @@ XMP = (
 )
 
 
-def photo_exif() -> bytes:
+def photo_exif(maker: str = "Café Optics") -> bytes:
     exif = ex.Exif(">")
-    exif.image[0x010F] = ex.text_entry("Café Optics")
+    exif.image[0x010F] = ex.text_entry(maker)
     exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 6)
     exif.exif[0x9003] = ex.text_entry("2024:05:06 07:08:09")
     exif.exif[0x829A] = exif.entry(ex.RATIONAL, 1, 250)
@@ -405,9 +407,15 @@ def photo_exif() -> bytes:
     return ex.write_exif(exif)
 
 
+def maker(suffix: str) -> str:
+    # Of a turned AVIF, pillow writes and reads only ASCII.
+    return "Cafe Optics" if suffix == ".avif" else "Café Optics"
+
+
 def save_with_metadata(path: Path) -> None:
     picture = Image.new("RGB", (16, 8), PATCH)
-    options: dict[str, Any] = {"exif": b"Exif\0\0" + photo_exif(), "xmp": XMP}
+    exif = photo_exif(maker(path.suffix))
+    options: dict[str, Any] = {"exif": b"Exif\0\0" + exif, "xmp": XMP}
     if path.suffix == ".png":
         from PIL.PngImagePlugin import PngInfo
 
@@ -442,7 +450,7 @@ def test_metadata_is_kept(tmp_path: Path, suffix: str, bits: int, keep_gps: bool
 
     assert result.pixels.shape == (16, 8, 3)
     exif = ex.read_exif(result.metadata.exif)
-    assert ex.entry_text(exif.image[0x010F]) == "Café Optics"
+    assert ex.entry_text(exif.image[0x010F]) == maker(suffix)
     assert ex.entry_text(exif.exif[0x9003]) == "2024:05:06 07:08:09"
     assert ex.entry_text(exif.image[ex.SOFTWARE]).startswith("fststyle ")
     note = ex.entry_text(exif.image[ex.IMAGE_DESCRIPTION])
