@@ -21,6 +21,7 @@ _OTHER_BYTE: Final = {
     "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L", "LA;16B": "RGBA",
 }  # fmt: skip
 _ROWS: Final = 256  # are filtered at once
+_LEVEL: Final = 4  # of zlib: half the time of the usual 6, a few per cent larger
 
 
 def deep_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:
@@ -107,7 +108,7 @@ def tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, icc: by
     for top in range(0, height, rows):
         strip = samples[top : top + rows].copy()
         strip[:, 1:] -= samples[top : top + rows, :-1]  # wraps around, as it should
-        data = zlib.compress(strip.astype(f"{exif.order}u{bits // 8}").tobytes())
+        data = zlib.compress(strip.astype(f"{exif.order}u{bits // 8}").tobytes(), _LEVEL)
         data += bytes(len(data) % 2)
         parts.append(data)
         offsets.append(position)
@@ -145,7 +146,7 @@ def _filtered(samples: NDArray[np.uint16]) -> bytes:
     """Filter every row by Paeth's predictor (PNG, 9.4) and compress them."""
     height, width, channels = samples.shape
     pixel = 2 * channels
-    compressor = zlib.compressobj()
+    compressor = zlib.compressobj(_LEVEL)
     parts = []
     above = np.zeros((1, width * pixel), np.uint8)
     for top in range(0, height, _ROWS):

@@ -1,4 +1,4 @@
-"""Pictures from and to files; the only module that knows picture files and their formats.
+"""Pictures from and to files; `fststyle.animation` does the same for moving ones.
 
 Inside fststyle a picture is a float32 array ``(H, W, 3)``, RGB in [0, 1], in the sRGB colour
 space, upright. Everything else that files hold (EXIF orientation, ICC profiles, alpha, CMYK,

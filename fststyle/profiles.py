@@ -79,6 +79,9 @@ def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
 def to_srgb_precisely(pixels: Array, profile: MatrixProfile) -> Array:
     """Convert a picture to sRGB, without rounding to 8 bits; relative colorimetric.
 
+    Unlike `fststyle.colour.to_srgb` this does not compensate the black point: of working spaces it
+    is zero.
+
     Args:
         pixels: ``(H, W, 3)`` in [0, 1], in the profile's space. Greyscale is three times the same.
         profile: Of `read_matrix_profile`.
@@ -86,13 +89,14 @@ def to_srgb_precisely(pixels: Array, profile: MatrixProfile) -> Array:
     Returns:
         ``(H, W, 3)`` in [0, 1]; colours that sRGB does not have are clipped.
     """
-    if profile.matrix is None:
-        linear = profile.curves[0](pixels)
-    else:
-        channels = [curve(pixels[..., c]) for c, curve in enumerate(profile.curves)]
-        matrix = np.linalg.inv(_srgb_matrix()) @ profile.matrix
-        linear = np.stack(channels, axis=2) @ matrix.T.astype(np.float32)
-    linear = np.clip(linear, 0.0, 1.0)
+    with np.errstate(all="ignore"):  # a damaged profile may have any numbers
+        if profile.matrix is None:
+            linear = profile.curves[0](pixels)
+        else:
+            channels = [curve(pixels[..., c]) for c, curve in enumerate(profile.curves)]
+            matrix = np.linalg.inv(_srgb_matrix()) @ profile.matrix
+            linear = np.stack(channels, axis=2) @ matrix.T.astype(np.float32)
+    linear = np.clip(np.nan_to_num(linear, nan=0.0), 0.0, 1.0)
     # IEC 61966-2-1.
     curved = 1.055 * linear ** np.float32(1 / 2.4) - 0.055
     return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, curved), dtype=np.float32)

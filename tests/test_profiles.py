@@ -37,7 +37,7 @@ def colours() -> NDArray[np.uint8]:
         TABLE,
         parametric(0, 2.2),
         parametric(1, 2.0, 1.1, -0.1),
-        parametric(2, 2.0, 0.9, 0.05, 0.1),
+        parametric(2, 2.0, 0.9, 0.05, -0.0025),
         SRGB_CURVE,
         parametric(4, 2.4, 0.9, 0.05, 0.08, 0.04, 0.01, 0.0),
     ],
