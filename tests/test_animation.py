@@ -227,3 +227,13 @@ def test_refuses(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="cannot be written: No such file"):
         save_animation(grey_frames(), DURATIONS, 0, tmp_path / "missing" / "out.gif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
+def test_one_frame_or_none(tmp_path: Path, suffix: str) -> None:
+    save_animation(grey_frames()[1:2], [40], 0, tmp_path / f"out{suffix}")
+
+    (frame,) = load_frames(tmp_path / f"out{suffix}").frames()
+    np.testing.assert_allclose(frame.pixels, 0.3, atol=2.5 / 255)
+    with pytest.raises(PhotoError, match="0 frames for 1 durations"):
+        save_animation([], [40], 0, tmp_path / f"none{suffix}")
