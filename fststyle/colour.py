@@ -18,6 +18,15 @@ def srgb_profile() -> bytes:
     return profile[:24] + bytes.fromhex("07d0 0001 0001 0000 0000 0000") + profile[36:]
 
 
+def is_srgb(profile: bytes) -> bool:
+    """Tell the most frequent profiles of sRGB, with which there is nothing to convert."""
+    try:
+        description = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return description.strip() in ("sRGB IEC61966-2.1", "sRGB built-in", "sRGB")
+
+
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert a picture to sRGB by its embedded ICC profile.
 
@@ -28,11 +37,10 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     Returns:
         An image of mode RGB, or ``image`` itself if there is nothing to convert.
     """
+    if is_srgb(profile):
+        return image
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        description = ImageCms.getProfileDescription(source).strip()
-        if description in ("sRGB IEC61966-2.1", "sRGB built-in", "sRGB"):
-            return image  # the most frequent ones; converting would change nothing
         if source.profile.xcolor_space == "RGB " and image.mode != "CMYK":
             image = image.convert("RGB")
         return (

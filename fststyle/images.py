@@ -1,4 +1,4 @@
-"""Pictures from and to files; the only module that knows picture files and their formats.
+"""Pictures from and to files; `fststyle.animation` does the same for moving ones.
 
 Inside fststyle a picture is a float32 array ``(H, W, 3)``, RGB in [0, 1], in the sRGB colour
 space, upright. Everything else that files hold (EXIF orientation, ICC profiles, alpha, CMYK,
@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from io import BytesIO
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fststyle.colour import deep_grey, srgb_profile, to_srgb
-from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.colour import deep_grey, is_srgb, to_srgb
+from fststyle.deep import deep_colour, turned
+from fststyle.encode import encode
+from fststyle.errors import PhotoError, SettingError
+from fststyle.files import cannot_write, reason, replacing, temporary_beside
+from fststyle.files import write_atomically as write_atomically
+from fststyle.metadata import Metadata, read_metadata
+from fststyle.profiles import ADOBE_RGB, read_matrix_profile, to_srgb_precisely
+from fststyle.resize import fit_long_side as fit_long_side
+from fststyle.resize import fit_short_side as fit_short_side
+from fststyle.resize import resize as resize
 
 MAX_PIXELS: Final = 400_000_000
 """Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
@@ -44,7 +51,9 @@ OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
 """Endings of the formats that can be written, in lower case."""
 
 _WITHOUT_ALPHA: Final = ("JPEG", "BMP")
+_DEEP: Final = ("PNG", "TIFF")
 _LONGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
+_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # EXIF orientation → what makes the stored picture upright; 1 is upright already.
 _UPRIGHT: Final = {
@@ -61,17 +70,21 @@ class Photo:
     Attributes:
         pixels: ``(H, W, 3)``, RGB in [0, 1], sRGB, upright.
         alpha: ``(H, W)`` in [0, 1], 1 is opaque; None where the file has no transparency.
+        metadata: What the file says beside.
+        bits: 16 where the file has more than 8 bits a channel.
     """
 
     pixels: NDArray[np.float32]
     alpha: NDArray[np.float32] | None = None
+    metadata: Metadata = Metadata()
+    bits: int = 8
 
 
 def load_photo(path: Path | str) -> Photo:
     """Read a picture.
 
     EXIF orientation and an embedded ICC profile are applied. Of an animation, the first frame
-    is read. 16-bit greyscale keeps its precision; of 16-bit colour pillow reads 8 bits.
+    is read (`fststyle.animation.load_frames` reads all). docs/formats.md has a table of formats.
 
     Args:
         path: A file of any format that pillow reads.
@@ -80,10 +93,11 @@ def load_photo(path: Path | str) -> Photo:
         The picture and its transparency.
 
     Raises:
-        PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels.
+        PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels; or
+            it is a HEIC photo, and pillow-heif is not installed.
     """
-    with _pillow_limits():
-        return from_pil(_decode(Path(path)))
+    with pillow_limits():
+        return _decode(Path(path))
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
@@ -130,11 +144,11 @@ def check_output(path: Path | str, *, option: str = "-o") -> None:
                 f"choose another place with {option}."
             )
         # os.access says yes to root and on read-only network drives, so really try.
-        probe = _temporary_beside(Path(os.path.realpath(path)))
+        probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise PhotoError(_cannot_write(path, error) + f" with {option}.") from error
+        raise PhotoError(cannot_write(path, error) + f" with {option}.") from error
 
 
 def save_photo(
@@ -142,15 +156,19 @@ def save_photo(
     path: Path | str,
     *,
     alpha: NDArray[np.floating] | None = None,
-    quality: int = 92,
+    metadata: Metadata | None = None,
+    quality: int | None = None,
+    bits: int = 8,
 ) -> None:
     """Write a picture, tagged as sRGB; at any failure the path is left as it was.
 
     Args:
-        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded to 8 bits.
+        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded.
         path: Its ending, one of `OUTPUT_SUFFIXES`, says the format. A file there is replaced.
         alpha: ``(H, W)``, transparency, 1 is opaque. JPEG and BMP get the picture over white.
-        quality: Of JPEG, WebP and AVIF, from 1 to 100.
+        metadata: Of `fststyle.metadata.result_metadata`; None for none. BMP has none.
+        quality: Of JPEG, WebP and AVIF, from 1 to 100; by default as in `encode`.
+        bits: 16 for 16 bits a channel where the format has them: PNG and TIFF.
 
     Raises:
         PhotoError: The picture cannot be written there, or not in that format.
@@ -158,7 +176,7 @@ def save_photo(
     """
     path = Path(path)
     file_format = _output_format(path)
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise SettingError(f"quality must be from 1 to 100, not {quality}.")
     height, width = pixels.shape[:2]
     longest = _LONGEST_SIDE.get(file_format)
@@ -169,44 +187,23 @@ def save_photo(
         )
     if alpha is not None and file_format in _WITHOUT_ALPHA:
         pixels, alpha = _over_white(pixels, alpha), None
-    options: dict[str, dict[str, object]] = {
-        "JPEG": {"quality": quality, "subsampling": "4:4:4", "optimize": True},
-        "WEBP": {"quality": quality},
-        "AVIF": {"quality": quality, "subsampling": "4:4:4"},
-        "TIFF": {"compression": "tiff_lzw"},
-    }
-    encoded = BytesIO()
+    channels = pixels if alpha is None else np.dstack((pixels, alpha))
+    samples = _to_words(channels) if bits == 16 and file_format in _DEEP else _to_bytes(channels)
     try:
         # To optimise, libjpeg needs room for the whole file; pillow's guess of a byte for each
         # pixel is too little for a richly textured picture at 4:4:4.
-        with _pillow_limits(max_block=6 * width * height + 65_536):
-            image, settings = to_pil(pixels, alpha), options.get(file_format, {})
-            image.save(encoded, file_format, icc_profile=srgb_profile(), **settings)
+        with pillow_limits(max_block=6 * width * height + 65_536):
+            encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
         raise PhotoError(
             f"A picture of {width}×{height} pixels cannot be encoded as {file_format} "
-            f"({_reason(error)}); choose another ending, such as .png."
+            f"({reason(error)}); choose another ending, such as .png."
         ) from error
     try:
-        _replace(path, encoded.getvalue())
+        with replacing(path) as temporary:
+            temporary.write_bytes(encoded)
     except OSError as error:
-        raise PhotoError(_cannot_write(path, error) + " with -o.") from error
-
-
-def write_atomically(path: Path | str, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it takes its place when complete.
-
-    Args:
-        path: A file there is replaced; a link stays, and the file that it names is replaced.
-        data: The content.
-
-    Raises:
-        FststyleError: The file cannot be written; what was there is left as it was.
-    """
-    try:
-        _replace(Path(path), data)
-    except OSError as error:
-        raise FststyleError(_cannot_write(Path(path), error) + ".") from error
+        raise PhotoError(cannot_write(path, error) + " with -o.") from error
 
 
 def from_pil(image: Image.Image) -> Photo:
@@ -223,14 +220,15 @@ def from_pil(image: Image.Image) -> Photo:
     upright = _UPRIGHT.get(_orientation(image))
     if upright is not None:
         image = image.transpose(upright)
-    profile = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile") or b""
     alpha = None
     if image.mode.startswith("I") or image.mode == "F":
         grey = deep_grey(image)
         if "transparency" in image.info and image.mode != "F":
             alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
-        if not profile:
-            return Photo(np.repeat(grey[:, :, None], 3, axis=2), alpha)
+        precise = _convert_deep(np.repeat(grey[:, :, None], 3, axis=2), profile)
+        if precise is not None:
+            return Photo(precise, alpha, bits=16)
         image = Image.fromarray(_to_bytes(grey))  # pillow's ICC transforms are 8-bit
     elif image.has_transparency_data:
         grey_mode = image.mode in ("1", "L", "LA", "La")
@@ -240,6 +238,8 @@ def from_pil(image: Image.Image) -> Photo:
         image = image.convert("RGB").convert("L" if grey_mode else "RGB")
     if profile:
         image = to_srgb(image, profile)
+    elif image.mode == "RGB" and _says_adobe_rgb(image):
+        return Photo(to_srgb_precisely(_to_floats(image), ADOBE_RGB), alpha)
     return Photo(_to_floats(image.convert("RGB")), alpha)
 
 
@@ -257,46 +257,6 @@ def to_pil(pixels: NDArray[np.floating], alpha: NDArray[np.floating] | None = No
         raise ValueError(f"pixels must have the shape (H, W, 3), not {pixels.shape}")
     rgb = _to_bytes(pixels)
     return Image.fromarray(rgb if alpha is None else np.dstack((rgb, _to_bytes(alpha))))
-
-
-def resize(pixels: NDArray[np.floating], *, width: int, height: int) -> NDArray[np.float32]:
-    """Resize with Lanczos's filter, antialiased, without rounding to 8 bits.
-
-    Args:
-        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        width: New width, at least 1.
-        height: New height, at least 1.
-
-    Returns:
-        A new array, clipped to [0, 1] where the filter overshoots.
-    """
-    if pixels.ndim == 3:
-        channels = np.moveaxis(pixels, 2, 0)
-        return np.stack([resize(c, width=width, height=height) for c in channels], axis=2)
-    plane = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
-    resized = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS))
-    return np.asarray(np.clip(resized, 0.0, 1.0), dtype=np.float32)
-
-
-def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink a picture, aspect ratio kept, so that its long side is at most ``size``.
-
-    Args:
-        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        size: Upper limit for the long side, at least 1.
-
-    Returns:
-        The smaller picture, each side at least 1; ``pixels`` itself if it fits already.
-
-    Raises:
-        SettingError: ``size`` is below 1.
-    """
-    return _fit(pixels, size, max(pixels.shape[:2]))
-
-
-def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink a picture as `fit_long_side` does, so that its short side is at most ``size``."""
-    return _fit(pixels, size, min(pixels.shape[:2]))
 
 
 def find_photos(folder: Path | str) -> list[Path]:
@@ -333,15 +293,6 @@ def find_photos(folder: Path | str) -> list[Path]:
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
-    if size < 1:
-        raise SettingError(f"size must be at least 1 pixel, not {size}.")
-    if side <= size:
-        return pixels
-    height, width = (max(1, round(length * size / side)) for length in pixels.shape[:2])
-    return resize(pixels, width=width, height=height)
-
-
 def _over_white(pixels: NDArray[np.floating], alpha: NDArray[np.floating]) -> NDArray[np.float32]:
     opacity = np.clip(alpha, 0.0, 1.0)[:, :, None]
     return np.asarray(np.clip(pixels, 0.0, 1.0) * opacity + (1.0 - opacity), dtype=np.float32)
@@ -355,6 +306,10 @@ def _to_floats(image: Image.Image) -> NDArray[np.float32]:
     return np.asarray(image).astype(np.float32) / np.float32(255.0)
 
 
+def _to_words(values: NDArray[np.floating]) -> NDArray[np.uint16]:
+    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 65_535.0), dtype=np.uint16)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
@@ -362,11 +317,38 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _says_adobe_rgb(image: Image.Image) -> bool:
+    """Tell by EXIF, as DCF 2.0 has it: cameras write no profile then."""
+    try:
+        return image.getexif().get_ifd(0xA005).get(1) == "R03"
+    except Exception:  # as above
+        return False
+
+
+def _convert_deep(pixels: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
+    """Convert to sRGB with all precision; None where the profile is of a kind for pillow."""
+    if not profile or is_srgb(profile):
+        return pixels
+    matrix = read_matrix_profile(profile)
+    return None if matrix is None else to_srgb_precisely(pixels, matrix)
+
+
+def _from_deep(samples: NDArray[np.uint16], image: Image.Image) -> Photo | None:
+    pixels = turned(samples, _orientation(image)).astype(np.float32) / np.float32(65_535)
+    alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
+    key = image.info.get("transparency")
+    if isinstance(key, tuple):  # the colour that is see-through
+        opaque = (samples != np.array(key)).any(axis=2)
+        alpha = turned(opaque.astype(np.uint16), _orientation(image)).astype(np.float32)
+    precise = _convert_deep(pixels[..., :3], image.info.get("icc_profile") or b"")
+    return None if precise is None else Photo(np.ascontiguousarray(precise), alpha, bits=16)
+
+
 _pillow_lock = threading.Lock()
 
 
 @contextmanager
-def _pillow_limits(max_block: int = 0) -> Iterator[None]:
+def pillow_limits(max_block: int = 0) -> Iterator[None]:
     """Put our limits in the place of pillow's, which are module variables, and mute warnings.
 
     The limit on pixels is then `MAX_PIXELS`, by `_decode`. The warnings are about damaged
@@ -381,45 +363,63 @@ def _pillow_limits(max_block: int = 0) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = pixels, block
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path) -> Photo:
     try:
         # Given a path, pillow maps uncompressed TIFFs, and garbles those that lie on their side.
-        with path.open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise PhotoError(
-                    f"{path} has {image.width}×{image.height} pixels, more than "
-                    f"{MAX_PIXELS // 10**6} megapixels; make it smaller first."
-                )
+        with path.open("rb") as file, open_picture(file, path) as image:
+            check_pixels(image, path)
+            samples = deep_colour(image, file)
             image.load()
             _orientation(image)  # remembered by the image; some formats read it from the file
-            return image
+            metadata = read_metadata(image, file)
+            photo = None if samples is None else _from_deep(samples, image)
+            return replace(photo or from_pil(image), metadata=metadata)
     except PhotoError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
-        raise PhotoError(_cannot_read(path, error)) from error
+        raise PhotoError(cannot_read(path, error)) from error
 
 
-def _cannot_read(path: Path, error: Exception) -> str:
+def check_pixels(image: Image.Image, path: Path) -> None:
+    """Refuse a picture of more than `MAX_PIXELS` pixels, before it is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise PhotoError(
+            f"{path} has {image.width}×{image.height} pixels, more than "
+            f"{MAX_PIXELS // 10**6} megapixels; make it smaller first."
+        )
+
+
+def open_picture(file: BinaryIO, path: Path) -> Image.Image:
+    """Open a file of any format; of HEIC the plugin is loaded only now."""
+    head = file.read(64)
+    file.seek(0)
+    brands = head[8 : int.from_bytes(head[:4], "big")]
+    if head[4:8] != b"ftyp" or brands[:4] not in _HEIF_BRANDS or b"avif" in brands:
+        return Image.open(file)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise PhotoError(
+            f"{path} is a HEIC photo, which needs the package pillow-heif; "
+            "install it with: pip install 'fststyle[heif]'."
+        ) from error
+    image: Image.Image = HeifImageFile(file)
+    return image
+
+
+def cannot_read(path: Path, error: Exception) -> str:
+    """Say in a sentence why a photo cannot be read."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"There is no photo {path}; check the path."
     if isinstance(error, OSError) and error.errno is not None:
         if path.is_dir():
             return f"{path} is a folder; name a photo in it."
-        return f"{path} cannot be read: {_reason(error)}; check it, or copy it to another place."
+        return f"{path} cannot be read: {reason(error)}; check it, or copy it to another place."
     if path.is_file() and path.stat().st_size == 0:
         return f"{path} is empty; copy or download it again."
     if isinstance(error, UnidentifiedImageError):
         return f"{path} is not a picture that can be read here; convert it to JPEG or PNG."
-    return f"{path} is damaged or incomplete ({_reason(error)}); copy or download it again."
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    return f"{path} cannot be written: {_reason(error)}; free some space or choose another place"
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
+    return f"{path} is damaged or incomplete ({reason(error)}); copy or download it again."
 
 
 def _output_format(path: Path) -> str:
@@ -429,19 +429,3 @@ def _output_format(path: Path) -> str:
     if path.suffix.lower() not in _FORMATS:
         raise PhotoError(f"{path} is of a format that cannot be written; {known}.")
     return _FORMATS[path.suffix.lower()]
-
-
-def _temporary_beside(target: Path) -> Path:
-    return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    target = Path(os.path.realpath(path))
-    temporary = _temporary_beside(target)
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):
-            temporary.unlink()
-        raise

@@ -21,10 +21,12 @@ MOST_LINES = 450
 
 # Each line may import only from the lines above it.
 ORDER = (
-    ("tensors", "errors", "colour", "similarity", "palette"),
+    ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
+    ("files", "profiles", "deep", "metadata", "resize"),
+    ("encode",),
     ("images", "network", "steady", "vgg"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
+    ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
     ("losses",),
     ("measure",),
     ("stylefile",),
@@ -43,7 +45,12 @@ ONLY_IN = {
     "pytorch_lightning": {"callbacks", "data", "module", "training"},
     "hydra": {"settings", "training"},
     "omegaconf": {"settings", "training"},
-    "PIL": {"colour", "images", "sheets", "stylizer"},  # stylizer: for the type of an image
+    # stylizer: for the type of an image
+    "PIL": (
+        {"animation", "colour", "deep", "encode", "images", "metadata", "resize", "sheets"}
+        | {"stylizer"}
+    ),
+    "pillow_heif": {"images"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 

@@ -572,51 +572,6 @@ def half_a_write(path: Path, data: bytes) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_interrupted_writing_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        images.write_atomically(tmp_path / "out.json", b"{}")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_write_atomically(tmp_path: Path) -> None:
-    path = tmp_path / "out.json"
-    link = tmp_path / "link.json"
-    link.symlink_to(path)
-
-    images.write_atomically(path, b"one")
-    assert path.read_bytes() == b"one"
-    images.write_atomically(str(link), b"two")
-    assert link.is_symlink()
-    assert path.read_bytes() == b"two"
-    with pytest.raises(FststyleError, match="cannot be written"):
-        images.write_atomically(tmp_path / "missing" / "out.json", b"three")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.json", "out.json"]
-
-
-def test_temporary_file_is_hidden_and_beside_the_target(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    replace = os.replace
-
-    def watch(source: Path, target: Path) -> None:
-        seen.append(Path(source))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", watch)
-    images.write_atomically(tmp_path / "out.txt", b"text")
-
-    assert [temporary.parent for temporary in seen] == [tmp_path]
-    assert seen[0].name.startswith(".")
-    assert str(os.getpid()) in seen[0].name
-
-
 @pytest.mark.parametrize("suffix", images.OUTPUT_SUFFIXES)
 def test_check_output_accepts(tmp_path: Path, suffix: str) -> None:
     images.check_output(tmp_path / f"out{suffix}")
@@ -697,76 +652,6 @@ def test_from_pil_leaves_its_argument_alone() -> None:
     assert photo.pixels.shape == (6, 4, 3)
     assert (picture.size, picture.mode, picture.tobytes()) == ((6, 4), "RGBA", before)
     assert picture.getexif()[ORIENTATION_TAG] == 6
-
-
-# --- resizing ---
-
-
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize(("height", "width"), [(3, 50), (40, 1), (16, 16)])
-@pytest.mark.parametrize("shape", [(16, 24, 3), (16, 24), (16, 24, 1)])
-def test_resize_keeps_a_constant(
-    value: float, height: int, width: int, shape: tuple[int, ...]
-) -> None:
-    actual = images.resize(np.full(shape, value, np.float32), width=width, height=height)
-
-    assert actual.shape == (height, width, *shape[2:])
-    assert actual.dtype == np.float32
-    np.testing.assert_allclose(actual, value, atol=1e-6)
-
-
-@pytest.mark.parametrize("scale", [2, 4])
-def test_resize_keeps_a_ramp(scale: int) -> None:
-    ramp = np.tile((np.arange(64, dtype=np.float32) + 0.5) / 64, (64, 1))
-    pixels = np.stack([ramp, ramp.T, 1 - ramp], axis=2)
-    small = 64 // scale
-    line = np.tile((np.arange(small) + 0.5) / small, (small, 1))
-
-    actual = images.resize(pixels, width=small, height=small)
-
-    inner = slice(4, -4)  # at the edges the filter sees only one side
-    expected = np.stack([line, line.T, 1 - line], axis=2)
-    np.testing.assert_allclose(actual[inner, inner], expected[inner, inner], atol=1e-5)
-
-
-def test_resize_is_antialiased_and_clipped() -> None:
-    stripes = np.zeros((64, 64), np.float32)
-    stripes[:, ::2] = 1
-    step = np.zeros((64, 64), np.float32)
-    step[:, 32:] = 1
-
-    fine = images.resize(stripes, width=16, height=16)
-    sharp = images.resize(step, width=200, height=64)
-
-    np.testing.assert_allclose(fine[4:-4, 4:-4], 0.5, atol=0.01)
-    assert sharp.min() == 0
-    assert sharp.max() == 1
-
-
-@pytest.mark.parametrize(
-    ("shape", "size", "long_side", "short_side"),
-    [
-        ((40, 80, 3), 20, (10, 20), (20, 40)),
-        ((80, 40, 3), 60, (60, 30), (80, 40)),
-        ((80, 40), 80, (80, 40), (80, 40)),
-        ((30, 45, 3), 100, (30, 45), (30, 45)),
-        ((1, 500, 3), 10, (1, 10), (1, 500)),
-        ((3, 500, 3), 1, (1, 1), (1, 167)),
-    ],
-)
-def test_fit(
-    shape: tuple[int, ...], size: int, long_side: tuple[int, int], short_side: tuple[int, int]
-) -> None:
-    pixels = random_pixels(*shape)
-
-    assert images.fit_long_side(pixels, size).shape == long_side + shape[2:]
-    assert images.fit_short_side(pixels, size).shape == short_side + shape[2:]
-
-
-def test_fit_refuses_no_size() -> None:
-    for fit in (images.fit_long_side, images.fit_short_side):
-        with pytest.raises(SettingError, match="size must be at least 1"):
-            fit(random_pixels(4, 4, 3), 0)
 
 
 # --- folders ---

@@ -1,0 +1,203 @@
+"""EXIF blocks, read and written as they are: every value keeps its type and its bytes.
+
+An EXIF block is a small TIFF file: folders (IFDs) of entries, each a tag, a type, a count and its
+bytes (Exif 2.32, CIPA DC-008). Pillow guesses types anew when it writes, and turns letters that are
+not ASCII into question marks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from mmap import mmap
+from typing import Final
+
+IMAGE_DESCRIPTION: Final = 0x010E
+ORIENTATION: Final = 0x0112
+X_RESOLUTION: Final = 0x011A
+Y_RESOLUTION: Final = 0x011B
+RESOLUTION_UNIT: Final = 0x0128
+SOFTWARE: Final = 0x0131
+EXIF_FOLDER: Final = 0x8769
+GPS_FOLDER: Final = 0x8825
+COLOR_SPACE: Final = 0xA001
+
+ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
+_TYPE_SIZES: Final = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+}  # fmt: skip
+_FORMATS: Final = {SHORT: "H", LONG: "I", RATIONAL: "I"}
+
+# What of the first folder tells of the photo, rather than how its file was stored.
+TOLD: Final = frozenset(
+    (0x010D, IMAGE_DESCRIPTION, 0x010F, 0x0110, ORIENTATION, X_RESOLUTION, Y_RESOLUTION)
+    + (RESOLUTION_UNIT, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298)
+    + (0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F)
+)
+# Not true of another picture: compressed bits per pixel, sizes, the other colour space, gamma,
+# padding. A maker's note has offsets that break when it is moved, and often a preview.
+_EXIF_DROPPED: Final = frozenset((0x9102, 0x927C, 0xA002, 0xA003, 0xA005, 0xA500, 0xEA1C))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value: its type, how many of that type, and its bytes in the block's byte order."""
+
+    type: int
+    count: int
+    data: bytes
+
+
+Folder = dict[int, Entry]
+
+
+@dataclass(frozen=True)
+class Exif:
+    """An EXIF block.
+
+    Attributes:
+        order: ``<`` or ``>``, the byte order of all its values, as in `struct`.
+        image: The first folder, without the pointers to the others.
+        exif: How the photo was taken.
+        gps: Where.
+    """
+
+    order: str = "<"
+    image: Folder = field(default_factory=dict)
+    exif: Folder = field(default_factory=dict)
+    gps: Folder = field(default_factory=dict)
+
+    def entry(self, kind: int, *values: int) -> Entry:
+        """Make an entry of whole numbers; of a rational, each in two."""
+        data = struct.pack(f"{self.order}{len(values)}{_FORMATS[kind]}", *values)
+        return Entry(kind, len(data) // _TYPE_SIZES[kind], data)
+
+
+def text_entry(text: str) -> Entry:
+    """Make an entry of text; letters beyond ASCII are in UTF-8, as all programs write it."""
+    data = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
+    return Entry(ASCII, len(data), data)
+
+
+def entry_text(entry: Entry | None) -> str:
+    """Return the text of an entry, empty where there is none."""
+    if entry is None or entry.type != ASCII:
+        return ""
+    data = entry.data.partition(b"\0")[0]
+    try:
+        return data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return data.decode("latin-1").strip()
+
+
+def read_exif(block: bytes | mmap) -> Exif:
+    """Read an EXIF block.
+
+    Args:
+        block: Without ``Exif`` and two zeros before it, or a whole TIFF file. It may be damaged.
+
+    Returns:
+        What can be read of it, at most as many bytes as it has; thumbnails are left out.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None or len(block) < 8:
+        return Exif()
+    image = _read_folder(block, struct.unpack_from(order + "I", block, 4)[0], order)
+    others = []
+    for pointer in (EXIF_FOLDER, GPS_FOLDER):
+        entry = image.pop(pointer, None)
+        is_pointer = entry is not None and len(entry.data) == 4
+        offset = struct.unpack(order + "I", entry.data)[0] if entry and is_pointer else len(block)
+        others.append(_read_folder(block, offset, order))
+    return Exif(order, image, *others)
+
+
+def _read_folder(block: bytes | mmap, offset: int, order: str) -> Folder:
+    folder: Folder = {}
+    left = len(block)  # entries may point to the same bytes: a bomb
+    if offset + 2 > len(block):
+        return folder
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    for position in range(offset + 2, min(offset + 2 + 12 * count, len(block) - 11), 12):
+        tag, kind, number, place = struct.unpack_from(order + "HHII", block, position)
+        size = _TYPE_SIZES.get(kind, 0) * number
+        start = position + 8 if size <= 4 else place
+        left -= size
+        if left < 0:
+            break
+        if 0 < size <= len(block) - start:
+            folder.setdefault(tag, Entry(kind, number, block[start : start + size]))
+    return folder
+
+
+def resolution(exif: Exif, dpi: tuple[float, float]) -> Folder:
+    """Return the entries for dots per inch, in the byte order of ``exif``."""
+    across, down = (round(value * 1000) for value in dpi)
+    return {
+        X_RESOLUTION: exif.entry(RATIONAL, across, 1000),
+        Y_RESOLUTION: exif.entry(RATIONAL, down, 1000),
+        RESOLUTION_UNIT: exif.entry(SHORT, 2),
+    }
+
+
+def told(exif: Exif, *, keep_gps: bool) -> Exif:
+    """Keep what stays true when the picture is another one, and upright.
+
+    Args:
+        exif: The photo's.
+        keep_gps: Keep the place too.
+
+    Returns:
+        The same without orientation, maker's note, sizes, colour space, and what only says how
+        a TIFF file is stored.
+    """
+    image = {tag: entry for tag, entry in exif.image.items() if tag in TOLD - {ORIENTATION}}
+    taken = {tag: entry for tag, entry in exif.exif.items() if tag not in _EXIF_DROPPED}
+    if taken:
+        taken[COLOR_SPACE] = exif.entry(SHORT, 1)  # sRGB
+    return Exif(exif.order, image, taken, exif.gps if keep_gps else {})
+
+
+def write_exif(exif: Exif) -> bytes:
+    """Write an EXIF block, without ``Exif`` and zeros before it.
+
+    Args:
+        exif: Its entries are written sorted by their tags.
+
+    Returns:
+        The block.
+    """
+    return header(exif.order, 8) + folders(exif, start=8)
+
+
+def header(order: str, first: int) -> bytes:
+    """Return the beginning of a TIFF file, whose first folder stands ``first`` bytes into it."""
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
+
+
+def folders(exif: Exif, *, start: int) -> bytes:
+    """Write the folders alone, to stand ``start`` bytes from the beginning of a file."""
+    others = [(tag, f) for tag, f in ((EXIF_FOLDER, exif.exif), (GPS_FOLDER, exif.gps)) if f]
+    blank = Entry(LONG, 1, bytes(4))
+    place = start + len(_folder(exif.image | {tag: blank for tag, _ in others}, start, exif.order))
+    pointers: Folder = {}
+    tail = b""
+    for tag, folder in others:
+        pointers[tag] = Entry(LONG, 1, struct.pack(exif.order + "I", place + len(tail)))
+        tail += _folder(folder, place + len(tail), exif.order)
+    return _folder(exif.image | pointers, start, exif.order) + tail
+
+
+def _folder(folder: Mapping[int, Entry], start: int, order: str) -> bytes:
+    table = struct.pack(order + "H", len(folder))
+    values = b""
+    place = start + 2 + 12 * len(folder) + 4
+    for tag, entry in sorted(folder.items()):
+        table += struct.pack(order + "HHI", tag, entry.type, entry.count)
+        if len(entry.data) <= 4:
+            table += entry.data.ljust(4, b"\0")
+        else:
+            table += struct.pack(order + "I", place + len(values))
+            values += entry.data + bytes(len(entry.data) % 2)  # offsets are even
+    return table + bytes(4) + values

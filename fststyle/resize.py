@@ -1,0 +1,58 @@
+"""Pictures made smaller or larger."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fststyle.errors import SettingError
+
+
+def resize(pixels: NDArray[np.floating], *, width: int, height: int) -> NDArray[np.float32]:
+    """Resize with Lanczos's filter, antialiased, without rounding to 8 bits.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        width: New width, at least 1.
+        height: New height, at least 1.
+
+    Returns:
+        A new array, clipped to [0, 1] where the filter overshoots.
+    """
+    if pixels.ndim == 3:
+        channels = np.moveaxis(pixels, 2, 0)
+        return np.stack([resize(c, width=width, height=height) for c in channels], axis=2)
+    plane = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    resized = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(np.clip(resized, 0.0, 1.0), dtype=np.float32)
+
+
+def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Shrink a picture, aspect ratio kept, so that its long side is at most ``size``.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        size: Upper limit for the long side, at least 1.
+
+    Returns:
+        The smaller picture, each side at least 1; ``pixels`` itself if it fits already.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+    """
+    return _fit(pixels, size, max(pixels.shape[:2]))
+
+
+def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Shrink a picture as `fit_long_side` does, so that its short side is at most ``size``."""
+    return _fit(pixels, size, min(pixels.shape[:2]))
+
+
+def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
+    if size < 1:
+        raise SettingError(f"size must be at least 1 pixel, not {size}.")
+    if side <= size:
+        return pixels
+    height, width = (max(1, round(length * size / side)) for length in pixels.shape[:2])
+    return resize(pixels, width=width, height=height)

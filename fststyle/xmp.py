@@ -1,0 +1,203 @@
+"""XMP packets: what a picture says of itself in RDF, edited without losing what is there.
+
+The format is ISO 16684-1 (Adobe's XMP specification, part 1); the properties are Dublin Core's,
+XMP's own, and those of the IPTC Photo Metadata Standard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
+from xml.sax.saxutils import escape, quoteattr
+
+_RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_META: Final = "{adobe:ns:meta/}"
+_DC: Final = "{http://purl.org/dc/elements/1.1/}"
+_XMP: Final = "{http://ns.adobe.com/xap/1.0/}"
+_EXIF: Final = "{http://ns.adobe.com/exif/1.0/}"
+_TIFF: Final = "{http://ns.adobe.com/tiff/1.0/}"
+_PHOTOSHOP: Final = "{http://ns.adobe.com/photoshop/1.0/}"
+_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_IPTC: Final = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+
+ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
+"""IPTC's term for a picture of a camera that an algorithm has changed."""
+
+_PREFIXES: Final = {
+    "http://www.w3.org/XML/1998/namespace": "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x",
+    _DC[1:-1]: "dc", _XMP[1:-1]: "xmp", _IPTC[1:-1]: "Iptc4xmpExt",
+}  # fmt: skip
+
+# Of the photo's file, and not true of another: previews, what is stored beside the picture
+# (depth, gain map, film), the sizes and colour space, and where to find the rest of the packet.
+_DROPPED_SPACES: Final = (
+    "{http://ns.adobe.com/hdr-gain-map/1.0/}", "{http://ns.google.com/photos/1.0/",
+    "{http://ns.apple.com/HDRGainMap/1.0/}", "{http://ns.apple.com/pixeldatainfo/1.0/}",
+)  # fmt: skip
+_DROPPED: Final = frozenset(
+    (
+        _XMP + "Thumbnails", _PHOTOSHOP + "ICCProfile", _TIFF + "Orientation",
+        _TIFF + "ImageWidth", _TIFF + "ImageLength", _EXIF + "PixelXDimension",
+        _EXIF + "PixelYDimension", _EXIF + "ColorSpace",
+        "{http://ns.adobe.com/xmp/note/}HasExtendedXMP",
+    )
+)  # fmt: skip
+
+_LARGEST: Final = 2_000_000
+_DEEPEST: Final = 60
+_PACKET: Final = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
+
+
+def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes:
+    """Write the packet of a stylised photo.
+
+    Args:
+        xmp: The photo's packet. All its properties are kept but those that are not true of
+            another picture; one that is empty, broken, or has a document type (entities) is
+            replaced.
+        note: What was done; it follows the photo's own description.
+        software: Becomes xmp:CreatorTool.
+        keep_gps: Keep the place too.
+
+    Returns:
+        A packet in UTF-8.
+    """
+    try:
+        root, prefixes = _parse(xmp)
+        rdf = root if root.tag == _RDF + "RDF" else root.find(_RDF + "RDF")
+    except (ParseError, ValueError, LookupError):  # LookupError: of an unknown encoding
+        rdf = None
+    if rdf is None:
+        root, prefixes = Element(_META + "xmpmeta"), {}
+        rdf = SubElement(root, _RDF + "RDF")
+    _drop(rdf, keep_gps=keep_gps)
+    descriptions = rdf.findall(_RDF + "Description")
+    if not descriptions:
+        descriptions = [SubElement(rdf, _RDF + "Description", {_RDF + "about": ""})]
+    _set_text(descriptions, _XMP + "CreatorTool", software)
+    _set_text(descriptions, _IPTC + "DigitalSourceType", ENHANCED)
+    _add_to_description(descriptions, note)
+    return _PACKET.format(_serialise(root, prefixes)).encode("utf-8", "replace")
+
+
+class _Builder(TreeBuilder):
+    """Builds a tree, notes the prefixes of its names, and refuses bombs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefixes: dict[str, str] = {}
+        self._depth = 0
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("XMP has no document type; it could define entities")
+
+    def start_ns(self, prefix: str, uri: str) -> None:
+        if prefix not in self.prefixes.values():
+            self.prefixes.setdefault(uri, prefix)
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
+    """Parse a packet; returns its root and the prefix of each namespace."""
+    if len(xmp) > _LARGEST:
+        raise ValueError("too large")
+    builder = _Builder()
+    parser: XMLParser[Element] = XMLParser(target=builder)
+    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where a zero is half a letter
+    parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
+    return parser.close(), builder.prefixes
+
+
+def _is_dropped(name: str, *, keep_gps: bool) -> bool:
+    if name.startswith(_EXIF + "GPS"):
+        return not keep_gps
+    return name in _DROPPED or name.startswith(_DROPPED_SPACES)
+
+
+def _drop(element: Element, *, keep_gps: bool) -> None:
+    for name in [name for name in element.attrib if _is_dropped(name, keep_gps=keep_gps)]:
+        del element.attrib[name]
+    for child in list(element):
+        if _is_dropped(child.tag, keep_gps=keep_gps):
+            element.remove(child)
+        else:
+            _drop(child, keep_gps=keep_gps)
+
+
+def _set_text(descriptions: list[Element], name: str, text: str) -> None:
+    for description in descriptions:
+        description.attrib.pop(name, None)
+        for old in description.findall(name):
+            description.remove(old)
+    SubElement(descriptions[0], name).text = text
+
+
+def _add_to_description(descriptions: list[Element], note: str) -> None:
+    name = _DC + "description"
+    (property_, *_) = [d.find(name) for d in descriptions if d.find(name) is not None] or [None]
+    if property_ is None:
+        property_ = SubElement(descriptions[0], name)
+    plain = [(property_.text or "").strip(), *(d.attrib.pop(name, "") for d in descriptions)]
+    texts = property_.findall(f"{_RDF}Alt/{_RDF}li")
+    text = next((t for t in texts if t.get(_XML_LANG) == "x-default"), texts[0] if texts else None)
+    if text is None:
+        property_.text = None
+        text = SubElement(SubElement(property_, _RDF + "Alt"), _RDF + "li")
+        text.set(_XML_LANG, "x-default")
+        text.text = next(filter(None, plain), "")
+    text.text = followed_by(text.text or "", note)
+
+
+def followed_by(own: str, note: str) -> str:
+    """Return a photo's own description and the note as sentences, the note once."""
+    own = own.strip()
+    if not own or note in own:
+        return own or note
+    return f"{own} {note}" if own[-1] in ".!?" else f"{own}. {note}"
+
+
+def _serialise(root: Element, prefixes: dict[str, str]) -> str:
+    """Write a tree with the prefixes it had; ElementTree's own way keeps them in a global."""
+    names = dict(prefixes)
+    for uri, prefix in _PREFIXES.items():
+        if not names.get(uri):  # the default namespace does not hold for attributes
+            names.pop(uri, None)
+            names[uri] = _free(prefix, names)
+    used = {n[1:].partition("}")[0] for e in root.iter() for n in (e.tag, *e.attrib) if n[0] == "{"}
+    for uri in sorted(used):
+        if not names.get(uri):
+            names[uri] = _free("ns1", names)
+    spaces = "".join(
+        f" xmlns:{names[uri]}={quoteattr(uri)}" for uri in sorted(used) if names[uri] != "xml"
+    )
+    return "".join(_written(root, names, spaces))
+
+
+def _free(prefix: str, names: dict[str, str]) -> str:
+    taken = set(names.values())
+    choices = (prefix if n == 0 else f"{prefix}{n}" for n in range(len(taken) + 1))
+    return next(choice for choice in choices if choice not in taken)
+
+
+def _written(element: Element, names: dict[str, str], spaces: str = "") -> Iterator[str]:
+    def prefixed(name: str) -> str:
+        uri, brace, local = name[1:].partition("}")
+        return f"{names[uri]}:{local}" if brace else name
+
+    tag = prefixed(element.tag)
+    attributes = "".join(f" {prefixed(n)}={quoteattr(v)}" for n, v in element.attrib.items())
+    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '')}"
+    for child in element:
+        yield from _written(child, names)
+        yield escape(child.tail or "")
+    yield f"</{tag}>"

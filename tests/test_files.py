@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fststyle.errors import FststyleError
+from fststyle.files import replacing, write_atomically
+
+
+def test_interrupted_writing_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "out.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_atomically(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+
+    write_atomically(path, b"one")
+    assert path.read_bytes() == b"one"
+    write_atomically(str(link), b"two")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"two"
+    with pytest.raises(FststyleError, match="cannot be written"):
+        write_atomically(tmp_path / "missing" / "out.json", b"three")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.json", "out.json"]
+
+
+def test_temporary_file_is_hidden_and_beside_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    replace = os.replace
+
+    def watch(source: Path, target: Path) -> None:
+        seen.append(Path(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watch)
+    write_atomically(tmp_path / "out.txt", b"text")
+
+    assert [temporary.parent for temporary in seen] == [tmp_path]
+    assert seen[0].name.startswith(".")
+    assert str(os.getpid()) in seen[0].name
+
+
+def test_replacing_leaves_nothing_of_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "out.bin"
+    path.write_bytes(b"before")
+
+    with pytest.raises(TypeError), replacing(path) as temporary:
+        temporary.write_bytes(temporary.write_bytes(b"half"))  # type: ignore[arg-type]
+    assert path.read_bytes() == b"before"
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"after")
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
