@@ -40,9 +40,7 @@ _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataTyp
 }
 
 
-def build_model(
-    config: Mapping[str, int], weights: Weights, *, norms: Norms = "instance"
-) -> Any:
+def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "instance") -> Any:
     """Build the ONNX model of `TransformerNet`, without metadata.
 
     Args:
@@ -53,7 +51,9 @@ def build_model(
             part of another one gets that one's statistics, by its weights. ``measured`` gives no
             picture: it normalises by the statistics of all photos of the batch together, as
             if they were one, and its outputs are those statistics, ``NAME.mean`` and
-            ``NAME.variance`` ``(1, C, 1, 1)`` for each norm in `norm_names`.
+            ``NAME.variance`` ``(1, C, 1, 1)`` for each norm in `norm_names`. It has a second
+            input, ``inset``: how many pixels along the upper and lower, and the left and right
+            borders do not count; a multiple of 4 as the photos' sizes are, or 0.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -117,24 +117,29 @@ def build_model(
             return measured_norm(hidden, name, *parameters)
         return add("InstanceNormalization", hidden, *parameters, epsilon=EPSILON)
 
+    def what_counts(hidden: str) -> str:
+        # What the photo's inset is at the resolution of this layer.
+        size = add("Shape", hidden, start=2, end=4)
+        begin = add("Div", add("Mul", size, "inset"), photo_size)
+        return add("Slice", hidden, begin, add("Sub", size, begin), "height_and_width")
+
     def average(hidden: str, output: str = "") -> str:
         return add("ReduceMean", hidden, "all_but_channels", output=output)
 
     def measured_norm(hidden: str, name: str, gain: str, shift: str) -> str:
         # In two steps, since a runner may round to bfloat16 in between: what the first mean is
         # wrong by is in the second.
-        about = average(hidden)
+        about = average(what_counts(hidden))
         centred = add("Sub", hidden, about)
-        rest = average(centred)
+        counted = what_counts(centred)
+        rest = average(counted)
         mean = add("Add", about, rest, output=f"{name}.mean")
-        square = average(add("Mul", centred, centred))
+        square = average(add("Mul", counted, counted))
         variance = add("Sub", square, add("Mul", rest, rest), output=f"{name}.variance")
         measured.extend((mean, variance))
         deviation = add("Sqrt", add("Add", variance, "epsilon"))
         scale = add("Div", add("Reshape", gain, "per_channel"), deviation)
-        offset = add(
-            "Sub", add("Reshape", shift, "per_channel"), add("Mul", rest, scale)
-        )
+        offset = add("Sub", add("Reshape", shift, "per_channel"), add("Mul", rest, scale))
         return add("Add", add("Mul", centred, scale), offset)
 
     def conv_norm_relu(
@@ -162,6 +167,7 @@ def build_model(
         constant("all_but_channels", [0, 2, 3], np.int64)
         constant("per_channel", [1, -1, 1, 1], np.int64)
         constant("epsilon", EPSILON, np.float32)
+        photo_size = add("Shape", "photo", start=2, end=4)
 
     width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
     if first_stride not in (1, 2):
@@ -194,12 +200,14 @@ def build_model(
     unused = weights.keys() - {tensor.name for tensor in tensors}
     if unused:
         raise ValueError(f"{next(iter(unused))!r} has no place in it")
-    def end(name: str, *shape: str | int) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    def end(name: str, *shape: str | int, dtype: int = TensorProto.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, dtype, shape)
 
     photo, picture = (end(name, "batch", 3, "height", "width") for name in ("photo", "picture"))
     statistics = [end(name, 1, "channels", 1, 1) for name in measured]
-    graph = helper.make_graph(nodes, "fststyle", [photo], statistics or [picture], tensors)
+    inputs = [photo, end("inset", 2, dtype=TensorProto.INT64)] if statistics else [photo]
+    graph = helper.make_graph(nodes, "fststyle", inputs, statistics or [picture], tensors)
     opset = helper.make_opsetid("", _OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
 
