@@ -239,7 +239,10 @@ def fold_norms(weights: Weights, statistics: Mapping[str, NDArray[np.floating]])
     for norm in norm_names(weights):
         gain, shift = (folded.pop(f"{norm}.{kind}") for kind in ("weight", "bias"))
         mean, variance = (statistics[f"{norm}.{kind}"].ravel() for kind in ("mean", "variance"))
-        scale = gain / np.sqrt(np.maximum(variance, 0) + EPSILON)
+        # A channel that is constant up to rounding: its norm is the shift alone, and dividing
+        # would show the rounding, three hundred times enlarged, in each layer.
+        is_constant = variance <= 1e-9 + 1e-7 * mean**2
+        scale = np.where(is_constant, 0, gain / np.sqrt(np.maximum(variance, 0) + EPSILON))
         layer, _, index = norm.rpartition(".")
         convolution = f"{layer}.{int(index) - 1}"
         folded[f"{convolution}.weight"] *= scale[:, None, None, None]

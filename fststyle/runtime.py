@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ from fststyle.stylefile import StyleFile, StyleInfo, load_style, read_style
 from fststyle.tiling import (
     SMALL_PIXELS,
     Forward,
+    Pixels,
     Sample,
     available_memory,
     choose_tile,
     from_batch,
-    margin,
+    reach,
     run_in_tiles,
     take_sample,
     to_batch,
@@ -38,8 +39,6 @@ _OUT_OF_MEMORY: Final = (
     "bad_alloc",
     "bad allocation",
 )
-
-P = TypeVar("P", NDArray[np.uint8], NDArray[np.float32])
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Runtime:
         self._forward = forward
         self._tiled = tiled
 
-    def __call__(self, pixels: P, *, tile: int | None = None) -> P:
+    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
         """Stylise a photo.
 
         Args:
@@ -101,9 +100,9 @@ class Runtime:
             tiled = self._tiled
             if tiled is not None and tile is None and height * width > SMALL_PIXELS:
                 tile = choose_tile(height, width, tiled.memory())
-            if tiled is None or tile is None:
+            if tiled is None or tile is None or tile >= max(pixels.shape):
                 picture = self._forward(to_batch(pixels))[:, :, :height, :width]
-                return from_batch(picture, pixels.dtype)
+                return from_batch(picture, pixels)
             forward = tiled.pin(take_sample(pixels))
             result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
             return result[:height, :width]
@@ -146,13 +145,13 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
     if device == "cpu":
         content = read_style(path)
         compiler = _openvino_compiler(threads)
-        tiled = Tiled(_openvino_pin(content, compiler), margin(content.network))
+        tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
         return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
     _check_gpu(device)
     network, info = load_style(path)
     forward = _torch_forward(network, device)
     memory = _cuda_memory if device == "cuda" else available_memory
-    tiled = Tiled(_torch_pin(network, device), margin(asdict(network.config)), memory)
+    tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
     return Runtime(info, device, forward, tiled)
 
 
@@ -249,20 +248,16 @@ def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
         norms = {n: m for n, m in pinned.named_modules() if isinstance(m, nn.InstanceNorm2d)}
 
         def measure(name: str, norm: Any, hidden: Any) -> Any:
-            inset = [
-                i * h // s
-                for i, h, s in zip(
-                    sample.inset, hidden.shape[2:], sample.batch.shape[2:], strict=True
-                )
-            ]
-            (top, left), (height, width) = inset, hidden.shape[2:]
+            (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
+            top = sample.inset[0] * height // photo[0]
+            left = sample.inset[1] * width // photo[1]
             counted = hidden[:, :, top : height - top, left : width - left].float()
             variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
             statistics[f"{name}.mean"] = mean.cpu().numpy()
             statistics[f"{name}.variance"] = variance.cpu().numpy()
-            return nn.functional.batch_norm(
-                hidden, mean.ravel(), variance.ravel(), norm.weight, norm.bias, eps=norm.eps
-            )
+            scale = norm.weight.float().view_as(mean) * (variance + norm.eps).rsqrt()
+            shift = norm.bias.float().view_as(mean) - mean * scale
+            return (hidden.float() * scale + shift).to(hidden.dtype)
 
         for name, norm in norms.items():
             norm.register_forward_hook(

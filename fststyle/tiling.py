@@ -7,7 +7,7 @@ via Thumbnail Instance Normalization", AAAI 2022, who take them from a thumbnail
 computed with a margin as wide as the network sees, from an origin that is a multiple of its total
 stride: it then gets the very values that it would have in the whole picture.
 
-The sample is a regular grid of crops instead of a thumbnail: a thumbnail's edges are sharper than
+The sample is many small crops instead of a thumbnail: a thumbnail's edges are sharper than
 the photo's, and trained networks answer to that. docs/large_photos.md has the measurements.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,15 @@ SAMPLE_PIXELS: Final = 4_000_000
 
 LARGEST_TILE: Final = 2048
 SMALLEST_TILE: Final = 256
-_CROP: Final = 128
+_CROP: Final = 96
 _INSET: Final = 16
+_PLASTIC: Final = 1.324717957244746  # the real root of x³ = x + 1
 _BYTES_A_PIXEL: Final = 160
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """``(1, 3, H, W)`` → the same shape, RGB in [0, 1]."""
 
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
+Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 """``(H, W, 3)``, RGB, 0 to 255 or in [0, 1]."""
 
 
@@ -62,7 +63,7 @@ class Tile(NamedTuple):
         return rows, columns
 
 
-def margin(config: Mapping[str, int]) -> int:
+def reach(config: Mapping[str, int]) -> int:
     """How far a network sees, rounded up to a multiple of `STRIDE`.
 
     Args:
@@ -76,10 +77,10 @@ def margin(config: Mapping[str, int]) -> int:
     # upsampled by 2 is up to one fine pixel away from the coarse pixel's corner, and so on.
     blocks = 2 * config["residual_blocks"] * 4
     if config["first_stride"] == 1:
-        reach = 4 + 2 * 1 + 4 * 1 + blocks + 4 * 1 + 2 * 1 + 1 + 4
+        distance = 4 + 2 * 1 + 4 * 1 + blocks + 4 * 1 + 2 * 1 + 1 + 4
     else:
-        reach = 2 + 2 * 1 + blocks + 2 * 1 + 1
-    return math.ceil((reach + STRIDE) / STRIDE) * STRIDE
+        distance = 2 + 2 * 1 + blocks + 2 * 1 + 1
+    return math.ceil((distance + STRIDE) / STRIDE) * STRIDE
 
 
 def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
@@ -120,18 +121,27 @@ def take_sample(pixels: Pixels) -> Sample:
         pixels: The photo.
 
     Returns:
-        The photo itself up to `SAMPLE_PIXELS`, else crops at the centres of a regular grid.
+        The photo itself up to `SAMPLE_PIXELS`, else one crop from each cell of a regular grid;
+        always the same ones for the same size.
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLE_PIXELS:
         return Sample(to_batch(pixels), (0, 0))
     high, wide = min(_CROP, height), min(_CROP, width)
     share = math.sqrt(SAMPLE_PIXELS / (height * width))
-    down = max(1, round(height * share / high))
-    across = max(1, min(SAMPLE_PIXELS // (high * wide * down), width // wide))
-    tops = [int((i + 0.5) * height / down - high / 2) for i in range(down)]
-    lefts = [int((i + 0.5) * width / across - wide / 2) for i in range(across)]
-    crops = [to_batch(pixels[y : y + high, x : x + wide]) for y in tops for x in lefts]
+    count = SAMPLE_PIXELS // (high * wide)
+    down = max(1, min(round(height * share / high), count))
+    across = max(1, min(count // down, width // wide))
+    crops = []
+    for row in range(down):
+        for column in range(across):
+            # Somewhere in its cell, by Roberts' sequence, so that what repeats itself in the
+            # photo is not met in step.
+            number = row * across + column + 1
+            y, x = (number / _PLASTIC % 1, number / _PLASTIC**2 % 1)
+            top = int((row + y) * (height - high) / down)
+            left = int((column + x) * (width - wide) / across)
+            crops.append(to_batch(pixels[top : top + high, left : left + wide]))
     inset = (_INSET if high < height else 0, _INSET if wide < width else 0)
     return Sample(np.concatenate(crops), inset)
 
@@ -143,15 +153,17 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
         pixels: The photo. It is converted to float32 one tile at a time.
         forward: The network.
         side: As in `tiles`.
-        margin: At least the network's, as `margin` returns it.
+        margin: At least the network's `reach`.
 
     Returns:
         The picture, of the photo's shape and type; uint8 is rounded.
     """
+    height, width = pixels.shape[:2]
     picture = np.empty_like(pixels, order="C")
-    for tile in tiles(*pixels.shape[:2], side, margin):
-        computed = forward(to_batch(pixels[tile.computed]))
-        picture[tile.kept] = from_batch(computed[:, :, *tile.inner], pixels.dtype)
+    for tile in tiles(height, width, side, margin):
+        rows, columns = tile.inner
+        computed = forward(to_batch(pixels[tile.computed]))[:, :, rows, columns]
+        picture[tile.kept] = from_batch(computed, pixels)
     return picture
 
 
@@ -163,15 +175,15 @@ def to_batch(pixels: Pixels) -> NDArray[np.float32]:
     return planes
 
 
-def from_batch(picture: NDArray[np.float32], dtype: np.dtype[np.uint8 | np.float32]) -> Pixels:
-    """Convert ``(1, 3, H, W)`` in [0, 1] back to a new ``(H, W, 3)``, uint8 rounded."""
+def from_batch(picture: NDArray[np.float32], like: Pixels) -> Pixels:
+    """Convert ``(1, 3, H, W)`` in [0, 1] to a new ``(H, W, 3)`` of ``like``'s type."""
     planes = picture[0].transpose(1, 2, 0)
-    if dtype == np.uint8:
-        # One temporary array instead of three.
+    if like.dtype == np.uint8:
         scaled = planes * np.float32(255)
         np.rint(scaled, out=scaled)
-        return scaled.astype(np.uint8, order="C")
-    return np.array(planes, order="C")
+        planes = scaled
+    converted: Pixels = planes.astype(like.dtype, order="C")  # always a copy
+    return converted
 
 
 def choose_tile(height: int, width: int, memory: int) -> int | None:

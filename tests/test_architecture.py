@@ -24,7 +24,7 @@ ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
     ("images", "network", "steady", "vgg"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "tiling"),
+    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "tiling", "strokes"),
     ("losses",),
     ("measure",),
     ("stylefile",),
