@@ -269,7 +269,7 @@ def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
             layer, _, index = name.rpartition(".")
             convolutions = pinned.get_submodule(layer)
             convolutions[int(index)] = nn.Identity()
-            convolutions[int(index) - 1].bias = nn.Parameter(torch.empty(0))
+            convolutions[int(index) - 1].bias = nn.Parameter(torch.empty_like(norms[name].bias))
         state = {name: torch.from_numpy(array) for name, array in folded.items()}
         pinned.load_state_dict(state, assign=True)
         return _torch_forward(pinned, device)

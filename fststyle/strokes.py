@@ -11,36 +11,95 @@ docs/large_photos.md shows what comes of it.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from fststyle.images import resize
+from fststyle.errors import SettingError
+from fststyle.tiling import Pixels
 
-WORKING_SIDE: Final = 1536
+WORKING_SIDE: Final = 1280
 """Long side at which photos are stylised that are larger, in pixels, unless a scale is given."""
 
 LOWEST_SCALE: Final = 0.25
 HIGHEST_SCALE: Final = 64.0
 
-DETAIL: Final = 0.7
-"""Share of the photo's fine luminance that is put back; all of it would be a photo again."""
+DETAIL: Final = 0.5
+"""Share of the photo's fine luminance that is put back; at 1 edges look embossed."""
 
 _BAND_PIXELS: Final = 4_000_000
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
-Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
-
 
 def default_scale(height: int, width: int) -> float:
     """Return the scale at which a photo's long side is seen at `WORKING_SIDE`, at least 1."""
-    return max(1.0, max(height, width) / WORKING_SIDE)
+    return min(HIGHEST_SCALE, max(1.0, max(height, width) / WORKING_SIDE))
 
 
 def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Return the height and width that the network sees, each at least 1."""
+    """Return the height and width that the network sees, each at least 1.
+
+    Raises:
+        SettingError: ``scale`` is not from `LOWEST_SCALE` to `HIGHEST_SCALE`.
+    """
+    is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    if not is_number or not LOWEST_SCALE <= scale <= HIGHEST_SCALE:
+        raise SettingError(
+            f"scale must be from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {scale!r}."
+        )
     return max(1, round(height / scale)), max(1, round(width / scale))
+
+
+def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return the height and width of a photo shrunk as `fststyle.images.fit_long_side` does.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+    """
+    if size < 1:
+        raise SettingError(f"size must be at least 1 pixel, not {size}.")
+    side = max(height, width)
+    if side <= size:
+        return height, width
+    return max(1, round(height * size / side)), max(1, round(width * size / side))
+
+
+def resize(
+    pixels: Pixels,
+    height: int,
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> Pixels:
+    """Resize with Lanczos's filter as `fststyle.images.resize` does, bytes as bytes, or a part.
+
+    Args:
+        pixels: ``(H, W, 3)``; uint8, or float32 in [0, 1].
+        height: New height, at least 1.
+        width: New width, at least 1.
+        box: Left, top, right and lower edge of the part. Pixels around it count as they do when
+            the whole is resized, so that parts fit together. By default all of it.
+
+    Returns:
+        A new array of the same type; ``pixels`` itself where nothing changes.
+    """
+    if box is None and pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.dtype == np.uint8:
+        planes = [np.ascontiguousarray(pixels)]
+    else:  # pillow resizes floats one plane at a time
+        planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(pixels, 2, 0)]
+    resized = [
+        np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.LANCZOS, box))
+        for p in planes
+    ]
+    result: Pixels
+    if pixels.dtype == np.uint8:
+        result = np.array(resized[0], pixels.dtype)
+    else:
+        result = np.clip(np.stack(resized, axis=2), 0, 1).astype(pixels.dtype, copy=False)
+    return result
 
 
 def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
@@ -65,8 +124,7 @@ def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DET
         end = min(top + rows, height)
         box = (0.0, top * low_height / height, float(low_width), end * low_height / height)
         painted, plain = (
-            _floats(resize(small, width=width, height=end - top, box=box))
-            for small in (picture, seen)
+            _floats(resize(small, end - top, width, box)) for small in (picture, seen)
         )
         lost = (_floats(photo[top:end]) - plain) @ _LUMINANCE
         painted += np.float32(detail) * lost[:, :, None]

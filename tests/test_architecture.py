@@ -22,9 +22,9 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
-    ("images", "network", "steady", "vgg"),
+    ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "tiling", "strokes"),
+    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
     ("losses",),
     ("measure",),
     ("stylefile",),
@@ -43,7 +43,7 @@ ONLY_IN = {
     "pytorch_lightning": {"callbacks", "data", "module", "training"},
     "hydra": {"settings", "training"},
     "omegaconf": {"settings", "training"},
-    "PIL": {"colour", "images", "sheets", "stylizer"},  # stylizer: for the type of an image
+    "PIL": {"colour", "images", "sheets", "strokes", "stylizer"},  # stylizer: for a type
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 
@@ -186,7 +186,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
     names = ("errors", "colour", "images", "sheets", "onnxgraph", "stylefile", "styles", "runtime")
-    imports = ", ".join(f"fststyle.{name}" for name in (*names, "stylizer"))
+    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer"))
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch"}
     program = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert run_python(program) == "[]"

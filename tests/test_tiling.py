@@ -108,7 +108,9 @@ def test_bytes_stay_bytes(exact_by_stride: dict[int, Runtime]) -> None:
     assert whole.dtype == tiled.dtype == np.uint8
     assert tiled.shape == photo.shape
     assert np.abs(whole.astype(int) - tiled).max() <= 1
-    np.testing.assert_array_equal(whole, np.rint(run(photo.astype(np.float32) / 255) * 255))
+    np.testing.assert_array_equal(
+        whole, np.rint(run(photo.astype(np.float32) / np.float32(255)) * 255)
+    )
     np.testing.assert_array_equal(photo, before)
 
 
@@ -134,7 +136,7 @@ def test_reach_is_enough_and_not_much_more(config: NetworkConfig) -> None:
             differs = (network.double()(photo.double()) != network(changed.double())).any(1)[0, 0]
         columns = torch.nonzero(differs)[:, 0]
         seen = max(seen, position - int(columns.min()), int(columns.max()) - position)
-    assert distance - 8 <= seen <= distance
+    assert distance - 12 < seen <= distance
 
 
 @pytest.mark.parametrize("stride", [1, 2])
