@@ -11,6 +11,7 @@ docs/large_photos.md shows what comes of it.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,7 @@ DETAIL: Final = 0.5
 """Share of the photo's fine luminance that is put back; at 1 edges look embossed."""
 
 _BAND_PIXELS: Final = 4_000_000
+_FILTER: Final = 4  # more than the 3 pixels of Lanczos's filter
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
@@ -122,9 +124,14 @@ def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DET
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
         end = min(top + rows, height)
-        box = (0.0, top * low_height / height, float(low_width), end * low_height / height)
+        # The rows that these are made of, and as many more as Lanczos's filter reaches; as
+        # floats, since pillow's bytes differ by some levels from one part to the next.
+        first, last = top * low_height / height, end * low_height / height
+        start = max(0, int(first) - _FILTER)
+        stop = min(low_height, math.ceil(last) + _FILTER)
+        box = (0.0, first - start, float(low_width), last - start)
         painted, plain = (
-            _floats(resize(small, end - top, width, box)) for small in (picture, seen)
+            resize(_floats(small[start:stop]), end - top, width, box) for small in (picture, seen)
         )
         lost = (_floats(photo[top:end]) - plain) @ _LUMINANCE
         painted += np.float32(detail) * lost[:, :, None]

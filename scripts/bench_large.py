@@ -62,6 +62,7 @@ def measure(style: str, megapixels: float, scale: float | None, tile: int | None
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("style", help="a trained style's name or file")
     parser.add_argument("--megapixels", type=float, default=100.0)

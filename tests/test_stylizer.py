@@ -103,7 +103,7 @@ def test_large_photo_is_seen_small_by_default(
     np.testing.assert_array_equal(by_default, small(photo, scale=3))
     assert np.abs(by_default.astype(float) - own).mean() > 2
     for settings in ({"scale": 1}, {"size": "full"}, {"size": 120}, {"size": 500}):
-        np.testing.assert_array_equal(small(photo, **settings), own)  # type: ignore[call-overload]
+        np.testing.assert_array_equal(small(photo, **settings), own)
 
 
 def test_scale_with_size_and_alpha(small: Stylizer) -> None:
