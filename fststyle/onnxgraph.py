@@ -13,7 +13,7 @@ Models are ``onnx.ModelProto``, for which onnx has no types; it is imported when
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
 
+Norms = Literal["instance", "folded", "measured"]
+
 _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
     + ("Sigmoid", "Slice", "Sub")
 )
 _HEAD: Final = 16  # as in `fststyle.network`, which imports torch
+EPSILON: Final = 1e-5
+"""What every norm adds to the variance; torch's default, and ONNX's."""
+
 _OPSET: Final = 18
 _IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
 _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
@@ -35,12 +40,20 @@ _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataTyp
 }
 
 
-def build_model(config: Mapping[str, int], weights: Weights) -> Any:
+def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "instance") -> Any:
     """Build the ONNX model of `TransformerNet`, without metadata.
 
     Args:
         config: The values of a `NetworkConfig`.
-        weights: Those of the network, no more and no fewer.
+        weights: Those of the network, no more and no fewer; for ``norms="folded"`` what
+            `fold_norms` made of them.
+        norms: ``instance`` is the network itself. ``folded`` has no norms: a photo of any
+            part of another one gets that one's statistics, by its weights. ``measured`` gives no
+            picture: it normalises by the statistics of all photos of the batch together, as
+            if they were one, and its outputs are those statistics, ``NAME.mean`` and
+            ``NAME.variance`` ``(1, C, 1, 1)`` for each norm in `norm_names`. It has a second
+            input, ``inset``: how many pixels along the upper and lower, and the left and right
+            borders do not count; a multiple of 4 as the photos' sizes are, or 0.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -52,6 +65,7 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
 
     nodes: list[Any] = []
     tensors: list[Any] = []
+    measured: list[str] = []
 
     def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{operator.lower()}_{len(nodes)}"
@@ -91,13 +105,42 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         if size > 1:
             hidden = add("Pad", hidden, margin(size // 2), mode="reflect")
         parameters = [weight(f"{name}.weight", outputs, inputs, size, size)]
-        if bias:
+        if bias or norms == "folded":
             parameters.append(weight(f"{name}.bias", outputs))
         return add("Conv", hidden, *parameters, kernel_shape=[size, size], strides=[stride, stride])
 
     def norm(hidden: str, name: str, channels: int) -> str:
+        if norms == "folded":
+            return hidden
         parameters = [weight(f"{name}.{kind}", channels) for kind in ("weight", "bias")]
-        return add("InstanceNormalization", hidden, *parameters, epsilon=1e-5)
+        if norms == "measured":
+            return measured_norm(hidden, name, *parameters)
+        return add("InstanceNormalization", hidden, *parameters, epsilon=EPSILON)
+
+    def what_counts(hidden: str) -> str:
+        # What the photo's inset is at the resolution of this layer.
+        size = add("Shape", hidden, start=2, end=4)
+        begin = add("Div", add("Mul", size, "inset"), photo_size)
+        return add("Slice", hidden, begin, add("Sub", size, begin), "height_and_width")
+
+    def average(hidden: str, output: str = "") -> str:
+        return add("ReduceMean", hidden, "all_but_channels", output=output)
+
+    def measured_norm(hidden: str, name: str, gain: str, shift: str) -> str:
+        # In two steps, since a runner may round to bfloat16 in between: what the first mean is
+        # wrong by is in the second.
+        about = average(what_counts(hidden))
+        centred = add("Sub", hidden, about)
+        counted = what_counts(centred)
+        rest = average(counted)
+        mean = add("Add", about, rest, output=f"{name}.mean")
+        square = average(add("Mul", counted, counted))
+        variance = add("Sub", square, add("Mul", rest, rest), output=f"{name}.variance")
+        measured.extend((mean, variance))
+        deviation = add("Sqrt", add("Add", variance, "epsilon"))
+        scale = add("Div", add("Reshape", gain, "per_channel"), deviation)
+        offset = add("Sub", add("Reshape", shift, "per_channel"), add("Mul", rest, scale))
+        return add("Add", add("Mul", centred, scale), offset)
 
     def conv_norm_relu(
         hidden: str, name: str, inputs: int, outputs: int, size: int = 3, stride: int = 1
@@ -120,6 +163,11 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     constant("double", [1, 1, 2, 2], np.float32)
     constant("origin", [0, 0], np.int64)
     constant("height_and_width", [2, 3], np.int64)
+    if norms == "measured":
+        constant("all_but_channels", [0, 2, 3], np.int64)
+        constant("per_channel", [1, -1, 1, 1], np.int64)
+        constant("epsilon", EPSILON, np.float32)
+        photo_size = add("Shape", "photo", start=2, end=4)
 
     width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
     if first_stride not in (1, 2):
@@ -152,13 +200,54 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     unused = weights.keys() - {tensor.name for tensor in tensors}
     if unused:
         raise ValueError(f"{next(iter(unused))!r} has no place in it")
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, "height", "width"])
-        for name in ("photo", "picture")
-    ]
-    graph = helper.make_graph(nodes, "fststyle", ends[:1], ends[1:], tensors)
+
+    def end(name: str, *shape: str | int, dtype: int = TensorProto.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    photo, picture = (end(name, "batch", 3, "height", "width") for name in ("photo", "picture"))
+    statistics = [end(name, 1, "channels", 1, 1) for name in measured]
+    inputs = [photo, end("inset", 2, dtype=TensorProto.INT64)] if statistics else [photo]
+    graph = helper.make_graph(nodes, "fststyle", inputs, statistics or [picture], tensors)
     opset = helper.make_opsetid("", _OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+
+
+def norm_names(weights: Weights) -> list[str]:
+    """Name the norms of a network: all weights that have a gain for each channel."""
+    return [
+        name.removesuffix(".weight")
+        for name, array in weights.items()
+        if array.ndim == 1 and name.endswith(".weight")
+    ]
+
+
+def fold_norms(weights: Weights, statistics: Mapping[str, NDArray[np.floating]]) -> Weights:
+    """Pin the norms' statistics: every norm becomes a part of the convolution before it.
+
+    With the mean m and the variance v pinned, gain·(conv(x) - m)/√(v + ε) + shift is a
+    convolution with the kernel scaled by gain/√(v + ε), and a bias.
+
+    Args:
+        weights: Those of a network.
+        statistics: ``NAME.mean`` and ``NAME.variance`` ``(1, C, 1, 1)`` for each norm, which the
+            model with ``norms="measured"`` gives.
+
+    Returns:
+        The weights for ``build_model(..., norms="folded")``, all float32.
+    """
+    folded = {name: array.astype(np.float32) for name, array in weights.items()}
+    for norm in norm_names(weights):
+        gain, shift = (folded.pop(f"{norm}.{kind}") for kind in ("weight", "bias"))
+        mean, variance = (statistics[f"{norm}.{kind}"].ravel() for kind in ("mean", "variance"))
+        # A channel that is constant up to rounding: its norm is the shift alone, and dividing
+        # would show the rounding, three hundred times enlarged, in each layer.
+        is_constant = variance <= 1e-9 + 1e-7 * mean**2
+        scale = np.where(is_constant, 0, gain / np.sqrt(np.maximum(variance, 0) + EPSILON))
+        layer, _, index = norm.rpartition(".")
+        convolution = f"{layer}.{int(index) - 1}"
+        folded[f"{convolution}.weight"] *= scale[:, None, None, None]
+        folded[f"{convolution}.bias"] = np.asarray(shift - mean * scale, np.float32)
+    return folded
 
 
 def rebuild(model: Any, config: Mapping[str, int]) -> Any:

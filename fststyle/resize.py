@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fststyle.errors import SettingError
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and lower edge, in pixels and fractions of them."""
 
-def resize(pixels: NDArray[np.floating], *, width: int, height: int) -> NDArray[np.float32]:
-    """Resize with Lanczos's filter, antialiased, without rounding to 8 bits.
+
+@overload
+def resize(
+    pixels: NDArray[np.uint8], *, width: int, height: int, box: Box | None = None
+) -> NDArray[np.uint8]: ...
+
+
+@overload
+def resize(
+    pixels: NDArray[np.floating], *, width: int, height: int, box: Box | None = None
+) -> NDArray[np.float32]: ...
+
+
+def resize(
+    pixels: NDArray[Any], *, width: int, height: int, box: Box | None = None
+) -> NDArray[Any]:
+    """Resize with Lanczos's filter, antialiased; floats without rounding to 8 bits.
 
     Args:
-        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        pixels: ``(H, W, C)`` or ``(H, W)``; uint8, or floats in [0, 1].
         width: New width, at least 1.
         height: New height, at least 1.
+        box: The part of the picture that is resized. Pixels around it count as they do when the
+            whole is resized, so that parts fit together. By default all of it.
 
     Returns:
-        A new array, clipped to [0, 1] where the filter overshoots.
+        A new array, uint8 or float32, clipped where the filter overshoots.
     """
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        return np.array(image.resize((width, height), Image.Resampling.LANCZOS, box))
     if pixels.ndim == 3:
         channels = np.moveaxis(pixels, 2, 0)
-        return np.stack([resize(c, width=width, height=height) for c in channels], axis=2)
+        return np.stack([resize(c, width=width, height=height, box=box) for c in channels], axis=2)
     plane = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
-    resized = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS))
+    resized = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS, box))
     return np.asarray(np.clip(resized, 0.0, 1.0), dtype=np.float32)
 
 

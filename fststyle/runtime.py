@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -11,7 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError, SettingError
-from fststyle.stylefile import StyleInfo, load_style, read_style
+from fststyle.onnxgraph import build_model, fold_norms
+from fststyle.stylefile import StyleFile, StyleInfo, load_style, read_style
+from fststyle.tiling import (
+    SMALL_PIXELS,
+    Forward,
+    Pixels,
+    Sample,
+    available_memory,
+    choose_tile,
+    from_batch,
+    reach,
+    run_in_tiles,
+    take_sample,
+    to_batch,
+)
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -24,8 +40,20 @@ _OUT_OF_MEMORY: Final = (
     "bad allocation",
 )
 
-# (1, 3, H, W) → the same shape, RGB in [0, 1]
-_Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+@dataclass(frozen=True)
+class Tiled:
+    """How a style runs tile by tile.
+
+    Attributes:
+        pin: Makes the network with the statistics of a sample.
+        margin: How far it sees, in pixels.
+        memory: Tells how many bytes are free on the device.
+    """
+
+    pin: Callable[[Sample], Forward]
+    margin: int
+    memory: Callable[[], int] = available_memory
 
 
 class Runtime:
@@ -36,33 +64,48 @@ class Runtime:
         device: Where it runs: ``cpu``, ``cuda`` or ``mps``.
     """
 
-    def __init__(self, info: StyleInfo, device: str, forward: _Forward) -> None:
+    def __init__(
+        self, info: StyleInfo, device: str, forward: Forward, tiled: Tiled | None = None
+    ) -> None:
         self.info = info
         self.device = device
         self._forward = forward
+        self._tiled = tiled
 
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
         """Stylise a photo.
 
         Args:
-            pixels: ``(H, W, 3)``, RGB in [0, 1], of any H and W from 1.
+            pixels: ``(H, W, 3)``, RGB, of any H and W from 1; uint8, or float32 in [0, 1].
+            tile: Largest side of the tiles in which the photo is computed, rounded up to a
+                multiple of 4. By default it is chosen by the photo's size and the free memory:
+                a photo that fits is computed at once.
 
         Returns:
-            A new array, the stylised photo, of the same shape and range. As in
+            A new array, the stylised photo, of the same shape, type and range. As in
             `TransformerNet`, a photo with a side below 5 pixels is extended by its edge
             pixels and cropped back.
 
         Raises:
+            SettingError: ``tile`` is below 1.
             FststyleError: The photo is too large for the memory.
         """
+        if tile is not None and (type(tile) is not int or tile < 1):
+            raise SettingError(f"tile must be a whole number of pixels from 1, not {tile!r}.")
         height, width = pixels.shape[:2]
         try:
             missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
             if any(missing):
                 pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-            photo = np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], np.float32)
-            picture = self._forward(photo)[0, :, :height, :width]
-            return np.array(picture.transpose(1, 2, 0), order="C")
+            tiled = self._tiled
+            if tiled is not None and tile is None and height * width > SMALL_PIXELS:
+                tile = choose_tile(height, width, tiled.memory())
+            if tiled is None or tile is None or tile >= max(pixels.shape):
+                picture = self._forward(to_batch(pixels))[:, :, :height, :width]
+                return from_batch(picture, pixels)
+            forward = tiled.pin(take_sample(pixels))
+            result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
+            return result[:height, :width]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -101,10 +144,15 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
         device = _best_device()
     if device == "cpu":
         content = read_style(path)
-        return Runtime(content.info, device, _openvino_forward(content.model, threads))
+        compiler = _openvino_compiler(threads)
+        tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
+        return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
     _check_gpu(device)
     network, info = load_style(path)
-    return Runtime(info, device, _torch_forward(network, device))
+    forward = _torch_forward(network, device)
+    memory = _cuda_memory if device == "cuda" else available_memory
+    tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
+    return Runtime(info, device, forward, tiled)
 
 
 def _best_device() -> Device:
@@ -124,7 +172,7 @@ def _check_gpu(device: Device) -> None:
         raise SettingError(f"This computer has no {device} device that torch can use; use cpu.")
 
 
-def _openvino_forward(model: bytes, threads: int | None) -> _Forward:
+def _openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
     import openvino
 
     core = openvino.Core()
@@ -136,7 +184,10 @@ def _openvino_forward(model: bytes, threads: int | None) -> _Forward:
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     # All sizes stay dynamic. Compiling for one size (0.07 s) saves 3 % at 512².
-    compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
+    return lambda model: core.compile_model(core.read_model(model, b""), "CPU", settings)
+
+
+def _openvino_forward(compiled: Any) -> Forward:
     request = compiled.create_infer_request()
 
     def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,7 +200,27 @@ def _openvino_forward(model: bytes, threads: int | None) -> _Forward:
     return forward
 
 
-def _torch_forward(network: Any, device: str) -> _Forward:
+def _openvino_pin(
+    style: StyleFile, compiler: Callable[[bytes], Any]
+) -> Callable[[Sample], Forward]:
+    def pin(sample: Sample) -> Forward:
+        # Not kept for the next photo: it holds the memory of the whole sample.
+        model = build_model(style.network, style.weights, norms="measured")
+        results = compiler(model.SerializeToString())(
+            [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
+        )
+        statistics = {end.get_any_name(): values for end, values in results.items()}
+        weights = fold_norms(style.weights, statistics)
+        del results
+        # Compiling once more (0.1 s) gives a network without any norms, which is faster than one
+        # that takes the statistics as inputs.
+        folded = build_model(style.network, weights, norms="folded")
+        return _openvino_forward(compiler(folded.SerializeToString()))
+
+    return pin
+
+
+def _torch_forward(network: Any, device: str) -> Forward:
     import torch
 
     network = network.to(device, torch.float16, memory_format=torch.channels_last)
@@ -163,6 +234,53 @@ def _torch_forward(network: Any, device: str) -> _Forward:
         return picture
 
     return forward
+
+
+def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
+    import torch
+    from torch import nn
+
+    weights = {n: tensor.float().cpu().numpy() for n, tensor in network.state_dict().items()}
+
+    def pin(sample: Sample) -> Forward:
+        statistics: dict[str, NDArray[np.floating]] = {}
+        pinned = copy.deepcopy(network)
+        norms = {n: m for n, m in pinned.named_modules() if isinstance(m, nn.InstanceNorm2d)}
+
+        def measure(name: str, norm: Any, hidden: Any) -> Any:
+            (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
+            top = sample.inset[0] * height // photo[0]
+            left = sample.inset[1] * width // photo[1]
+            counted = hidden[:, :, top : height - top, left : width - left].float()
+            variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
+            statistics[f"{name}.mean"] = mean.cpu().numpy()
+            statistics[f"{name}.variance"] = variance.cpu().numpy()
+            scale = norm.weight.float().view_as(mean) * (variance + norm.eps).rsqrt()
+            shift = norm.bias.float().view_as(mean) - mean * scale
+            return (hidden.float() * scale + shift).to(hidden.dtype)
+
+        for name, norm in norms.items():
+            norm.register_forward_hook(
+                lambda norm, inputs, _, name=name: measure(name, norm, inputs[0])
+            )
+        _torch_forward(pinned, device)(sample.batch)
+        folded = fold_norms(weights, statistics)
+        for name in norms:
+            layer, _, index = name.rpartition(".")
+            convolutions = pinned.get_submodule(layer)
+            convolutions[int(index)] = nn.Identity()
+            convolutions[int(index) - 1].bias = nn.Parameter(torch.empty_like(norms[name].bias))
+        state = {name: torch.from_numpy(array) for name, array in folded.items()}
+        pinned.load_state_dict(state, assign=True)
+        return _torch_forward(pinned, device)
+
+    return pin
+
+
+def _cuda_memory() -> int:
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
 
 
 def _is_out_of_memory(error: Exception) -> bool:

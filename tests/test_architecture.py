@@ -24,9 +24,9 @@ ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
     ("files", "profiles", "deep", "metadata", "resize"),
     ("encode",),
-    ("images", "network", "steady", "vgg"),
+    ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights",),
-    ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
+    ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
     ("losses",),
     ("measure",),
     ("stylefile",),
@@ -48,7 +48,7 @@ ONLY_IN = {
     # stylizer: for the type of an image
     "PIL": (
         {"animation", "colour", "deep", "encode", "images", "metadata", "resize", "sheets"}
-        | {"stylizer"}
+        | {"strokes", "stylizer"}
     ),
     "pillow_heif": {"images"},
 }
@@ -193,7 +193,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
     names = ("errors", "colour", "images", "sheets", "onnxgraph", "stylefile", "styles", "runtime")
-    imports = ", ".join(f"fststyle.{name}" for name in (*names, "stylizer"))
+    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer"))
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch"}
     program = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert run_python(program) == "[]"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fststyle
-from fststyle import stylefile, styles, stylizer
+from fststyle import strokes, stylefile, styles, stylizer
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.images import Photo
 from fststyle.stylizer import Stylizer
@@ -80,11 +80,45 @@ def test_size_shrinks_and_never_enlarges(small: Stylizer) -> None:
         np.testing.assert_array_equal(small(photo[:, :, :3], size=size), small(photo[:, :, :3]))
 
 
+@pytest.mark.parametrize("scale", [0.5, 1.7, 4, 64])
+def test_scale_changes_the_strokes_and_not_the_size(scale: float, small: Stylizer) -> None:
+    photo = random_bytes(30, 61)
+    actual = small(photo, scale=scale)
+    assert actual.shape == photo.shape
+    assert actual.dtype == np.uint8
+    assert np.abs(actual.astype(float) - small(photo)).mean() > 2
+    np.testing.assert_array_equal(small(photo, scale=1), small(photo))
+    with pytest.raises(SettingError, match="scale must be from"):
+        small(photo, scale=0)
+
+
+def test_large_photo_is_seen_small_by_default(
+    small: Stylizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = random_bytes(60, 120)
+    own = small(photo)
+    monkeypatch.setattr(strokes, "WORKING_SIDE", 40)
+    by_default = small(photo)
+    assert by_default.shape == photo.shape
+    np.testing.assert_array_equal(by_default, small(photo, scale=3))
+    assert np.abs(by_default.astype(float) - own).mean() > 2
+    for settings in ({"scale": 1}, {"size": "full"}, {"size": 120}, {"size": 500}):
+        np.testing.assert_array_equal(small(photo, **settings), own)
+
+
+def test_scale_with_size_and_alpha(small: Stylizer) -> None:
+    photo = Image.fromarray(random_bytes(30, 60, 4))
+    actual = small(photo, size=40, scale=2, tile=16)
+    assert (actual.size, actual.mode) == ((40, 20), "RGBA")
+    with pytest.raises(SettingError, match="tile must be"):
+        small(photo, tile=0)
+
+
 def test_one_pixel(small: Stylizer) -> None:
     assert small(np.zeros((1, 1, 3), np.uint8)).shape == (1, 1, 3)
 
 
-@pytest.mark.parametrize("size", [0, -5, 1.5, True, "512"])
+@pytest.mark.parametrize("size", [0, -5, 1.5, True, "512", "Full"])
 def test_size_out_of_range(size: Any, small: Stylizer) -> None:
     with pytest.raises(SettingError, match="size must be"):
         small(random_bytes(8, 8), size=size)
