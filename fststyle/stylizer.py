@@ -3,143 +3,331 @@
 from __future__ import annotations
 
 import os
-from typing import Any, overload
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as pillow
 from PIL.Image import Image
 
+from fststyle.blend import between, keep_colors, luma, mix, style_weights
 from fststyle.errors import SettingError, StyleError
-from fststyle.images import Photo, fit_long_side, from_pil, to_pil
-from fststyle.runtime import Device, load_runtime
+from fststyle.images import Photo, fit_long_side, from_pil, load_photo, to_pil
+from fststyle.runtime import Device, Runtime, load_runtime
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import FoundStyle, art_folder, find_style
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Style = str | os.PathLike[str] | Mapping[str, float]
+"""One style, or several with their weights, as in `fststyle.blend.style_weights`."""
+
+_Picture = TypeVar("_Picture", bound="NDArray[Any] | Tensor")
+
+
+class Control(TypedDict, total=False):
+    """What can be said of each photo; a program may keep it in one dictionary.
+
+    Attributes:
+        size: The photo is shrunk first so that its long side has at most so many pixels.
+        strength: From 0, the photo itself, to 1, the full style, which is the default.
+        keep_colors: Keep the photo's colours, and take only the luma of the stylised picture, as
+            `fststyle.blend.keep_colors` does.
+        mask: Where to stylise: fully where it is white, not at all where it is black or
+            transparent, in part between. A path, a pillow image, or an array or tensor ``(H, W)``
+            or ``(H, W, C)`` as a photo has it; one of another size is stretched to the photo.
+    """
+
+    size: int | None
+    strength: float
+    keep_colors: bool
+    mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None
 
 
 class Stylizer:
     """A trained style, ready to be applied to photos: ``Stylizer("thanos_poster")(image)``.
 
-    An object must not be called by several threads at once; give each thread its own.
+    Several threads may share one object; the network runs for one photo at a time, on all the
+    processor's cores.
 
     Args:
-        style: The name of a style, or the path of a style file.
+        style: The name of a style, or the path of a style file. Several are mixed as
+            ``"great_wave:0.6,thanos_poster:0.4"`` or a mapping of names to weights says.
+        outside: The style outside the mask, where otherwise the photo stays as it is.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in `fststyle.runtime.load_runtime`.
             On the CPU torch is not loaded.
         threads: Number of threads on the CPU; by default OpenVINO chooses.
 
     Raises:
-        StyleError: The style is unknown, has no trained network, or its file cannot be used.
-        SettingError: ``device`` is unknown or not there, or ``threads`` is below 1.
+        StyleError: A style is unknown, has no trained network, or its file cannot be used.
+        SettingError: ``device`` is unknown or not there, ``threads`` is below 1, or weights are
+            not from 0.
     """
 
     def __init__(
         self,
-        style: str | os.PathLike[str],
+        style: Style,
         *,
+        outside: Style | None = None,
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
-        found = find_style(os.fspath(style))
-        if found.kind == "picture":
-            raise _untrained(found)
-        self._runtime = load_runtime(found.path, device=device, threads=threads)
+        self._inside = _open(style, device, threads)
+        self._outside = None if outside is None else _open(outside, device, threads)
+        self._lock = threading.Lock()
 
     @property
     def info(self) -> StyleInfo:
-        """Where the style comes from and how it was trained."""
-        return self._runtime.info
+        """Where the style comes from and how it was trained; of a blend, the heaviest one."""
+        return max(self._inside, key=lambda part: part[1])[0].info
+
+    @property
+    def styles(self) -> list[tuple[StyleInfo, float]]:
+        """The styles that are mixed, and their weights, which add up to 1."""
+        return [(runtime.info, weight) for runtime, weight in self._inside]
 
     @property
     def device(self) -> str:
         """Where the style runs: ``cpu``, ``cuda`` or ``mps``."""
-        return self._runtime.device
-
-    @overload
-    def __call__(self, image: Image, *, size: int | None = None) -> Image: ...
+        return self._inside[0][0].device
 
     @overload
     def __call__(
-        self, image: NDArray[np.uint8], *, size: int | None = None
-    ) -> NDArray[np.uint8]: ...
+        self, image: str | os.PathLike[str] | Image, **control: Unpack[Control]
+    ) -> Image: ...
 
     @overload
-    def __call__(
-        self, image: NDArray[np.float32], *, size: int | None = None
-    ) -> NDArray[np.float32]: ...
+    def __call__(self, image: _Picture, **control: Unpack[Control]) -> _Picture: ...
 
-    def __call__(
-        self, image: Image | NDArray[Any], *, size: int | None = None
-    ) -> Image | NDArray[Any]:
+    def __call__(self, image: Any, **control: Unpack[Control]) -> Any:
         """Stylise a photo.
 
         Args:
-            image: A pillow image of any mode, or an array ``(H, W, 3)``, RGB, of uint8 or of
-                float32 in [0, 1].
-            size: As in `stylize`.
+            image: A path; a pillow image of any mode; an array ``(H, W, C)``; or a torch tensor
+                ``(C, H, W)``. Arrays and tensors are uint8, or floating-point in [0, 1], and
+                have 3 channels, RGB, 4 with transparency, or 1. With an axis more in front
+                they are photos of one size.
+            **control: As in `Control`.
 
         Returns:
-            The same type, and without ``size`` of the same size. A pillow image is upright (its
-            EXIF orientation applied), of mode RGB, or RGBA if the photo has transparency.
+            The same type, and without ``size`` of the same size, on the same device; for a path
+            a pillow image. Of one channel, three are made. A pillow image is upright (its EXIF
+            orientation applied), of mode RGB, or RGBA if the photo has transparency.
 
         Raises:
-            SettingError: The array is of another shape, type or range, or ``size`` is below 1.
+            PhotoError: A file, or that of the mask, is no picture that can be read.
+            SettingError: The array is of another shape, type or range, or ``control`` is.
             FststyleError: The photo is too large for the memory.
         """
-        if isinstance(image, Image):
-            photo = self.stylize(from_pil(image), size=size)
-            return to_pil(photo.pixels, photo.alpha)
-        pixels = _to_pixels(image)
-        picture = self.stylize(Photo(pixels), size=size).pixels
-        if image.dtype == np.uint8:
-            return np.rint(picture * 255).astype(np.uint8)
-        return picture
+        if isinstance(image, str | os.PathLike):
+            image = load_photo(os.fspath(image))
+        elif isinstance(image, Image):
+            image = from_pil(image)
+        elif _is_tensor(image):
+            return _like(image, self._array(_to_array(image), control, channels_first=True))
+        else:
+            return self._array(image, control)
+        photo = self.stylize(image, **control)
+        return to_pil(photo.pixels, photo.alpha)
 
-    def stylize(self, photo: Photo, *, size: int | None = None) -> Photo:
+    def batch(self, images: Iterable[Any], **control: Unpack[Control]) -> list[Any]:
+        """Stylise photos of any types and sizes, one after another.
+
+        Args:
+            images: Each as for a call.
+            **control: As in `Control`, the same for all of them.
+
+        Returns:
+            As for a call, in the same order.
+
+        Raises:
+            FststyleError: As for a call; none are returned then.
+        """
+        return [self(image, **control) for image in images]
+
+    def stylize(
+        self,
+        photo: Photo,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None = None,
+    ) -> Photo:
         """Stylise a photo.
 
         Args:
             photo: As `fststyle.images.load_photo` returns it; it is left as it is.
-            size: The photo is shrunk first so that its long side has at most so many pixels.
+            size: As in `Control`, and so all that follows.
+            strength: At 0 the pixels are exactly the photo's, at 1 the network's.
+            keep_colors: See there.
+            mask: Likewise, where it is black they are exactly the photo's.
 
         Returns:
             The stylised photo, of the size that the network saw, with the photo's transparency.
 
         Raises:
-            SettingError: ``size`` is below 1.
+            SettingError: One of these is out of range, or a style outside lacks its mask.
+            PhotoError: The mask's file is no picture that can be read.
             FststyleError: The photo is too large for the memory.
         """
+        strength = _checked_strength(strength)
+        if mask is None and self._outside is not None:
+            raise SettingError("A style outside needs a mask that says where that is: mask=….")
         pixels, alpha = photo.pixels, photo.alpha
         if size is not None:
             if isinstance(size, bool) or not isinstance(size, int):
                 raise SettingError(f"size must be a whole number of pixels, not {size!r}.")
             pixels = fit_long_side(pixels, size)
             alpha = None if alpha is None else fit_long_side(alpha, size)
-        return Photo(self._runtime(pixels), alpha)
+        where = None if mask is None else _fitted_mask(mask, *pixels.shape[:2])
+        if strength == 0:
+            return Photo(pixels.copy(), alpha)
+        picture = self._paint(self._inside, pixels, strength, keep_colors)
+        if where is not None:
+            outside = pixels
+            if self._outside is not None:
+                outside = self._paint(self._outside, pixels, strength, keep_colors)
+            picture = between(outside, picture, where)
+        return Photo(picture, alpha)
+
+    def _paint(
+        self, parts: _Parts, pixels: NDArray[np.float32], strength: float, keeps_colors: bool
+    ) -> NDArray[np.float32]:
+        pictures = (self._run(runtime, pixels) for runtime, _ in parts)
+        picture = mix(pictures, [weight for _, weight in parts])
+        if keeps_colors:
+            picture = keep_colors(pixels, picture)
+        return picture if strength == 1 else between(pixels, picture, strength)
+
+    def _run(self, runtime: Runtime, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._lock:
+            return runtime(pixels)
+
+    def _array(
+        self, image: object, control: Control, *, channels_first: bool = False
+    ) -> NDArray[Any]:
+        """Stylise an array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""
+        image = _checked(image, "(channels, height, width)" if channels_first else "")
+        if image.ndim == 4:
+            return np.stack([self._array(photo, control) for photo in image])
+        result = self.stylize(_to_photo(image), **control)
+        picture = result.pixels
+        if result.alpha is not None:
+            picture = np.dstack((picture, result.alpha))
+        if image.dtype == np.uint8:
+            return np.rint(picture * 255).astype(np.uint8)
+        return picture.astype(image.dtype, copy=False)
 
 
-def _to_pixels(image: object) -> NDArray[np.float32]:
-    """Check an array that a user gave, and convert it to float32 in [0, 1]."""
+_Parts = list[tuple[Runtime, float]]
+
+
+def _open(style: Style, device: Device, threads: int | None) -> _Parts:
+    parts = []
+    for name, weight in style_weights(style).items():
+        found = find_style(name)
+        if found.kind == "picture":
+            raise _untrained(found)
+        parts.append((load_runtime(found.path, device=device, threads=threads), weight))
+    return parts
+
+
+def _checked_strength(strength: float) -> float:
+    try:
+        number = float(strength)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise SettingError(f"strength must be a number from 0 to 1, not {strength!r}.")
+    return number
+
+
+def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
+    """Read a mask into ``(height, width)`` in [0, 1]."""
+    if isinstance(mask, str | os.PathLike):
+        photo = load_photo(os.fspath(mask))
+    elif isinstance(mask, Image):
+        photo = from_pil(mask)
+    else:
+        array = _to_array(mask) if _is_tensor(mask) else mask
+        if isinstance(array, np.ndarray):
+            array = array.astype(np.float32) if array.dtype == bool else array
+            array = array[..., None] if array.ndim == 2 else array
+        array = _checked(array, "(height, width)")
+        if array.ndim != 3:
+            raise SettingError(f"A mask must be (height, width), not {array.shape}.")
+        photo = _to_photo(array)
+    where = luma(photo.pixels) if photo.alpha is None else luma(photo.pixels) * photo.alpha
+    if where.shape == (height, width):
+        return where
+    # Not Lanczos's filter, which rings: a little style would appear beside every edge.
+    plane = pillow.fromarray(np.ascontiguousarray(where))
+    return np.asarray(plane.resize((width, height), pillow.Resampling.BILINEAR))
+
+
+def _checked(image: object, layout: str) -> NDArray[Any]:
+    """Check an array that a user gave: ``(H, W, C)`` or ``(N, H, W, C)``."""
     if not isinstance(image, np.ndarray):
-        raise SettingError(f"The photo must be a pillow image or a numpy array, not {image!r:.60}.")
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise SettingError(
-            f"The photo must be an array (height, width, 3) in RGB, not {image.shape}."
+            f"The photo must be a path, a pillow image, a numpy array or a torch tensor, "
+            f"not {image!r:.60}."
         )
-    if image.dtype == np.uint8:
-        return image.astype(np.float32) / np.float32(255)
-    if image.dtype != np.float32:
+    if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3, 4) or image.size == 0:
         raise SettingError(
-            f"The photo must be an array of uint8 or float32, not {image.dtype}; "
+            f"The photo must be an array {layout or '(height, width, channels)'} of 3 channels in "
+            f"RGB, of 4 or of 1, or several in one array, not {image.shape}."
+        )
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise SettingError(
+            f"The photo must be an array of uint8 or floating-point numbers, not {image.dtype}; "
             "convert it with .astype(np.float32)."
         )
-    # Rounding may carry a value a little over the edge. NaN fails the comparison.
-    lowest, highest = float(image.min()), float(image.max())
-    if not (lowest >= -0.001 and highest <= 1.001):
-        raise SettingError(
-            f"A float32 photo must be in [0, 1], not from {lowest:g} to {highest:g}; "
-            "divide it by 255, or clip it."
-        )
     return image
+
+
+def _to_photo(image: NDArray[Any]) -> Photo:
+    """Convert ``(H, W, C)`` that `_checked` has passed to float32 in [0, 1]."""
+    if image.dtype == np.uint8:
+        pixels = image.astype(np.float32) / np.float32(255)
+    else:
+        pixels = image.astype(np.float32, copy=False)
+        # Rounding may carry a value a little over the edge. NaN fails the comparison.
+        lowest, highest = float(pixels.min()), float(pixels.max())
+        if not (lowest >= -0.001 and highest <= 1.001):
+            raise SettingError(
+                f"A photo of floating-point numbers must be in [0, 1], not from {lowest:g} to "
+                f"{highest:g}; divide it by 255, or clip it."
+            )
+    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
+    if pixels.shape[2] == 1:
+        return Photo(np.repeat(pixels, 3, axis=2))
+    return Photo(pixels[..., :3], alpha)
+
+
+def _is_tensor(image: object) -> bool:
+    torch = sys.modules.get("torch")  # a program that has a tensor has loaded torch
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
+def _to_array(tensor: Any) -> NDArray[Any]:
+    """``(…, C, H, W)`` → ``(…, H, W, C)``; ``(H, W)`` as it is."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":  # which numpy does not know
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.numpy()
+    return np.moveaxis(array, -3, -1) if array.ndim > 2 else array
+
+
+def _like(tensor: Any, picture: NDArray[Any]) -> Tensor:
+    import torch
+
+    planes = np.ascontiguousarray(np.moveaxis(picture, -1, -3))
+    return torch.from_numpy(planes).to(tensor.device, tensor.dtype)
 
 
 def _untrained(found: FoundStyle) -> StyleError:
