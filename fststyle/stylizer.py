@@ -247,8 +247,19 @@ def _checked_strength(strength: float) -> float:
     return number
 
 
-def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
-    """Read a mask into ``(height, width)`` in [0, 1]."""
+def read_mask(mask: object) -> NDArray[np.float32]:
+    """Read a mask, as `Control` has it.
+
+    Args:
+        mask: A path, a pillow image, an array or a tensor.
+
+    Returns:
+        ``(H, W)`` in [0, 1]: its luma, times its opacity.
+
+    Raises:
+        PhotoError: Its file is no picture that can be read.
+        SettingError: The array is of another shape, type or range.
+    """
     if isinstance(mask, str | os.PathLike):
         photo = load_photo(os.fspath(mask))
     elif isinstance(mask, Image):
@@ -258,11 +269,16 @@ def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
         if isinstance(array, np.ndarray):
             array = array.astype(np.float32) if array.dtype == bool else array
             array = array[..., None] if array.ndim == 2 else array
-        array = _checked(array, "(height, width)")
+        array = _checked(array, "(height, width)", "mask")
         if array.ndim != 3:
-            raise SettingError(f"A mask must be (height, width), not {array.shape}.")
+            raise SettingError(f"The mask must be one picture, not {len(array)}.")
         photo = _to_photo(array)
-    where = luma(photo.pixels) if photo.alpha is None else luma(photo.pixels) * photo.alpha
+    opaque = luma(photo.pixels)
+    return opaque if photo.alpha is None else opaque * photo.alpha
+
+
+def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
+    where = read_mask(mask)
     if where.shape == (height, width):
         return where
     # Not Lanczos's filter, which rings: a little style would appear beside every edge.
@@ -270,21 +286,21 @@ def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
     return np.asarray(plane.resize((width, height), pillow.Resampling.BILINEAR))
 
 
-def _checked(image: object, layout: str) -> NDArray[Any]:
+def _checked(image: object, layout: str, what: str = "photo") -> NDArray[Any]:
     """Check an array that a user gave: ``(H, W, C)`` or ``(N, H, W, C)``."""
     if not isinstance(image, np.ndarray):
         raise SettingError(
-            f"The photo must be a path, a pillow image, a numpy array or a torch tensor, "
+            f"The {what} must be a path, a pillow image, a numpy array or a torch tensor, "
             f"not {image!r:.60}."
         )
     if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3, 4) or image.size == 0:
         raise SettingError(
-            f"The photo must be an array {layout or '(height, width, channels)'} of 3 channels in "
+            f"The {what} must be an array {layout or '(height, width, channels)'} of 3 channels in "
             f"RGB, of 4 or of 1, or several in one array, not {image.shape}."
         )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SettingError(
-            f"The photo must be an array of uint8 or floating-point numbers, not {image.dtype}; "
+            f"The {what} must be an array of uint8 or floating-point numbers, not {image.dtype}; "
             "convert it with .astype(np.float32)."
         )
     return image

@@ -22,18 +22,18 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
-    ("images", "network", "steady", "vgg"),
+    ("images", "network", "steady", "vgg", "blend"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
+    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "photolist", "pipeline"),
     ("losses",),
     ("measure",),
     ("stylefile",),
     ("styles", "quality"),
     ("runtime", "warmstart"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
-    ("evaluate", "callbacks", "settings"),
+    ("evaluate", "callbacks", "settings", "transforms"),
     ("report", "sweep"),
-    ("training", "optimize_command", "styles_command"),
+    ("training", "optimize_command", "styles_command", "stylize_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
@@ -43,7 +43,9 @@ ONLY_IN = {
     "pytorch_lightning": {"callbacks", "data", "module", "training"},
     "hydra": {"settings", "training"},
     "omegaconf": {"settings", "training"},
-    "PIL": {"colour", "images", "sheets", "stylizer"},  # stylizer: for the type of an image
+    # Stylizer and transforms: for the type of an image, and to stretch a mask.
+    "PIL": {"colour", "images", "sheets", "stylizer", "transforms"},
+    "torchvision": {"transforms", "vggweights"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 
