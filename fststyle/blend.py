@@ -99,7 +99,8 @@ def between(
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weigh the channels as ITU-R BT.709 does: ``(H, W, 3)`` → ``(H, W)``; of grey, exactly it."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    return green + _RED * (red - green) + _BLUE * (blue - green)
+    result: NDArray[np.float32] = green + _RED * (red - green) + _BLUE * (blue - green)
+    return result
 
 
 def keep_colors(photo: NDArray[np.float32], picture: NDArray[np.float32]) -> NDArray[np.float32]:

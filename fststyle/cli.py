@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError
-from fststyle.images import check_output, fit_long_side, load_image, load_photo, save_photo
+from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 
 _OPTIMISE_SIZE: Final = 512

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,8 @@ _Made = TypeVar("_Made")
 
 _HELD_BYTES: Final = 2**30
 """No more than about so much is held of photos read ahead, and of results to be written."""
+
+_BYTES_A_PIXEL: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ def run(
     work: Callable[[Photo], tuple[Photo, float]],
     write: Callable[[_Job, Photo], None],
     threads: int,
-) -> Iterator[Outcome[_Job]]:
+) -> Generator[Outcome[_Job], None, None]:
     """Do jobs in order: read by threads, worked on here, written by threads.
 
     At most ``threads`` photos are ahead and as many results behind, and of large ones fewer, so
@@ -82,19 +84,9 @@ def run(
                 ahead.append((job, readers.submit(_caught, read, job)))
             if not ahead:
                 break
-            job, reading = ahead.popleft()
-            photo = reading.result()
-            done = photo if isinstance(photo, FststyleError) else _caught(work, photo)
-            if isinstance(done, FststyleError):
-                behind.append((Outcome(job, error=done), None))
-            else:
-                result, seconds = done
-                height, width = result.pixels.shape[:2]
-                largest = max(largest, result.pixels.nbytes)
-                writing = writers.submit(_caught, partial(write, job), result)
-                behind.append((Outcome(job, seconds, height, width), writing))
-            del photo, done, reading  # so that what waits is all that is held
-            result = None
+            behind.append(_worked(*ahead.popleft(), work, write, writers))
+            newest = behind[-1][0]
+            largest = max(largest, newest.height * newest.width * _BYTES_A_PIXEL)
             while len(behind) > room or (behind and _is_done(behind[0][1])):
                 yield _ended(*behind.popleft())
         while behind:
@@ -102,6 +94,23 @@ def run(
     finally:
         readers.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
+
+
+def _worked(
+    job: _Job,
+    reading: Future[Photo | FststyleError],
+    work: Callable[[Photo], tuple[Photo, float]],
+    write: Callable[[_Job, Photo], None],
+    writers: ThreadPoolExecutor,
+) -> tuple[Outcome[_Job], Future[None | FststyleError] | None]:
+    photo = reading.result()
+    done = photo if isinstance(photo, FststyleError) else _caught(work, photo)
+    if isinstance(done, FststyleError):
+        return Outcome(job, error=done), None
+    result, seconds = done
+    height, width = result.pixels.shape[:2]
+    writing = writers.submit(_caught, partial(write, job), result)
+    return Outcome(job, seconds, height, width), writing
 
 
 def _caught(function: Callable[[_Given], _Made], argument: _Given) -> _Made | FststyleError:

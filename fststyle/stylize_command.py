@@ -241,7 +241,8 @@ def _run(
 
 
 def _prepared(options: argparse.Namespace) -> tuple[Stylizer, Control]:
-    from fststyle.stylizer import Control, Stylizer, read_mask
+    from fststyle.arrays import read_mask
+    from fststyle.stylizer import Control, Stylizer
 
     stylizer = Stylizer(
         options.style,

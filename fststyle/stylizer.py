@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as pillow
 from PIL.Image import Image
 
-from fststyle.blend import between, keep_colors, luma, mix, style_weights
+from fststyle.arrays import (
+    array_of_tensor,
+    check_array,
+    fitted_mask,
+    is_tensor,
+    photo_of_array,
+    tensor_like,
+)
+from fststyle.blend import between, keep_colors, mix, style_weights
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import Photo, fit_long_side, from_pil, load_photo, to_pil
 from fststyle.runtime import Device, Runtime, load_runtime
@@ -127,8 +133,10 @@ class Stylizer:
             image = load_photo(os.fspath(image))
         elif isinstance(image, Image):
             image = from_pil(image)
-        elif _is_tensor(image):
-            return _like(image, self._array(_to_array(image), control, channels_first=True))
+        elif is_tensor(image):
+            return tensor_like(
+                image, self._array(array_of_tensor(image), control, "(channels, height, width)")
+            )
         else:
             return self._array(image, control)
         photo = self.stylize(image, **control)
@@ -184,7 +192,7 @@ class Stylizer:
                 raise SettingError(f"size must be a whole number of pixels, not {size!r}.")
             pixels = fit_long_side(pixels, size)
             alpha = None if alpha is None else fit_long_side(alpha, size)
-        where = None if mask is None else _fitted_mask(mask, *pixels.shape[:2])
+        where = None if mask is None else fitted_mask(mask, *pixels.shape[:2])
         if strength == 0:
             return Photo(pixels.copy(), alpha)
         picture = self._paint(self._inside, pixels, strength, keep_colors)
@@ -208,14 +216,12 @@ class Stylizer:
         with self._lock:
             return runtime(pixels)
 
-    def _array(
-        self, image: object, control: Control, *, channels_first: bool = False
-    ) -> NDArray[Any]:
+    def _array(self, image: object, control: Control, layout: str = "") -> NDArray[Any]:
         """Stylise an array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""
-        image = _checked(image, "(channels, height, width)" if channels_first else "")
+        image = check_array(image, layout)
         if image.ndim == 4:
             return np.stack([self._array(photo, control) for photo in image])
-        result = self.stylize(_to_photo(image), **control)
+        result = self.stylize(photo_of_array(image), **control)
         picture = result.pixels
         if result.alpha is not None:
             picture = np.dstack((picture, result.alpha))
@@ -245,105 +251,6 @@ def _checked_strength(strength: float) -> float:
     if not 0 <= number <= 1:
         raise SettingError(f"strength must be a number from 0 to 1, not {strength!r}.")
     return number
-
-
-def read_mask(mask: object) -> NDArray[np.float32]:
-    """Read a mask, as `Control` has it.
-
-    Args:
-        mask: A path, a pillow image, an array or a tensor.
-
-    Returns:
-        ``(H, W)`` in [0, 1]: its luma, times its opacity.
-
-    Raises:
-        PhotoError: Its file is no picture that can be read.
-        SettingError: The array is of another shape, type or range.
-    """
-    if isinstance(mask, str | os.PathLike):
-        photo = load_photo(os.fspath(mask))
-    elif isinstance(mask, Image):
-        photo = from_pil(mask)
-    else:
-        array = _to_array(mask) if _is_tensor(mask) else mask
-        if isinstance(array, np.ndarray):
-            array = array.astype(np.float32) if array.dtype == bool else array
-            array = array[..., None] if array.ndim == 2 else array
-        array = _checked(array, "(height, width)", "mask")
-        if array.ndim != 3:
-            raise SettingError(f"The mask must be one picture, not {len(array)}.")
-        photo = _to_photo(array)
-    opaque = luma(photo.pixels)
-    return opaque if photo.alpha is None else opaque * photo.alpha
-
-
-def _fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
-    where = read_mask(mask)
-    if where.shape == (height, width):
-        return where
-    # Not Lanczos's filter, which rings: a little style would appear beside every edge.
-    plane = pillow.fromarray(np.ascontiguousarray(where))
-    return np.asarray(plane.resize((width, height), pillow.Resampling.BILINEAR))
-
-
-def _checked(image: object, layout: str, what: str = "photo") -> NDArray[Any]:
-    """Check an array that a user gave: ``(H, W, C)`` or ``(N, H, W, C)``."""
-    if not isinstance(image, np.ndarray):
-        raise SettingError(
-            f"The {what} must be a path, a pillow image, a numpy array or a torch tensor, "
-            f"not {image!r:.60}."
-        )
-    if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3, 4) or image.size == 0:
-        raise SettingError(
-            f"The {what} must be an array {layout or '(height, width, channels)'} of 3 channels in "
-            f"RGB, of 4 or of 1, or several in one array, not {image.shape}."
-        )
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise SettingError(
-            f"The {what} must be an array of uint8 or floating-point numbers, not {image.dtype}; "
-            "convert it with .astype(np.float32)."
-        )
-    return image
-
-
-def _to_photo(image: NDArray[Any]) -> Photo:
-    """Convert ``(H, W, C)`` that `_checked` has passed to float32 in [0, 1]."""
-    if image.dtype == np.uint8:
-        pixels = image.astype(np.float32) / np.float32(255)
-    else:
-        pixels = image.astype(np.float32, copy=False)
-        # Rounding may carry a value a little over the edge. NaN fails the comparison.
-        lowest, highest = float(pixels.min()), float(pixels.max())
-        if not (lowest >= -0.001 and highest <= 1.001):
-            raise SettingError(
-                f"A photo of floating-point numbers must be in [0, 1], not from {lowest:g} to "
-                f"{highest:g}; divide it by 255, or clip it."
-            )
-    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
-    if pixels.shape[2] == 1:
-        return Photo(np.repeat(pixels, 3, axis=2))
-    return Photo(pixels[..., :3], alpha)
-
-
-def _is_tensor(image: object) -> bool:
-    torch = sys.modules.get("torch")  # a program that has a tensor has loaded torch
-    return torch is not None and isinstance(image, torch.Tensor)
-
-
-def _to_array(tensor: Any) -> NDArray[Any]:
-    """``(…, C, H, W)`` → ``(…, H, W, C)``; ``(H, W)`` as it is."""
-    tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # which numpy does not know
-        tensor = tensor.float()
-    array: NDArray[Any] = tensor.numpy()
-    return np.moveaxis(array, -3, -1) if array.ndim > 2 else array
-
-
-def _like(tensor: Any, picture: NDArray[Any]) -> Tensor:
-    import torch
-
-    planes = np.ascontiguousarray(np.moveaxis(picture, -1, -3))
-    return torch.from_numpy(planes).to(tensor.device, tensor.dtype)
 
 
 def _untrained(found: FoundStyle) -> StyleError:

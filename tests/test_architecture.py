@@ -24,7 +24,17 @@ ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
     ("images", "network", "steady", "vgg", "blend"),
     ("vggweights",),
-    ("sheets", "figures", "onnxgraph", "presets", "guards", "gates", "photolist", "pipeline"),
+    (
+        "sheets",
+        "figures",
+        "onnxgraph",
+        "presets",
+        "guards",
+        "gates",
+        "arrays",
+        "photolist",
+        "pipeline",
+    ),
     ("losses",),
     ("measure",),
     ("stylefile",),
@@ -43,8 +53,8 @@ ONLY_IN = {
     "pytorch_lightning": {"callbacks", "data", "module", "training"},
     "hydra": {"settings", "training"},
     "omegaconf": {"settings", "training"},
-    # Stylizer and transforms: for the type of an image, and to stretch a mask.
-    "PIL": {"colour", "images", "sheets", "stylizer", "transforms"},
+    # Not files, but the type of an image; and arrays stretches a mask.
+    "PIL": {"arrays", "colour", "images", "sheets", "stylizer", "transforms"},
     "torchvision": {"transforms", "vggweights"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
