@@ -333,23 +333,6 @@ def find_photos(folder: Path | str) -> list[Path]:
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-def suffix_by_content(path: Path | str) -> str:
-    """Tell by a file's content what its name should end in, such as ``.jpg``.
-
-    Args:
-        path: A picture.
-
-    Returns:
-        The first ending of its format; an empty text if it is no picture, or of a format that
-        cannot be written.
-    """
-    try:
-        with _pillow_limits(), Image.open(path) as image:
-            return next((s for s, name in _FORMATS.items() if name == image.format), "")
-    except Exception:  # on damaged files pillow raises nearly anything
-        return ""
-
-
 def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
     if size < 1:
         raise SettingError(f"size must be at least 1 pixel, not {size}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,14 @@ Existing = Literal["refuse", "replace", "skip"]
 """What to do where a result is there already."""
 
 _LOSSLESS: Final = (".gif", ".pgm", ".ppm")  # cannot be written; PNG does not harm them
+
+_BEGINNINGS: Final = {
+    ".jpg": rb"\xff\xd8\xff",
+    ".webp": b"RIFF....WEBP",
+    ".tif": rb"II[*+]\0|MM\0[*+]",
+    ".bmp": b"BM",
+    ".avif": b"....ftypavi[fs]",
+}
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,24 @@ def suffix_of(name: str, output: Path | None = None) -> str:
     if suffix and output is not None and output.suffix and output.suffix.lower() != suffix:
         raise SettingError(f"--format {name} and -o {output} contradict each other; leave one out.")
     return suffix
+
+
+def suffix_by_content(path: Path) -> str:
+    """Tell by a file's first bytes what its name should end in.
+
+    Args:
+        path: A photo.
+
+    Returns:
+        Such as ``.jpg``; ``.png`` where the format cannot be written or is unknown.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return ".png"  # reading the photo will say what is wrong
+    found = (suffix for suffix, pattern in _BEGINNINGS.items() if re.match(pattern, head, re.S))
+    return next((suffix for suffix in found if suffix in OUTPUT_SUFFIXES), ".png")
 
 
 def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:

@@ -77,14 +77,21 @@ def run(
     behind: deque[tuple[Outcome[_Job], Future[None | FststyleError] | None]] = deque()
     readers = ThreadPoolExecutor(threads, "fststyle-read")
     writers = ThreadPoolExecutor(threads, "fststyle-write")
+
+    def begin_reading(room: int) -> None:
+        for job in islice(todo, max(0, room - len(ahead))):
+            ahead.append((job, readers.submit(_caught, read, job)))
+
     try:
         while True:
             room = max(1, min(threads, _HELD_BYTES // max(1, largest)))
-            for job in islice(todo, max(0, room - len(ahead))):
-                ahead.append((job, readers.submit(_caught, read, job)))
+            begin_reading(room)
             if not ahead:
                 break
-            behind.append(_worked(*ahead.popleft(), work, write, writers))
+            job, reading = ahead.popleft()
+            begin_reading(room)
+            behind.append(_worked(job, reading, work, write, writers))
+            del reading  # which holds the photo
             newest = behind[-1][0]
             largest = max(largest, newest.height * newest.width * _BYTES_A_PIXEL)
             while len(behind) > room or (behind and _is_done(behind[0][1])):

@@ -15,13 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from fststyle.blend import style_weights
 from fststyle.errors import FststyleError, PhotoError, SettingError
-from fststyle.images import (
-    OUTPUT_SUFFIXES,
-    Photo,
-    load_photo,
-    save_photo,
-    suffix_by_content,
-)
+from fststyle.images import OUTPUT_SUFFIXES, Photo, load_photo, save_photo
 from fststyle.photolist import (
     Existing,
     Job,
@@ -30,6 +24,7 @@ from fststyle.photolist import (
     make_folder,
     plan_many,
     plan_one,
+    suffix_by_content,
     suffix_of,
 )
 from fststyle.pipeline import Outcome, default_jobs, run
@@ -191,7 +186,7 @@ def _stylize_stream(options: argparse.Namespace) -> int:
             names[source] = "The standard input"
             _copy(sys.stdin.buffer, source)
         if to_stream:
-            suffix = suffix_of(options.format) or suffix_by_content(source) or ".png"
+            suffix = suffix_of(options.format) or suffix_by_content(source)
             target = Path(folder, f"result{suffix}")
             names[target] = "The standard output"
         else:

@@ -32,8 +32,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     repeats them, and so do a DataLoader's seeds in its workers.
 
     In a DataLoader each worker opens the styles for itself, when it first needs one, and runs
-    them in one thread. OpenVINO does not survive a fork: where the process itself has stylised
-    before, give the DataLoader ``multiprocessing_context="spawn"``.
+    them in one thread; it uses none that it got from its parent by a fork.
 
     Args:
         styles: Those to choose from with equal chance, each as for `fststyle.Stylizer`.
