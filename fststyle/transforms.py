@@ -8,8 +8,9 @@ biased towards texture; increasing shape bias improves accuracy and robustness",
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from PIL.Image import Image
@@ -22,6 +23,8 @@ from fststyle.runtime import Device
 from fststyle.styles import find_style
 from fststyle.stylizer import Style, Stylizer
 
+_PROCESS: Final = os.getpid()  # that imported this module: a fork is another
+
 
 class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     """Give an image, with a probability, one of several styles at a random strength.
@@ -32,7 +35,9 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     repeats them, and so do a DataLoader's seeds in its workers.
 
     In a DataLoader each worker opens the styles for itself, when it first needs one, and runs
-    them in one thread; it uses none that it got from its parent by a fork.
+    them in one thread. OpenVINO hangs in a process that was forked after it ran: where the
+    parent has stylised before, give the DataLoader ``multiprocessing_context="spawn"``; a worker
+    refuses to start otherwise.
 
     Args:
         styles: Those to choose from with equal chance, each as for `fststyle.Stylizer`.
@@ -105,7 +110,12 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.Image) else result
 
     def _stylizer(self, index: int) -> Stylizer:
-        if self._process != os.getpid():  # this is a worker, and no runtime outlives a fork
+        if self._process != os.getpid():
+            if self.device == "cpu" and _PROCESS != os.getpid() and "openvino" in sys.modules:
+                raise SettingError(
+                    "This worker was forked from a process that had used OpenVINO, which would "
+                    'hang; give the DataLoader multiprocessing_context="spawn".'
+                )
             self._opened, self._process = {}, os.getpid()
         if index not in self._opened:
             threads = None if torch.utils.data.get_worker_info() is None else 1

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -17,9 +19,7 @@ from fststyle.errors import SettingError, StyleError
 from fststyle.stylizer import Stylizer
 from fststyle.transforms import RandomStylize
 
-PHOTO = torch.from_numpy(
-    np.random.default_rng(1).integers(0, 256, (3, 12, 15), dtype=np.uint8)
-)
+PHOTO = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 12, 15), dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,7 @@ def test_in_a_composition_with_labels_and_boxes(style_path: Path, expected: torc
     torch.testing.assert_close(actual["image"].as_subclass(torch.Tensor), expected / 255)
     assert torch.equal(actual["mask"], mask)
     assert actual["label"] == 7
-    batch = RandomStylize([style_path], p=1.0, strength=(1.0, 1.0))(
-        PHOTO.expand(2, 2, 3, 12, 15)
-    )
+    batch = RandomStylize([style_path], p=1.0, strength=(1.0, 1.0))(PHOTO.expand(2, 2, 3, 12, 15))
     assert torch.equal(batch, expected.expand(2, 2, 3, 12, 15))
 
 
@@ -85,32 +83,44 @@ def test_copies_and_pickles(style_path: Path, expected: torch.Tensor) -> None:
     assert "p=1.0" in repr(transform)
 
 
-class Photos(Dataset[torch.Tensor]):
-    def __init__(self, transform: RandomStylize) -> None:
-        self.transform = transform
+FORKED = """
+import sys, torch
+from torch.utils.data import DataLoader
+from fststyle.errors import SettingError
+from fststyle.transforms import RandomStylize
 
-    def __len__(self) -> int:
+class Photos:
+    def __len__(self):
         return 6
+    def __getitem__(self, index):
+        return transform(photos[index])
 
-    def __getitem__(self, index: int) -> Any:
-        return self.transform(PHOTO.roll(index, 2))
+def load():
+    loader = DataLoader(
+        Photos(), 3, num_workers=2, generator=torch.Generator().manual_seed(11), timeout=60,
+        multiprocessing_context="fork",
+    )
+    return torch.cat(list(loader))
+
+torch.set_num_threads(1)
+photos = torch.randint(0, 256, (6, 3, 12, 15), dtype=torch.uint8)
+transform = RandomStylize(sys.argv[1:], p=0.8, strength=(0.5, 1.0))
+first, second = load(), load()
+print(torch.equal(first, second), 1 <= (first != photos).flatten(1).any(1).sum() <= 6)
+transform.p = 1.0
+transform(photos[0])
+try:
+    load()
+except SettingError as error:
+    print('multiprocessing_context="spawn"' in str(error))
+"""
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_in_the_workers_of_a_data_loader(style_path: Path) -> None:
-    transform = RandomStylize([style_path], p=0.7, strength=(0.0, 1.0))
-    Stylizer(style_path, device="cpu")(PHOTO)  # the process has stylised before it forks
-    transform._stylizer(0)
-    batches = []
-    for _ in range(2):
-        generator = torch.Generator().manual_seed(11)
-        loader = DataLoader(Photos(transform), 3, num_workers=2, generator=generator, timeout=60)
-        batches.append(torch.cat(list(loader)))
-    assert batches[0].shape == (6, 3, 12, 15)
-    assert torch.equal(batches[0], batches[1])
-    changed = [
-        not torch.equal(batches[0][index], PHOTO.roll(index, 2)) for index in range(6)
-    ]
-    assert any(changed)
+    command = [sys.executable, "-W", "error", "-c", FORKED, str(style_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.stdout, done.returncode) == ("True tensor(True)\nTrue\n", 0), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -124,8 +134,6 @@ def test_in_the_workers_of_a_data_loader(style_path: Path) -> None:
         ({"strength": (0.0, 2.0)}, SettingError),
     ],
 )
-def test_bad_settings(
-    style_path: Path, settings: dict[str, Any], error: type[Exception]
-) -> None:
+def test_bad_settings(style_path: Path, settings: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         RandomStylize(**{"styles": [style_path], **settings})
