@@ -302,10 +302,10 @@ class _Report:
             self._line(facts, f"{self._shown(job.target)}  {text}")
         else:
             sentence = str(error)
+            if str(job.source) not in sentence and str(job.target) not in sentence:
+                sentence = f"{job.source}: {sentence}"
             for path, name in self._names.items():
                 sentence = sentence.replace(str(path), name)
-            if str(job.source) not in sentence and str(job.target) not in sentence:
-                sentence = f"{self._shown(job.source)}: {sentence}"
             self._failed.append(sentence)
             if self._as_json:
                 self._line(facts | {"output": None, "error": sentence}, "")

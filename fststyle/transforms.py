@@ -111,7 +111,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
 
     def _stylizer(self, index: int) -> Stylizer:
         if self._process != os.getpid():
-            if self.device == "cpu" and _PROCESS != os.getpid() and "openvino" in sys.modules:
+            if self.device == "cpu" and os.getpid() != _PROCESS and "openvino" in sys.modules:
                 raise SettingError(
                     "This worker was forked from a process that had used OpenVINO, which would "
                     'hang; give the DataLoader multiprocessing_context="spawn".'
