@@ -209,7 +209,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "list_styles", broken)
+    monkeypatch.setattr(styles_command, "list_styles", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["styles"])
 
@@ -218,7 +218,7 @@ def test_ctrl_c_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "list_styles", interrupted)
+    monkeypatch.setattr(styles_command, "list_styles", interrupted)
     assert run("styles") == (130, "", "Interrupted.\n")
 
 

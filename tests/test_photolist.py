@@ -118,8 +118,7 @@ def test_results_inside_the_folder_are_no_photos() -> None:
         Path("in/styled", name).touch()
     actual = plan("in", output="in/styled", existing="replace")
     assert list(actual) == list(expected)
-    for path in ("a.png", "b.JPG", "sub"):
-        path = Path("in", path)
+    for path in (Path("in/a.png"), Path("in/b.JPG"), Path("in/sub")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(PhotoError, match="no photos in in but the results"):
         plan("in", output="in/styled")

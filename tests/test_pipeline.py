@@ -96,27 +96,18 @@ def test_reading_and_writing_go_on_beside_the_work() -> None:
     assert len(list(run(range(2), read=read, work=work, write=write, threads=1))) == 2
 
 
-def test_bugs_are_raised_and_failures_are_not() -> None:
-    def fail(error: Exception) -> Photo:
+@pytest.mark.parametrize("error", [FststyleError("no"), MemoryError(), ZeroDivisionError()])
+def test_bugs_are_raised_and_failures_are_not(error: Exception) -> None:
+    def fail(_: int) -> Photo:
         raise error
 
     counted = Counted()
-    errors = [FststyleError("no"), MemoryError()]
-    for error in errors:
-        (outcome,) = run(
-            [0], read=lambda _, e=error: fail(e), work=counted.work, write=counted.write, threads=1
-        )
-        assert isinstance(outcome.error, FststyleError)
-    with pytest.raises(ZeroDivisionError):
-        list(
-            run(
-                [0],
-                read=lambda _: fail(ZeroDivisionError()),
-                work=counted.work,
-                write=counted.write,
-                threads=1,
-            )
-        )
+    outcomes = run([0], read=fail, work=counted.work, write=counted.write, threads=1)
+    if isinstance(error, ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):
+            list(outcomes)
+    else:
+        assert [type(outcome.error) for outcome in outcomes] == [FststyleError]
 
 
 def test_what_has_begun_is_finished_when_the_caller_stops() -> None:

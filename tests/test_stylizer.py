@@ -133,7 +133,11 @@ def test_a_path_gives_a_picture(small: Stylizer, tmp_path: Path) -> None:
 
 
 def test_batches_of_any_kind(small: Stylizer) -> None:
-    photos = [random_bytes(9, 12), Image.fromarray(random_bytes(7, 8)), torch.zeros(3, 6, 5)]
+    photos: list[Any] = [
+        random_bytes(9, 12),
+        Image.fromarray(random_bytes(7, 8)),
+        torch.zeros(3, 6, 5),
+    ]
     actual = small.batch(photos, strength=0.5)
     expected = [small(photo, strength=0.5) for photo in photos]
     np.testing.assert_array_equal(actual[0], expected[0])
