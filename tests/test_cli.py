@@ -26,6 +26,7 @@ from fststyle import (
     optimize_command,
     presets,
     styles,
+    styles_command,
     stylize_command,
     vggweights,
 )
@@ -430,7 +431,7 @@ def test_unknown_styles(
         ("truncated.png", "damaged or incomplete"),
         ("text.jpg", "not a picture"),
         ("empty.jpg", "empty"),
-        ("here", "is a folder"),
+        ("here", "folder"),
     ],
 )
 def test_bad_photos(
