@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -134,7 +134,7 @@ def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
         changed[0] if changed else "--json" if options.json else "A folder or more than one photo"
     )
     raise SettingError(
-        f"{what} needs a trained network, and {options.style} is only a picture; train it "
+        f"{needs[0]} needs a trained network, and {options.style} is only a picture; train it "
         "('fststyle train'), or choose a style from 'fststyle styles'."
     )
 
@@ -280,14 +280,14 @@ class _Report:
         self._begin = time.perf_counter()
         self._count = 0
 
-    def progress(self, total: int) -> Any:
+    def progress(self, total: int) -> AbstractContextManager[Any]:
+        if self._single:  # and no tenth of a second for the import
+            return nullcontext()
         from tqdm import tqdm
 
         # None: no bar where the standard error is no terminal.
-        self._bar = tqdm(
-            total=total, unit="photo", disable=True if self._single else None, leave=False
-        )
-        return self._bar
+        self._bar = tqdm(total=total, unit="photo", disable=None, leave=False)
+        return closing(self._bar)
 
     def skipped(self, job: Job) -> None:
         self._line(self._facts(job) | {"skipped": True}, f"{job.target}  is there already")
@@ -311,7 +311,8 @@ class _Report:
             self._failed.append(sentence)
             if self._as_json:
                 self._line(facts | {"output": None, "error": sentence}, "")
-        self._bar.update()
+        if self._bar is not None:
+            self._bar.update()
 
     def status(self) -> int:
         """Say what failed, if anything, and return the exit status."""
