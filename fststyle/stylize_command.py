@@ -130,9 +130,7 @@ def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
     if one_file and not changed and not options.json:
         plan_one(Path(options.inputs[0]), Path(options.output), "replace", [found[0].path])
         return found[0]
-    what = (
-        changed[0] if changed else "--json" if options.json else "A folder or more than one photo"
-    )
+    needs = [*changed, *(["--json"] if options.json else []), "A folder or more than one photo"]
     raise SettingError(
         f"{needs[0]} needs a trained network, and {options.style} is only a picture; train it "
         "('fststyle train'), or choose a style from 'fststyle styles'."
