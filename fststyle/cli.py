@@ -18,14 +18,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fststyle import __version__
+from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError
-from fststyle.images import check_output, fit_long_side, load_image, load_photo, save_photo
+from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 
 _OPTIMISE_SIZE: Final = 512
@@ -60,26 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _stylize(options: argparse.Namespace) -> int:
-    _check_result(options)
-    found = find_style(options.style)
-    if found.kind == "picture":
-        return _stylize_without_network(options, found)
-    from fststyle.stylizer import Stylizer
-
-    stylizer = Stylizer(str(found.path), device=options.device, threads=options.threads)
-    photo = load_photo(options.photo)
-    begin = time.perf_counter()
-    result = stylizer.stylize(photo, size=options.size)
-    seconds = time.perf_counter() - begin
-    save_photo(result.pixels, options.output, alpha=result.alpha)
-    height, width = result.pixels.shape[:2]
-    print(f"{options.output}  {width}×{height}  {found.name}  {1000 * seconds:.0f} ms")
-    return 0
+    found = stylize_command.style_without_network(options)
+    if found is None:
+        return stylize_command.stylize(options)
+    return _stylize_without_network(options, found)
 
 
 def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> int:
     """Do as ``fststyle optimize PHOTO --style PICTURE -o OUT`` does, and say so."""
-    picture, photo = load_image(found.path), load_photo(options.photo)
+    photo_path, output = Path(options.inputs[0]), Path(options.output)
+    picture, photo = load_image(found.path), load_photo(photo_path)
     is_ours = found.path.parent == art_folder()
     what = "has no trained network yet" if is_ours else "is a picture, not a trained style"
     print(
@@ -88,7 +77,7 @@ def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> 
         file=sys.stderr,
     )
     defaults = _parser().parse_args(["optimize", "photo", "--style", "style", "-o", "out"])
-    given = {name: getattr(options, name) for name in ("photo", "style", "output", "size")}
+    given = {"photo": photo_path, "style": options.style, "output": output, "size": options.size}
 
     from fststyle.optimize_command import optimize
 
@@ -322,18 +311,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     style_help = "a style's name (see `fststyle styles`), a style file, or a picture"
 
-    command = commands.add_parser("stylize", help="give a photo a style")
-    command.add_argument("photo", type=Path)
-    command.add_argument("--style", required=True, help=style_help)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
-    command.add_argument(
-        "--size",
-        type=_positive,
-        help="long side of the result in pixels (never enlarged); default: the photo's own, "
-        f"or {_OPTIMISE_SIZE} where the style is a picture and the photo is optimised",
+    command = commands.add_parser("stylize", help="give photos a style")
+    size_help = (
+        "long side of the result in pixels (never enlarged); default: the photo's own, "
+        f"or {_OPTIMISE_SIZE} where the style is a picture and the photo is optimised"
     )
-    command.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    command.add_argument("--threads", type=_positive, help="processor threads")
+    stylize_command.add_options(command, style_help, _positive, size_help)
     command.set_defaults(run=_stylize)
 
     command = commands.add_parser("optimize", help="the classic mode: optimise one photo")

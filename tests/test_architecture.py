@@ -22,20 +22,21 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
-    ("files", "profiles", "deep", "metadata", "resize"),
+    ("files", "profiles", "deep", "metadata", "resize", "blend"),
     ("encode",),
     ("images", "network", "steady", "tiling", "vgg"),
-    ("vggweights",),
+    ("vggweights", "arrays", "pipeline"),
     ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
+    ("photolist",),
     ("losses",),
     ("measure",),
     ("stylefile",),
     ("styles", "quality"),
     ("runtime", "warmstart"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
-    ("evaluate", "callbacks", "settings"),
+    ("evaluate", "callbacks", "settings", "transforms"),
     ("report", "sweep"),
-    ("training", "optimize_command", "styles_command"),
+    ("training", "optimize_command", "styles_command", "stylize_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
@@ -45,12 +46,13 @@ ONLY_IN = {
     "pytorch_lightning": {"callbacks", "data", "module", "training"},
     "hydra": {"settings", "training"},
     "omegaconf": {"settings", "training"},
-    # stylizer: for the type of an image
+    # stylizer and transforms: for the type of an image; arrays stretches a mask
     "PIL": (
-        {"animation", "colour", "deep", "encode", "images", "metadata", "resize", "sheets"}
-        | {"strokes", "stylizer"}
+        {"animation", "arrays", "colour", "deep", "encode", "images", "metadata", "resize"}
+        | {"sheets", "strokes", "stylizer", "transforms"}
     ),
     "pillow_heif": {"images"},
+    "torchvision": {"transforms", "vggweights"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 

@@ -27,6 +27,7 @@ from fststyle import (
     presets,
     styles,
     styles_command,
+    stylize_command,
     vggweights,
 )
 from fststyle.errors import FststyleError
@@ -166,7 +167,7 @@ def test_help_names_every_preset(run: Run) -> None:
     [
         ([], "required: COMMAND"),
         (["paint"], "invalid choice: 'paint'"),
-        (["stylize"], "required: photo, --style, -o"),
+        (["stylize"], "required: INPUT, --style, -o"),
         (["stylize", "a.png", "--style", "b", "-o", "c.png", "--size", "0"], "--size: must be a"),
         (["stylize", "a.png", "--style", "b", "-o", "c.png", "--size", "1.5"], "from 1, not '1.5'"),
         (["stylize", "a.png", "--style", "b", "-o", "c.png", "--device", "x"], "choice: 'x'"),
@@ -362,7 +363,8 @@ def test_bad_outputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     (folder / "folder.png").mkdir()
-    monkeypatch.setattr(cli, "load_photo", no_photo)
+    for module in (cli, stylize_command):
+        monkeypatch.setattr(module, "load_photo", no_photo)
     before = files_in(folder)
     assert_refused(run(command, photo, "--style", style_path, "-o", output), expected)
     assert files_in(folder) == before
@@ -395,7 +397,8 @@ def test_bad_style_files(
 ) -> None:  # fmt: skip
     shutil.copy(style_path, "style.onnx")
     spoil(Path("style.onnx"))
-    monkeypatch.setattr(cli, "load_photo", no_photo)
+    for module in (cli, stylize_command):
+        monkeypatch.setattr(module, "load_photo", no_photo)
     before = files_in(folder)
     arguments: dict[str, list[str | Path]] = {
         "info": ["style.onnx"],
@@ -410,7 +413,8 @@ def test_bad_style_files(
 def test_unknown_styles(
     run: Run, command: str, photo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "load_photo", no_photo)
+    for module in (cli, stylize_command):
+        monkeypatch.setattr(module, "load_photo", no_photo)
     output = folder if command == "evaluate" else Path("out.png")
     near = run(command, photo, "--style", "thanos_postr", "-o", output)
     assert_refused(near, "'thanos_postr'", "did you mean thanos_poster?")
@@ -427,7 +431,7 @@ def test_unknown_styles(
         ("truncated.png", "damaged or incomplete"),
         ("text.jpg", "not a picture"),
         ("empty.jpg", "empty"),
-        ("here", "is a folder"),
+        ("here", "folder"),
     ],
 )
 def test_bad_photos(
