@@ -22,8 +22,8 @@ Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
 
 _OPERATORS: Final = frozenset(
-    ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
-    + ("Sigmoid", "Slice", "Sub")
+    ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
+    + ("Shape", "Sigmoid", "Slice", "Sub")
 )
 _HEAD: Final = 16  # as in `fststyle.network`, which imports torch
 _OPSET: Final = 18
@@ -39,7 +39,7 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     """Build the ONNX model of `TransformerNet`, without metadata.
 
     Args:
-        config: The values of a `NetworkConfig`.
+        config: The values of a `NetworkConfig`; ``linear_output`` may be missing.
         weights: Those of the network, no more and no fewer.
 
     Returns:
@@ -124,6 +124,9 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
     if first_stride not in (1, 2):
         raise ValueError(f"there is none with the first stride {first_stride}")
+    linear = config.get("linear_output", 0)
+    if linear not in (0, 1):
+        raise ValueError(f"there is none with the linear output {linear}")
     hidden = add("Sub", "photo", "centre")
     if first_stride == 1:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
@@ -145,7 +148,11 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
         hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
         hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
-    picture = add("Sigmoid", hidden)
+    if linear:
+        limits = [constant("black", 0, np.float32), constant("white", 1, np.float32)]
+        picture = add("Clip", hidden, *limits)
+    else:
+        picture = add("Sigmoid", hidden)
     size = add("Shape", "photo", start=2, end=4)
     add("Slice", picture, "origin", size, "height_and_width", output="picture")
 

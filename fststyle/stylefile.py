@@ -50,8 +50,9 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}  # lowest
-_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks"))  # before a first release
+# With their lowest values. The last is left out where it is 0, as in files before it.
+_NETWORK_KEYS: Final = dict(first_stride=1, width=1, trunk=1, residual_blocks=0, linear_output=0)
+_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks", "linear_output"))
 
 
 @dataclass(frozen=True)
@@ -328,7 +329,7 @@ def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> 
         "format": "fststyle",
         "format_version": str(FORMAT_VERSION),
         "fststyle_version": __version__,
-        "network": json.dumps(config),
+        "network": json.dumps({k: n for k, n in config.items() if n or k != "linear_output"}),
         "style": info.to_json(),
     }
     helper.set_model_props(model, metadata)
@@ -360,12 +361,12 @@ def _parse(data: bytes, path: str) -> StyleFile:
     if int(version) > FORMAT_VERSION:
         raise StyleError(newer)
     try:
-        network = json.loads(metadata.get("network", ""))
-    except (ValueError, RecursionError):
+        network = {"linear_output": 0} | json.loads(metadata.get("network", ""))
+    except (ValueError, TypeError, RecursionError):
         network = None
-    if isinstance(network, dict) and network.keys() == _EARLIER_NETWORK_KEYS:
+    if network is not None and network.keys() == _EARLIER_NETWORK_KEYS:
         raise StyleError(f"{path} is of an earlier fststyle; train the style again.")
-    if not isinstance(network, dict) or any(
+    if network is None or any(
         type(network.get(key)) is not int or network[key] < lowest
         for key, lowest in _NETWORK_KEYS.items()
     ):
