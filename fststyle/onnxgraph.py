@@ -127,6 +127,9 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
     linear = config.get("linear_output", 0)
     if linear not in (0, 1):
         raise ValueError(f"there is none with the linear output {linear}")
+    limits = []
+    if linear:
+        limits = [constant("black", 0, np.float32), constant("white", 1, np.float32)]
     hidden = add("Sub", "photo", "centre")
     if first_stride == 1:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
@@ -148,11 +151,7 @@ def build_model(config: Mapping[str, int], weights: Weights) -> Any:
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
         hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
         hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
-    if linear:
-        limits = [constant("black", 0, np.float32), constant("white", 1, np.float32)]
-        picture = add("Clip", hidden, *limits)
-    else:
-        picture = add("Sigmoid", hidden)
+    picture = add("Clip", hidden, *limits) if linear else add("Sigmoid", hidden)
     size = add("Shape", "photo", start=2, end=4)
     add("Slice", picture, "origin", size, "height_and_width", output="picture")
 

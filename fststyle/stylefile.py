@@ -186,7 +186,7 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
             "train again with a lower learning rate."
         )
     config = asdict(network.config)
-    photos = [_test_photo(height, width) for height, width in ((131, 173), (99, 66))]
+    photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
     with np.errstate(over="ignore"):  # too large for float16: infinite, and found out below
         stored = {n: a.astype(np.float16) if a.ndim == 4 else a for n, a in exact.items()}
@@ -413,8 +413,8 @@ def _network(config: Mapping[str, int], weights: Weights) -> TransformerNet:
     return network.eval()
 
 
-def _test_photo(height: int, width: int) -> NDArray[np.float32]:
-    """Make a picture that has structure at all scales as photographs do, always the same one."""
+def probe_photo(height: int, width: int) -> NDArray[np.float32]:
+    """Make a picture (1, 3, H, W) with structure at all scales as photos have, always the same."""
     random = np.random.default_rng(0)
     photo = np.zeros((1, 3, height, width), np.float32)
     for step in (64, 32, 16, 8, 4, 2, 1):

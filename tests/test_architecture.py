@@ -29,11 +29,11 @@ ORDER = (
     ("measure",),
     ("stylefile",),
     ("styles", "quality"),
-    ("runtime", "warmstart"),
+    ("runtime", "warmstart", "checkpoints", "export"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
     ("evaluate", "callbacks", "settings"),
     ("report", "sweep"),
-    ("training", "optimize_command", "styles_command"),
+    ("training", "interop_command", "optimize_command", "styles_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}

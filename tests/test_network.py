@@ -51,7 +51,7 @@ def test_linear_output_is_clamped(small_network: TransformerNet) -> None:
     with torch.no_grad():
         actual, before = clamped(photos), torch.logit(small_network(photos).double())
     torch.testing.assert_close(actual.double(), before.clamp(0, 1), rtol=0, atol=1e-5)
-    assert ((0 < actual) & (actual < 1)).any()
+    assert ((actual > 0) & (actual < 1)).any()
     assert (before < 0).any()
     assert (before > 1).any()
 
