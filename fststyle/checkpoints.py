@@ -140,7 +140,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return Checkpoint(network, family.project, facts, hashlib.sha256(data).hexdigest())
     first = ", ".join(list(theirs)[:3]) or "nothing"
     raise StyleError(
-        f"{path} holds another network: {_EXPECTED}, found were {len(theirs)} values ({first:.120})."
+        f"{path} holds another network: {_EXPECTED}, found were {len(theirs)} values "
+        f"({first:.120})."
     )
 
 
@@ -155,7 +156,7 @@ def _read(path: Path) -> bytes:
             f"{path} cannot be read ({error.strerror}); check that it is a file that you may read."
         ) from error
     unpacked = len(data)
-    if data.startswith(b"PK"):
+    if unpacked <= MAX_BYTES and data.startswith(b"PK"):
         # PyTorch stores without compression; anything else may be far larger than the file.
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -164,7 +165,7 @@ def _read(path: Path) -> bytes:
             raise StyleError(
                 f"{path} is damaged or incomplete ({error}); copy or download it again."
             ) from error
-    if max(len(data), unpacked) > MAX_BYTES:
+    if unpacked > MAX_BYTES:
         raise StyleError(
             f"{path} is larger than {MAX_BYTES >> 20} MB, and the checkpoints that can be imported "
             "have a tenth of that; check that it is the right file."
@@ -177,7 +178,7 @@ def _load(data: bytes, path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):  # on old formats, which we want to read
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # on damaged files torch raises nearly anything
-        if type(error).__name__ == "UnpicklingError" and "nsupported" in str(error):
+        if type(error).__name__ == "UnpicklingError" and "GLOBAL" in str(error):
             raise StyleError(
                 f"{path} holds objects of a program, not weights alone, and is not opened: "
                 f"{_EXPECTED}, saved as its state_dict()."

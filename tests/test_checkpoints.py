@@ -94,7 +94,7 @@ def original(kind: str, weights: Weights, photo: Tensor) -> Tensor:
     for number in (1, 2, 3):
         hidden = convolution(f"conv{number}.conv2d", hidden, 1 if number == 1 else 2)
         hidden = norm(f"in{number}", hidden).relu()
-    for block in range(1, 1 + sum(key.endswith("conv1.conv2d.bias") for key in weights)):
+    for block in range(1, 1 + sum(key.endswith(".conv1.conv2d.bias") for key in weights)):
         inner = norm(f"res{block}.in1", convolution(f"res{block}.conv1.conv2d", hidden)).relu()
         hidden = hidden + norm(f"res{block}.in2", convolution(f"res{block}.conv2.conv2d", inner))
     first, second, last = GROW[kind]
@@ -152,9 +152,11 @@ def _old_format(path: Path, weights: Weights) -> Path:
 
 def _old_norms(path: Path, weights: Weights) -> Path:
     norms = [
-        key.removesuffix(".weight") for key in weights if ".in" in f".{key}" and "conv" not in key
+        key.removesuffix(".weight")
+        for key in weights
+        if key.endswith(".weight") and weights[key].ndim == 1
     ]
-    more = {f"{n}.running_mean": torch.zeros(4) for n in norms if n.endswith(tuple("12345"))}
+    more = {f"{norm}.running_mean": torch.zeros(4) for norm in norms}
     more |= {key.replace("mean", "var"): value for key, value in more.items()}
     more |= {f"{n}.num_batches_tracked": torch.tensor(7) for n in norms}
     return saved(path, OrderedDict(weights | more), _use_new_zipfile_serialization=False)

@@ -213,6 +213,7 @@ def test_default_network_untrained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first_stride", [1, 2])
 def test_smallest_network(first_stride: int, tmp_path: Path) -> None:
     config = {"first_stride": first_stride, "width": 1, "trunk": 1, "residual_blocks": 0}
+    config["linear_output"] = 0
     network = TransformerNet(NetworkConfig(**config))
     path = tmp_path / "one.onnx"
     save_style(network, StyleInfo("one"), path)
