@@ -4,7 +4,7 @@ Every export is compared with the style file, on photos of odd sizes or of the f
 it takes its place. It is no style file any more (`fststyle.stylefile` reads only the graph that
 it knows), but tells its style, artist and licence in its metadata.
 
-- ``float32``: as trained.
+- ``float32``: all in single precision; in OpenVINO's format kernels stay as in the style file.
 - ``float16``: weights and convolutions in half precision. Instance norms stay in single: they add
   up as many numbers as a photo has pixels.
 - ``int8``: weights and activations in 8 bits, where a runner can compute with them: post-training
@@ -15,10 +15,13 @@ it knows), but tells its style, artist and licence in its metadata.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,6 +50,8 @@ _ODD_SIZES: Final = ((131, 173), (99, 66), (64, 61))
 _TOLERANCES: Final[dict[Precision, float]] = {
     "float32": 0.1 / 255, "float16": 0.5 / 255, "int8": 6 / 255, "int8-weights": 3 / 255,
 }  # fmt: skip
+
+_NO_TELEMETRY: Final = "NNCF_CI"  # NNCF reads it when it is imported
 
 _Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -381,15 +386,26 @@ def _quantize(
     samples: Sequence[NDArray[np.float32]],
 ) -> Any:
     """Quantise weights and activations by NNCF, as measured on samples."""
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
     photos = [
         {photo: np.ascontiguousarray(_fitted(s, size).transpose(2, 0, 1)[None])} for s in samples
     ]
-    return nncf.quantize(
-        model, nncf.Dataset(photos), subset_size=len(photos), fast_bias_correction=True
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it draws progress bars
+        nncf = _nncf()
+        nncf.set_log_level(logging.ERROR)
+        return nncf.quantize(model, nncf.Dataset(photos), subset_size=len(photos))
+
+
+def _nncf() -> Any:
+    """Import NNCF without its telemetry, which would tell Intel that it is used, unasked."""
+    before = os.environ.get(_NO_TELEMETRY)
+    os.environ[_NO_TELEMETRY] = "1"
+    try:
+        return importlib.import_module("nncf")
+    finally:
+        if before is None:
+            del os.environ[_NO_TELEMETRY]
+        else:
+            os.environ[_NO_TELEMETRY] = before
 
 
 def _fitted(sample: NDArray[np.float32], size: tuple[int, int] | None) -> NDArray[np.float32]:
