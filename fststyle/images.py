@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fststyle.colour import deep_grey, srgb_profile, to_srgb
 from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.files import replace_whole, temporary_beside
+from fststyle.limits import VARIABLE, pixel_limit
 
 MAX_PIXELS: Final = 400_000_000
 """Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
@@ -82,8 +83,13 @@ def load_photo(path: Path | str) -> Photo:
     Raises:
         PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels.
     """
+    path = Path(path)
     with _pillow_limits():
-        return from_pil(_decode(Path(path)))
+        image = _decode(path)
+        try:
+            return from_pil(image)
+        except Exception as error:  # as in `_decode`
+            raise PhotoError(_cannot_read(path, error)) from error
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
@@ -130,7 +136,7 @@ def check_output(path: Path | str, *, option: str = "-o") -> None:
                 f"choose another place with {option}."
             )
         # os.access says yes to root and on read-only network drives, so really try.
-        probe = _temporary_beside(Path(os.path.realpath(path)))
+        probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
@@ -188,7 +194,7 @@ def save_photo(
             f"({_reason(error)}); choose another ending, such as .png."
         ) from error
     try:
-        _replace(path, encoded.getvalue())
+        replace_whole(path, encoded.getvalue())
     except OSError as error:
         raise PhotoError(_cannot_write(path, error) + " with -o.") from error
 
@@ -204,7 +210,7 @@ def write_atomically(path: Path | str, data: bytes) -> None:
         FststyleError: The file cannot be written; what was there is left as it was.
     """
     try:
-        _replace(Path(path), data)
+        replace_whole(Path(path), data)
     except OSError as error:
         raise FststyleError(_cannot_write(Path(path), error) + ".") from error
 
@@ -374,7 +380,9 @@ def _pillow_limits(max_block: int = 0) -> Iterator[None]:
     """
     with _pillow_lock, warnings.catch_warnings(action="ignore"):
         pixels, block = Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK
-        Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = None, max(block, max_block)
+        # For pictures within pictures, as icons have; what they are in is left to `_decode`.
+        Image.MAX_IMAGE_PIXELS = pixel_limit(MAX_PIXELS)
+        ImageFile.MAXBLOCK = max(block, max_block)
         try:
             yield
         finally:
@@ -385,15 +393,17 @@ def _decode(path: Path) -> Image.Image:
     try:
         # Given a path, pillow maps uncompressed TIFFs, and garbles those that lie on their side.
         with path.open("rb") as file, Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > (limit := pixel_limit(MAX_PIXELS)):
                 raise PhotoError(
-                    f"{path} has {image.width}×{image.height} pixels, more than "
-                    f"{MAX_PIXELS // 10**6} megapixels; make it smaller first."
+                    f"{path} has {image.width}×{image.height} pixels, more than {limit // 10**6} "
+                    f"megapixels; make it smaller first, or raise {VARIABLE}."
                 )
+            if image.format == "EPS":  # pillow would have Ghostscript run it: it is a program
+                raise UnidentifiedImageError
             image.load()
             _orientation(image)  # remembered by the image; some formats read it from the file
             return image
-    except PhotoError:
+    except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
         raise PhotoError(_cannot_read(path, error)) from error
@@ -408,6 +418,8 @@ def _cannot_read(path: Path, error: Exception) -> str:
         return f"{path} cannot be read: {_reason(error)}; check it, or copy it to another place."
     if path.is_file() and path.stat().st_size == 0:
         return f"{path} is empty; copy or download it again."
+    if isinstance(error, MemoryError | Image.DecompressionBombError):
+        return f"{path} is too large for the memory; make it smaller first."
     if isinstance(error, UnidentifiedImageError):
         return f"{path} is not a picture that can be read here; convert it to JPEG or PNG."
     return f"{path} is damaged or incomplete ({_reason(error)}); copy or download it again."
@@ -429,19 +441,3 @@ def _output_format(path: Path) -> str:
     if path.suffix.lower() not in _FORMATS:
         raise PhotoError(f"{path} is of a format that cannot be written; {known}.")
     return _FORMATS[path.suffix.lower()]
-
-
-def _temporary_beside(target: Path) -> Path:
-    return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    target = Path(os.path.realpath(path))
-    temporary = _temporary_beside(target)
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):
-            temporary.unlink()
-        raise

@@ -22,6 +22,7 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette"),
+    ("files", "limits"),
     ("images", "network", "steady", "vgg"),
     ("vggweights",),
     ("sheets", "figures", "onnxgraph", "presets", "guards", "gates"),
