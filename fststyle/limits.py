@@ -26,6 +26,6 @@ def pixel_limit(default: int) -> int:
     text = os.environ.get(VARIABLE, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:12]) and len(text) <= 12):
+    if not (text.isascii() and text.isdigit() and int(text[:12]) >= 1 and len(text) <= 12):
         raise SettingError(f"{VARIABLE} must be a whole number of megapixels, not {text!r:.40}.")
     return int(text) * 10**6
