@@ -50,17 +50,10 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-_NETWORK_KEYS: Final[dict[str, int]] = {
-    "first_stride": 1,
-    "width": 1,
-    "trunk": 1,
-}  # with their lowest values
-_NETWORK_KEYS |= {"residual_blocks": 0, "linear_output": 0}  # files leave out this last one if 0
-_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks", "linear_output"))
-
-
-@dataclass(frozen=True)
-class StyleInfo:
+_KEYS: Final = ("first_stride", "width", "trunk", "residual_blocks", "linear_output")
+# With their lowest values. Files leave out the last one where it is 0.
+_NETWORK_KEYS: Final = dict(zip(_KEYS, (1, 1, 1, 0, 0), strict=True))
+o:
     """Where a style comes from and how it was trained.
 
     Attributes:

@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,7 +252,7 @@ def table(results: dict[str, Measured], sizes: Sequence[str]) -> str:
 
 
 def time_processes(
-    commands: dict[str, Sequence[str]], rounds: int
+    commands: Mapping[str, Sequence[str]], rounds: int
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Time whole processes in turn; a command that fails is left out, with its last line."""
     seconds: dict[str, list[float]] = {name: [] for name in commands}

@@ -145,7 +145,7 @@ def spliced_model(rng: random.Random, files: list[bytes]) -> bytes:
     node, tensor = rng.choice(nodes), rng.choice(tensors)
     kind = rng.randrange(14)
     if kind == 0:
-        return model.SerializeToString() + other.SerializeToString()  # merges
+        return bytes(model.SerializeToString() + other.SerializeToString())  # merges
     if kind == 1:
         model.MergeFrom(other)
     elif kind == 2:
@@ -176,11 +176,11 @@ def spliced_model(rng: random.Random, files: list[bytes]) -> bytes:
         for entry in model.metadata_props:
             if entry.key == "network":
                 values = json.loads(entry.value)
-                value = rng.choice((-1, 0, 2**31, 10**30, 1e300, None, "a", [], True))
+                value: object = rng.choice((-1, 0, 2**31, 10**30, 1e300, None, "a", [], True))
                 entry.value = json.dumps(values | {rng.choice(list(values)): value})
     else:
         model.functions.add().name = "Relu"
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def check_style(path: Path) -> str:

@@ -102,7 +102,8 @@ def original(kind: str, weights: Weights, photo: Tensor) -> Tensor:
     hidden = norm("in5", convolution(second, upsample(hidden))).relu()
     (picture,) = convolution(last, hidden)
     picture = picture / 255 if kind == "pytorch" else picture * STD + MEAN
-    return picture.clamp(0, 1)
+    clamped: Tensor = picture.clamp(0, 1)
+    return clamped
 
 
 def saved(path: Path, content: object, **options: Any) -> Path:

@@ -44,8 +44,9 @@ def run(path: Path, photo: NDArray[np.float32]) -> NDArray[np.float32]:
         compiled = openvino.Core().compile_model(path, "CPU", settings)
         return np.array(compiled([photo])[0])
     (picture,) = ReferenceEvaluator(str(path)).run(None, {"photo": photo})
-    assert picture.dtype == np.float32
-    return np.asarray(picture)
+    result = np.asarray(picture)
+    assert result.dtype == np.float32
+    return result
 
 
 def shapes(model: Any) -> list[list[int | str]]:
@@ -108,7 +109,7 @@ def test_onnx_of_a_fixed_size(
 def test_smaller_files(style_path: Path, tmp_path: Path) -> None:
     kernels: dict[str, set[int]] = {}
     for precision in ("float32", "float16", "int8-weights"):
-        export_style(style_path, tmp_path / "out.onnx", precision=precision)  # type: ignore[arg-type]
+        export_style(style_path, tmp_path / "out.onnx", precision=precision)
         tensors = onnx.load(tmp_path / "out.onnx").graph.initializer
         kernels[precision] = {t.data_type for t in tensors if len(t.dims) == 4}
     types = onnx.TensorProto
