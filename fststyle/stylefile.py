@@ -51,8 +51,7 @@ STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
 _KEYS: Final = ("first_stride", "width", "trunk", "residual_blocks", "linear_output")
-# With their lowest values. Files leave out the last one where it is 0.
-_NETWORK_KEYS: Final = dict(zip(_KEYS, (1, 1, 1, 0, 0), strict=True))
+_NETWORK_KEYS: Final = dict(zip(_KEYS, (1, 1, 1, 0, 0), strict=True))  # with lowest values
 _EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks", "linear_output"))
 
 

@@ -83,8 +83,9 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self._process.wait()
 
     def call(self, photo: Path, size: tuple[int, int]) -> tuple[float, float]:
