@@ -356,7 +356,7 @@ def _parse(data: bytes, path: str) -> StyleFile:
         )
     version = metadata.get("format_version", "")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise StyleError(f"{path} has the format version {version!r}: {damaged}")
+        raise StyleError(f"{path} has the format version {version!r:.40}: {damaged}")
     newer = f"{path} was made by a newer fststyle; run 'pip install -U fststyle'."
     if int(version) > FORMAT_VERSION:
         raise StyleError(newer)
@@ -376,7 +376,7 @@ def _parse(data: bytes, path: str) -> StyleFile:
     try:
         info = StyleInfo.from_json(metadata.get("style", ""))
     except StyleError as error:
-        raise StyleError(f"{path} cannot be used: {error}") from error
+        raise StyleError(f"{path} cannot be used: {error!s:.300}") from error
 
     unsafe = "only use style files from people whom you trust, or train the style again."
     if has_external_data(model):
@@ -384,13 +384,13 @@ def _parse(data: bytes, path: str) -> StyleFile:
     foreign = foreign_operators(model)
     if foreign:
         raise StyleError(
-            f"{path} holds the operator {foreign[0]!r}, which no style file does; {unsafe}"
+            f"{path} holds the operator {foreign[0]!r:.80}, which no style file does; {unsafe}"
         )
     try:
         rebuilt = rebuild(model, network)
     except ValueError as error:
         raise StyleError(
-            f"{path} does not hold the network that it names ({error}); {unsafe}"
+            f"{path} does not hold the network that it names ({error!s:.200}); {unsafe}"
         ) from error
     weights = read_weights(rebuilt)
     if not all(np.isfinite(array).all() for array in weights.values()):
