@@ -14,7 +14,7 @@ from PIL import Image
 
 from fststyle.colour import srgb_profile
 from fststyle.encode import QUALITIES, metadata_options, upright
-from fststyle.errors import PhotoError, SettingError
+from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import cannot_write, reason, replacing
 from fststyle.images import (
     Photo,
@@ -261,7 +261,7 @@ def _whole(durations: Sequence[float], unit: int) -> list[int]:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except PhotoError:
+    except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
         raise PhotoError(cannot_read(path, error)) from error

@@ -1,4 +1,4 @@
-"""The command line: ``fststyle stylize | optimize | evaluate | styles | info | train``.
+"""The command line: ``fststyle stylize | optimize | evaluate | styles | info | train | …``.
 
 Exit status: 0 done, 1 something the user can mend (one sentence says how), 2 wrong usage,
 130 ended by Ctrl-C. Results go to the standard output, everything else to standard error.
@@ -25,6 +25,7 @@ from typing import Any, Final
 from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
+from fststyle.interop_command import add_commands
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 
 _OPTIMISE_SIZE: Final = 512
@@ -177,7 +178,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         name: fit_long_side(load_image(path), options.size)
         for name, path in zip(names, options.photos, strict=True)
     }
-    if info.style_image_sha256 and info.style_image_sha256 != _sha256(picture_path):
+    if (
+        info.style_image_sha256
+        and info.style_image_sha256 != hashlib.sha256(picture_path.read_bytes()).hexdigest()
+    ):
         print(
             f"Note: {picture_path} is not the very file that {info.name} was trained on.",
             file=sys.stderr,
@@ -219,10 +223,6 @@ def _distinct_names(paths: Sequence[Path]) -> list[str]:
         raise PhotoError(f"{twice} is named twice; name each photo once.")
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _styles(options: argparse.Namespace) -> int:
@@ -371,6 +371,7 @@ def _parser() -> argparse.ArgumentParser:
         help="such as style=thanos_poster minutes=5; without any, the styles are listed",
     )
     command.set_defaults(run=_train)
+    add_commands(commands)
     return parser
 
 

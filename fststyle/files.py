@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ def write_atomically(path: Path | str, data: bytes) -> None:
     """Write a file whole or not at all: a temporary file beside it takes its place when complete.
 
     Args:
-        path: A file there is replaced; a link stays, and the file that it names is replaced.
+        path: As in `replacing`.
         data: The content.
 
     Raises:
@@ -33,18 +35,22 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Name a temporary file, which takes the place of ``path`` at the end of the block.
 
     Args:
-        path: As in `write_atomically`.
+        path: A link stays, and the file that it names is replaced; its permissions stay.
 
     Yields:
         The path to write to, in the same folder; after any failure there is nothing there.
 
     Raises:
-        OSError: The file cannot be put in its place.
+        OSError: The file cannot be put in its place, or the one there is read-only.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = temporary_beside(target)
     try:
         yield temporary
+        with suppress(FileNotFoundError):  # there is no file yet
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException:  # Ctrl-C too
         with suppress(OSError):

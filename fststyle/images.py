@@ -24,9 +24,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from fststyle.colour import deep_grey, is_srgb, to_srgb
 from fststyle.deep import deep_colour, turned
 from fststyle.encode import encode
-from fststyle.errors import PhotoError, SettingError
+from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import cannot_write, reason, replacing, temporary_beside
 from fststyle.files import write_atomically as write_atomically
+from fststyle.limits import VARIABLE, pixel_limit
 from fststyle.metadata import Metadata, read_metadata
 from fststyle.profiles import ADOBE_RGB, read_matrix_profile, to_srgb_precisely
 from fststyle.resize import fit_long_side as fit_long_side
@@ -356,7 +357,9 @@ def pillow_limits(max_block: int = 0) -> Iterator[None]:
     """
     with _pillow_lock, warnings.catch_warnings(action="ignore"):
         pixels, block = Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK
-        Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = None, max(block, max_block)
+        # For pictures within pictures, as icons have; what they are in is left to `_decode`.
+        Image.MAX_IMAGE_PIXELS = pixel_limit(MAX_PIXELS)
+        ImageFile.MAXBLOCK = max(block, max_block)
         try:
             yield
         finally:
@@ -374,18 +377,18 @@ def _decode(path: Path) -> Photo:
             metadata = read_metadata(image, file)
             photo = None if samples is None else _from_deep(samples, image)
             return replace(photo or from_pil(image), metadata=metadata)
-    except PhotoError:
+    except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
         raise PhotoError(cannot_read(path, error)) from error
 
 
 def check_pixels(image: Image.Image, path: Path) -> None:
-    """Refuse a picture of more than `MAX_PIXELS` pixels, before it is decoded."""
-    if image.width * image.height > MAX_PIXELS:
+    """Refuse a picture of more pixels than the limit, before it is decoded."""
+    if image.width * image.height > (limit := pixel_limit(MAX_PIXELS)):
         raise PhotoError(
-            f"{path} has {image.width}×{image.height} pixels, more than "
-            f"{MAX_PIXELS // 10**6} megapixels; make it smaller first."
+            f"{path} has {image.width}×{image.height} pixels, more than {limit // 10**6} "
+            f"megapixels; make it smaller first, or raise {VARIABLE}."
         )
 
 
@@ -395,7 +398,10 @@ def open_picture(file: BinaryIO, path: Path) -> Image.Image:
     file.seek(0)
     brands = head[8 : int.from_bytes(head[:4], "big")]
     if head[4:8] != b"ftyp" or brands[:4] not in _HEIF_BRANDS or b"avif" in brands:
-        return Image.open(file)
+        opened = Image.open(file)
+        if opened.format == "EPS":  # pillow would have Ghostscript run it: it is a program
+            raise UnidentifiedImageError
+        return opened
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -417,6 +423,8 @@ def cannot_read(path: Path, error: Exception) -> str:
         return f"{path} cannot be read: {reason(error)}; check it, or copy it to another place."
     if path.is_file() and path.stat().st_size == 0:
         return f"{path} is empty; copy or download it again."
+    if isinstance(error, MemoryError | Image.DecompressionBombError):
+        return f"{path} is too large for the memory; make it smaller first."
     if isinstance(error, UnidentifiedImageError):
         return f"{path} is not a picture that can be read here; convert it to JPEG or PNG."
     return f"{path} is damaged or incomplete ({reason(error)}); copy or download it again."

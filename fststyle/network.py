@@ -40,6 +40,7 @@ _RANGES: Final = {
     "width": (1, 256),
     "trunk": (1, 1024),
     "residual_blocks": (0, 32),
+    "linear_output": (0, 1),
 }
 
 
@@ -54,6 +55,9 @@ class NetworkConfig:
         trunk: Channels of the residual blocks, 1 to 1024. The paper has 128, four times its
             width. Most of the weights are here; they grow with its square.
         residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
+        linear_output: 1 clamps the last convolution's values to [0, 1] instead of passing them
+            through a sigmoid. For networks that other programs trained; a clamp has no gradient
+            where it clamps.
 
     Raises:
         SettingError: A value is not a whole number in its range.
@@ -63,6 +67,7 @@ class NetworkConfig:
     width: int = 24
     trunk: int = 64
     residual_blocks: int = 5
+    linear_output: int = 0
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
@@ -138,7 +143,8 @@ class TransformerNet(nn.Module):
         hidden = self.decoder(self.residual(self.encoder(photo - 0.5)))
         # The authors' code ends with 150·tanh around the mean, which leaves the range of
         # pixels. Here the sigmoid keeps every output in [0, 1], so nothing needs clamping.
-        picture = self.to_rgb(hidden).sigmoid()
+        picture = self.to_rgb(hidden)
+        picture = picture.clamp(0.0, 1.0) if self.config.linear_output else picture.sigmoid()
         # Odd sizes: the decoder ends at the next multiple of 4.
         cropped: Tensor = picture[..., :height, :width]
         return cropped

@@ -24,8 +24,8 @@ Weights = Mapping[str, NDArray[np.floating]]
 Norms = Literal["instance", "folded", "measured"]
 
 _OPERATORS: Final = frozenset(
-    ("Add", "Cast", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize", "Shape")
-    + ("Sigmoid", "Slice", "Sub")
+    ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
+    + ("Shape", "Sigmoid", "Slice", "Sub")
 )
 _HEAD: Final = 16  # as in `fststyle.network`, which imports torch
 EPSILON: Final = 1e-5
@@ -44,7 +44,7 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     """Build the ONNX model of `TransformerNet`, without metadata.
 
     Args:
-        config: The values of a `NetworkConfig`.
+        config: The values of a `NetworkConfig`; ``linear_output`` may be missing.
         weights: Those of the network, no more and no fewer; for ``norms="folded"`` what
             `fold_norms` made of them.
         norms: ``instance`` is the network itself. ``folded`` has no norms: a photo of any
@@ -172,6 +172,12 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
     if first_stride not in (1, 2):
         raise ValueError(f"there is none with the first stride {first_stride}")
+    linear = config.get("linear_output", 0)
+    if linear not in (0, 1):
+        raise ValueError(f"there is none with the linear output {linear}")
+    limits = []
+    if linear:
+        limits = [constant("black", 0, np.float32), constant("white", 1, np.float32)]
     hidden = add("Sub", "photo", "centre")
     if first_stride == 1:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
@@ -193,7 +199,7 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
         hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
         hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
-    picture = add("Sigmoid", hidden)
+    picture = add("Clip", hidden, *limits) if linear else add("Sigmoid", hidden)
     size = add("Shape", "photo", start=2, end=4)
     add("Slice", picture, "origin", size, "height_and_width", output="picture")
 

@@ -50,8 +50,9 @@ MAX_BYTES: Final = 64 * 2**20
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may name a style, and so its files."""
 
-_NETWORK_KEYS: Final = {"first_stride": 1, "width": 1, "trunk": 1, "residual_blocks": 0}  # lowest
-_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks"))  # before a first release
+_KEYS: Final = ("first_stride", "width", "trunk", "residual_blocks", "linear_output")
+_NETWORK_KEYS: Final = dict(zip(_KEYS, (1, 1, 1, 0, 0), strict=True))  # with lowest values
+_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks", "linear_output"))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
             "train again with a lower learning rate."
         )
     config = asdict(network.config)
-    photos = [_test_photo(height, width) for height, width in ((131, 173), (99, 66))]
+    photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
     with np.errstate(over="ignore"):  # too large for float16: infinite, and found out below
         stored = {n: a.astype(np.float16) if a.ndim == 4 else a for n, a in exact.items()}
@@ -328,7 +329,7 @@ def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> 
         "format": "fststyle",
         "format_version": str(FORMAT_VERSION),
         "fststyle_version": __version__,
-        "network": json.dumps(config),
+        "network": json.dumps({k: n for k, n in config.items() if n or k != "linear_output"}),
         "style": info.to_json(),
     }
     helper.set_model_props(model, metadata)
@@ -355,17 +356,17 @@ def _parse(data: bytes, path: str) -> StyleFile:
         )
     version = metadata.get("format_version", "")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise StyleError(f"{path} has the format version {version!r}: {damaged}")
+        raise StyleError(f"{path} has the format version {version!r:.40}: {damaged}")
     newer = f"{path} was made by a newer fststyle; run 'pip install -U fststyle'."
     if int(version) > FORMAT_VERSION:
         raise StyleError(newer)
     try:
-        network = json.loads(metadata.get("network", ""))
-    except (ValueError, RecursionError):
+        network = {"linear_output": 0} | json.loads(metadata.get("network", ""))
+    except (ValueError, TypeError, RecursionError):
         network = None
-    if isinstance(network, dict) and network.keys() == _EARLIER_NETWORK_KEYS:
+    if network is not None and network.keys() == _EARLIER_NETWORK_KEYS:
         raise StyleError(f"{path} is of an earlier fststyle; train the style again.")
-    if not isinstance(network, dict) or any(
+    if network is None or any(
         type(network.get(key)) is not int or network[key] < lowest
         for key, lowest in _NETWORK_KEYS.items()
     ):
@@ -375,7 +376,7 @@ def _parse(data: bytes, path: str) -> StyleFile:
     try:
         info = StyleInfo.from_json(metadata.get("style", ""))
     except StyleError as error:
-        raise StyleError(f"{path} cannot be used: {error}") from error
+        raise StyleError(f"{path} cannot be used: {error!s:.300}") from error
 
     unsafe = "only use style files from people whom you trust, or train the style again."
     if has_external_data(model):
@@ -383,13 +384,13 @@ def _parse(data: bytes, path: str) -> StyleFile:
     foreign = foreign_operators(model)
     if foreign:
         raise StyleError(
-            f"{path} holds the operator {foreign[0]!r}, which no style file does; {unsafe}"
+            f"{path} holds the operator {foreign[0]!r:.80}, which no style file does; {unsafe}"
         )
     try:
         rebuilt = rebuild(model, network)
     except ValueError as error:
         raise StyleError(
-            f"{path} does not hold the network that it names ({error}); {unsafe}"
+            f"{path} does not hold the network that it names ({error!s:.200}); {unsafe}"
         ) from error
     weights = read_weights(rebuilt)
     if not all(np.isfinite(array).all() for array in weights.values()):
@@ -412,8 +413,8 @@ def _network(config: Mapping[str, int], weights: Weights) -> TransformerNet:
     return network.eval()
 
 
-def _test_photo(height: int, width: int) -> NDArray[np.float32]:
-    """Make a picture that has structure at all scales as photographs do, always the same one."""
+def probe_photo(height: int, width: int) -> NDArray[np.float32]:
+    """Make a picture (1, 3, H, W) with structure at all scales as photos have, always the same."""
     random = np.random.default_rng(0)
     photo = np.zeros((1, 3, height, width), np.float32)
     for step in (64, 32, 16, 8, 4, 2, 1):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ SMALL_CONFIGS = {
     stride: NetworkConfig(first_stride=stride, width=4, trunk=12, residual_blocks=1)
     for stride in (1, 2)
 }
+# What is imported from other programs.
+LINEAR_CONFIG = replace(SMALL_CONFIGS[1], linear_output=1)
 
 
 def make_small_network(config: NetworkConfig) -> TransformerNet:
@@ -30,6 +33,9 @@ def make_small_network(config: NetworkConfig) -> TransformerNet:
             is_gain = parameter.ndim == 1 and name.endswith("weight")
             fan_in = parameter[0].numel()
             parameter.copy_(noise / fan_in**0.5 if not is_gain else 1 + 0.2 * noise)
+        if config.linear_output:  # around grey and as steep as the sigmoid
+            network.to_rgb.weight.mul_(0.25)
+            network.to_rgb.bias.mul_(0.25).add_(0.5)
     return network
 
 
@@ -51,10 +57,14 @@ def style_path(small_network: TransformerNet, tmp_path_factory: pytest.TempPathF
     return save_small_style(small_network, tmp_path_factory.mktemp("styles"))
 
 
-@pytest.fixture(scope="session", params=SMALL_CONFIGS, ids="first_stride_{}".format)
+@pytest.fixture(
+    scope="session",
+    params=[*SMALL_CONFIGS.values(), LINEAR_CONFIG],
+    ids=[*(f"first_stride_{stride}" for stride in SMALL_CONFIGS), "linear_output"],
+)
 def each_network(request: pytest.FixtureRequest) -> TransformerNet:
-    """In turn a small network of the paper's layers and one of the default's; as above."""
-    return make_small_network(SMALL_CONFIGS[request.param])
+    """In turn small networks of the paper's layers, the default's and imported ones; as above."""
+    return make_small_network(request.param)
 
 
 @pytest.fixture(scope="session")

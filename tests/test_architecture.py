@@ -22,7 +22,7 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
-    ("files", "profiles", "deep", "metadata", "resize", "blend"),
+    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits"),
     ("encode",),
     ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights", "arrays", "pipeline"),
@@ -32,11 +32,11 @@ ORDER = (
     ("measure",),
     ("stylefile",),
     ("styles", "quality"),
-    ("runtime", "warmstart"),
+    ("runtime", "warmstart", "checkpoints", "export"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
     ("evaluate", "callbacks", "settings", "transforms"),
     ("report", "sweep"),
-    ("training", "optimize_command", "styles_command", "stylize_command"),
+    ("training", "interop_command", "optimize_command", "styles_command", "stylize_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}

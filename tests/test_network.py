@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,18 @@ def test_range(first_stride: int, factor: float) -> None:
     assert actual.min() >= 0
     assert actual.max() <= 1
     assert actual.max() - actual.min() > 0.5
+
+
+def test_linear_output_is_clamped(small_network: TransformerNet) -> None:
+    clamped = TransformerNet(replace(small_network.config, linear_output=1)).eval()
+    clamped.load_state_dict(small_network.state_dict())
+    photos = random_photos(1, 3, 21, 18)
+    with torch.no_grad():
+        actual, before = clamped(photos), torch.logit(small_network(photos).double())
+    torch.testing.assert_close(actual.double(), before.clamp(0, 1), rtol=0, atol=1e-5)
+    assert ((actual > 0) & (actual < 1)).any()
+    assert (before < 0).any()
+    assert (before > 1).any()
 
 
 def test_photos_of_a_batch_do_not_mix(each_network: TransformerNet) -> None:
@@ -160,6 +173,8 @@ def test_every_parameter_learns(first_stride: int) -> None:
         ({"width": "8"}, r"network\.width must be a whole number, not '8'\."),
         ({"residual_blocks": -1}, r"network\.residual_blocks must be from 0 to 32, not -1\."),
         ({"residual_blocks": 33}, r"network\.residual_blocks must be from 0 to 32, not 33\."),
+        ({"linear_output": 2}, r"network\.linear_output must be from 0 to 1, not 2\."),
+        ({"linear_output": True}, r"network\.linear_output must be a whole number, not True\."),
         ({"residual_blocks": None}, r"network\.residual_blocks must be a whole number"),
     ],
 )

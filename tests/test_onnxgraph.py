@@ -82,6 +82,11 @@ def test_other_network_is_not_rebuilt(config: dict[str, int], weights: Weights) 
     for first_stride in (0, 3, -1):
         with pytest.raises(ValueError, match=f"none with the first stride {first_stride}"):
             rebuild(model, config | {"first_stride": first_stride})
+    for linear_output in (2, -1):
+        with pytest.raises(ValueError, match=f"none with the linear output {linear_output}"):
+            rebuild(model, config | {"linear_output": linear_output})
+    with pytest.raises(ValueError, match="operations are others|no place"):
+        rebuild(model, config | {"linear_output": 1 - config["linear_output"]})
     model.graph.node[0].input[0] = "picture"
     with pytest.raises(ValueError, match="operations are others"):
         rebuild(model, config)

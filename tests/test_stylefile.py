@@ -185,7 +185,10 @@ def test_file_is_valid_onnx_that_describes_itself(
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert metadata["format"] == "fststyle"
     assert metadata["format_version"] == "1"
-    assert json.loads(metadata["network"]) == asdict(each_network.config)
+    expected = asdict(each_network.config)
+    if not expected["linear_output"]:  # as the first files, which programs before it read too
+        del expected["linear_output"]
+    assert json.loads(metadata["network"]) == expected
     assert json.loads(metadata["style"])["title"] == "A small one"
     assert [value.name for value in model.graph.input] == ["photo"]
     assert [value.name for value in model.graph.output] == ["picture"]
@@ -210,6 +213,7 @@ def test_default_network_untrained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first_stride", [1, 2])
 def test_smallest_network(first_stride: int, tmp_path: Path) -> None:
     config = {"first_stride": first_stride, "width": 1, "trunk": 1, "residual_blocks": 0}
+    config["linear_output"] = 0
     network = TransformerNet(NetworkConfig(**config))
     path = tmp_path / "one.onnx"
     save_style(network, StyleInfo("one"), path)
@@ -457,6 +461,13 @@ def _other_first_stride(model: Any) -> None:
     entry.value = json.dumps(values | {"first_stride": 3 - values["first_stride"]})
 
 
+def _other_output(model: Any) -> None:
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "network")
+    values = json.loads(entry.value)
+    values["linear_output"] = 1 - values.get("linear_output", 0)
+    entry.value = json.dumps(values)
+
+
 NO_NETWORK = "does not say what network it holds"
 OTHER = "does not hold the network that it names"
 
@@ -483,8 +494,12 @@ OTHER = "does not hold the network that it names"
         (_other_network(trunk=0), NO_NETWORK),
         (_other_network(trunk="12"), NO_NETWORK),
         (_other_network(residual_blocks=-1), NO_NETWORK),
+        (_other_network(linear_output=-1), NO_NETWORK),
+        (_other_network(linear_output=False), NO_NETWORK),
+        (_other_network(linear_output=2), OTHER),
         (_other_network(depth=3), "newer fststyle"),
         (_other_first_stride, OTHER),
+        (_other_output, OTHER),
         (_other_network(first_stride=3), OTHER),
         (_other_network(first_stride=10**12), OTHER),
         (_other_network(width=5), OTHER),
@@ -541,6 +556,6 @@ def test_network_beyond_torchs_limits_is_refused(tmp_path: Path) -> None:
             weights[name.replace("residual.0.", f"residual.{block}.")] = weights[name]
     path = tmp_path / "deep.onnx"
     path.write_bytes(stylefile._serialise(config, StyleInfo("deep"), weights))
-    assert inspect_style(path)[0] == config
+    assert inspect_style(path)[0] == config | {"linear_output": 0}
     with pytest.raises(StyleError, match=r"network\.residual_blocks must be from 0 to 32"):
         load_style(path)
