@@ -19,6 +19,7 @@ from fststyle.files import cannot_write, reason, replacing
 from fststyle.images import (
     Photo,
     cannot_read,
+    check_output,
     check_pixels,
     from_pil,
     open_picture,
@@ -76,6 +77,20 @@ class Animation:
                 yield Photo(photo.pixels, None if is_opaque else photo.alpha)
 
 
+def is_animation(path: Path | str) -> bool:
+    """Tell, without decoding, whether a file has frames to be shown one after another.
+
+    Args:
+        path: A file as for `load_frames`.
+
+    Raises:
+        PhotoError: It is missing, or no picture that can be read here.
+    """
+    path = Path(path)
+    with _opened(path) as image, pillow_limits(), _damage(path):
+        return len(_frame_numbers(image)) > 1
+
+
 def load_frames(path: Path | str) -> Animation:
     """Look at an animation.
 
@@ -108,15 +123,17 @@ def load_frames(path: Path | str) -> Animation:
 
 
 def check_animation_output(path: Path | str) -> None:
-    """Find out whether a path's ending is one of `ANIMATION_SUFFIXES`.
+    """Find out before any computing whether `save_animation` can write to a path.
 
     Args:
-        path: Where an animation is to be written.
+        path: Where an animation is to be written. A file there would be replaced.
 
     Raises:
-        PhotoError: It is not.
+        PhotoError: The ending is none of `ANIMATION_SUFFIXES`, or as in
+            `fststyle.images.check_output`.
     """
     _output_format(Path(path))
+    check_output(path, suffixes=ANIMATION_SUFFIXES)
 
 
 def save_animation(

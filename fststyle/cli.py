@@ -78,7 +78,8 @@ def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> 
         file=sys.stderr,
     )
     defaults = _parser().parse_args(["optimize", "photo", "--style", "style", "-o", "out"])
-    given = {"photo": photo_path, "style": options.style, "output": output, "size": options.size}
+    size = 0 if options.size == "full" else options.size
+    given = {"photo": photo_path, "style": options.style, "output": output, "size": size}
 
     from fststyle.optimize_command import optimize
 
@@ -313,7 +314,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("stylize", help="give photos a style")
     size_help = (
-        "long side of the result in pixels (never enlarged); default: the photo's own, "
+        "long side of the result in pixels (never enlarged), or full; default: the photo's own, "
         f"or {_OPTIMISE_SIZE} where the style is a picture and the photo is optimised"
     )
     stylize_command.add_options(command, style_help, _positive, size_help)

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,8 +38,8 @@ MAX_PIXELS: Final = 400_000_000
 """Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
 
 PHOTO_SUFFIXES: Final = (
-    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif",
-    ".jxl", ".ppm", ".pgm",
+    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".apng", ".avif", ".heic",
+    ".heif", ".jxl", ".ppm", ".pgm",
 )  # fmt: skip
 """Endings that make a file a photo when a folder is searched, in lower case."""
 
@@ -117,12 +117,15 @@ def load_image(path: Path | str) -> NDArray[np.float32]:
     return photo.pixels if photo.alpha is None else _over_white(photo.pixels, photo.alpha)
 
 
-def check_output(path: Path | str, *, option: str = "-o") -> None:
+def check_output(
+    path: Path | str, *, option: str = "-o", suffixes: Sequence[str] = OUTPUT_SUFFIXES
+) -> None:
     """Find out before any computing whether `save_photo` can write to a path.
 
     Args:
         path: Where a picture is to be written. A file there would be replaced.
         option: The command line's option that names it, for the sentence.
+        suffixes: Endings that it may have.
 
     Raises:
         PhotoError: The ending is missing or unknown, the folder is missing or cannot be
@@ -133,7 +136,7 @@ def check_output(path: Path | str, *, option: str = "-o") -> None:
     try:
         if path.is_dir():
             raise PhotoError(f"{path} is a folder; add a file name, such as {path / 'out.png'}.")
-        _output_format(path)
+        _check_ending(path, suffixes)
         if not folder.exists():
             raise PhotoError(
                 f"There is no folder {folder} to write {path.name} to; "
@@ -431,9 +434,13 @@ def cannot_read(path: Path, error: Exception) -> str:
 
 
 def _output_format(path: Path) -> str:
-    known = f"end it in one of {', '.join(OUTPUT_SUFFIXES)}"
+    _check_ending(path, OUTPUT_SUFFIXES)
+    return _FORMATS[path.suffix.lower()]
+
+
+def _check_ending(path: Path, suffixes: Sequence[str]) -> None:
+    known = f"end it in one of {', '.join(suffixes)}"
     if not path.suffix:
         raise PhotoError(f"{path} has no ending that says its format; {known}.")
-    if path.suffix.lower() not in _FORMATS:
+    if path.suffix.lower() not in suffixes:
         raise PhotoError(f"{path} is of a format that cannot be written; {known}.")
-    return _FORMATS[path.suffix.lower()]

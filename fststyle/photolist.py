@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from fststyle.animation import ANIMATION_SUFFIXES, check_animation_output, is_animation
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images import OUTPUT_SUFFIXES, check_output, find_photos
 
 Existing = Literal["refuse", "replace", "skip"]
 """What to do where a result is there already."""
 
-_LOSSLESS: Final = (".gif", ".pgm", ".ppm")  # cannot be written; PNG does not harm them
+_LOSSLESS: Final = (".apng", ".gif", ".pgm", ".ppm")  # of photos; PNG does not harm them
 
 _BEGINNINGS: Final = {
     ".jpg": rb"\xff\xd8\xff",
@@ -67,7 +68,10 @@ def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable
         PhotoError: The result cannot be written there, or would replace the photo or a
             protected file.
     """
-    check_output(output)
+    if output.suffix.lower() in ANIMATION_SUFFIXES:
+        check_animation_output(output)
+    else:
+        check_output(output)
     _check_protected([Job(source, output)], protected)
     return Job(source, output, skip=existing == "skip" and output.exists())
 
@@ -90,8 +94,9 @@ def plan_many(
             in ``output``; and patterns of `glob`, ``**`` included. What is there by that very
             name is no pattern.
         output: The folder of the results. It need not be there yet, and is not made here.
-        suffix: The ending of all results; by default each photo's own, or where that cannot be
-            written ``.jpg`` or, for pictures that may not be photographs, ``.png``.
+        suffix: The ending of all results; by default each photo's or animation's own, or where
+            that cannot be written ``.jpg`` or, for pictures that may not be photographs,
+            ``.png``.
         existing: What to do where a result is there already.
         protected: Files that no result may replace, such as the mask.
 
@@ -103,7 +108,8 @@ def plan_many(
             is there already, or would replace an input or a protected file, or ``output`` is
             no folder.
     """
-    if output.suffix.lower() in OUTPUT_SUFFIXES and not output.is_dir():
+    endings = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
+    if output.suffix.lower() in endings and not output.is_dir():
         raise PhotoError(
             f"The results of several photos go into a folder, but {output} is named as a picture; "
             "name a folder with -o."
@@ -112,7 +118,7 @@ def plan_many(
         raise PhotoError(f"{output} is a file, not a folder; name a folder for the results by -o.")
     jobs: dict[str, Job] = {}
     for source, name in _named(inputs, output):
-        target = output / name.with_suffix(suffix or _own_suffix(name))
+        target = output / name.with_suffix(suffix or _own_suffix(source))
         job = Job(source, target, skip=existing == "skip" and target.exists())
         other = jobs.setdefault(os.path.realpath(target), job)
         if os.path.realpath(other.source) != os.path.realpath(source):
@@ -178,13 +184,16 @@ def suffix_by_content(path: Path) -> str:
         path: A photo.
 
     Returns:
-        Such as ``.jpg``; ``.png`` where the format cannot be written or is unknown.
+        Such as ``.jpg``, or ``.gif`` of an animation; ``.png`` where the format cannot be
+        written or is unknown.
     """
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError:
         return ".png"  # reading the photo will say what is wrong
+    if head.startswith(b"GIF8") and _moves(path):
+        return ".gif"
     found = (suffix for suffix, pattern in _BEGINNINGS.items() if re.match(pattern, head, re.S))
     return next((suffix for suffix in found if suffix in OUTPUT_SUFFIXES), ".png")
 
@@ -239,11 +248,18 @@ def _plain_part(pattern: str) -> str:
     return pattern
 
 
-def _own_suffix(name: Path) -> str:
-    suffix = name.suffix.lower()
-    if suffix in OUTPUT_SUFFIXES:
-        return name.suffix
+def _own_suffix(source: Path) -> str:
+    suffix = source.suffix.lower()
+    if suffix in OUTPUT_SUFFIXES or (suffix in ANIMATION_SUFFIXES and _moves(source)):
+        return source.suffix
     return ".png" if suffix in _LOSSLESS else ".jpg"
+
+
+def _moves(path: Path) -> bool:
+    try:
+        return is_animation(path)
+    except PhotoError:  # reading it will say what is wrong
+        return False
 
 
 def _check_protected(jobs: Sequence[Job], protected: Iterable[Path]) -> None:

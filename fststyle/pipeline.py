@@ -9,12 +9,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
-from fststyle.images import Photo
+
+
+class Picture(Protocol):
+    """What has a size to tell, such as a `Photo`."""
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """``(H, W, 3)``."""
+        ...
+
 
 _Job = TypeVar("_Job")
+_Read = TypeVar("_Read")
+_Result = TypeVar("_Result", bound=Picture)
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -51,9 +64,9 @@ def default_jobs() -> int:
 def run(
     jobs: Iterable[_Job],
     *,
-    read: Callable[[_Job], Photo],
-    work: Callable[[Photo], tuple[Photo, float]],
-    write: Callable[[_Job, Photo], None],
+    read: Callable[[_Job], _Read],
+    work: Callable[[_Read], tuple[_Result, float]],
+    write: Callable[[_Job, _Result], None],
     threads: int,
 ) -> Generator[Outcome[_Job], None, None]:
     """Do jobs in order: read by threads, worked on here, written by threads.
@@ -73,7 +86,7 @@ def run(
         How each job ended, in their order.
     """
     todo, largest = iter(jobs), 0
-    ahead: deque[tuple[_Job, Future[Photo | FststyleError]]] = deque()
+    ahead: deque[tuple[_Job, Future[_Read | FststyleError]]] = deque()
     behind: deque[tuple[Outcome[_Job], Future[None | FststyleError] | None]] = deque()
     readers = ThreadPoolExecutor(threads, "fststyle-read")
     writers = ThreadPoolExecutor(threads, "fststyle-write")
@@ -105,9 +118,9 @@ def run(
 
 def _worked(
     job: _Job,
-    reading: Future[Photo | FststyleError],
-    work: Callable[[Photo], tuple[Photo, float]],
-    write: Callable[[_Job, Photo], None],
+    reading: Future[_Read | FststyleError],
+    work: Callable[[_Read], tuple[_Result, float]],
+    write: Callable[[_Job, _Result], None],
     writers: ThreadPoolExecutor,
 ) -> tuple[Outcome[_Job], Future[None | FststyleError] | None]:
     photo = reading.result()

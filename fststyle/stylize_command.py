@@ -11,17 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from fststyle.blend import style_weights
 from fststyle.errors import FststyleError, PhotoError, SettingError
-from fststyle.images import OUTPUT_SUFFIXES, Photo, load_photo, save_photo
+from fststyle.images import OUTPUT_SUFFIXES, check_output
 from fststyle.photolist import (
     Existing,
     Job,
     check_folder,
     is_one_file,
-    make_folder,
     plan_many,
     plan_one,
     suffix_by_content,
@@ -31,11 +30,15 @@ from fststyle.pipeline import Outcome, default_jobs, run
 from fststyle.styles import FoundStyle, find_style
 
 if TYPE_CHECKING:
-    from fststyle.stylizer import Control, Stylizer
+    from fststyle.stylize_files import FileStylizer
 
 _STREAM: Final = "-"
 _MOST_BYTES: Final = 2**30  # from the standard input
-_OF_NETWORKS: Final = ("strength", "keep_colors", "mask", "style_outside")
+# Options that a style without a network does not have, and what they are where not given.
+_OF_NETWORKS: Final = {
+    **{"scale": None, "tile": None, "strength": 1.0, "keep_colors": False, "mask": None},
+    **{"style_outside": None, "quality": None, "strip": False, "keep_gps": False, "json": False},
+}
 
 
 def add_options(
@@ -67,7 +70,20 @@ def add_options(
         "standard output",
     )
     control = command.add_argument_group("control")
-    control.add_argument("--size", type=pixels, help=size_help)
+    control.add_argument("--size", type=_size, metavar="N|full", help=size_help)
+    control.add_argument(
+        "--scale",
+        type=float,
+        metavar="0.25..64",
+        help="size of the strokes: 2 is twice as large; default: 1, and more for photos of more "
+        "than 1280 pixels a side",
+    )
+    control.add_argument(
+        "--tile",
+        type=pixels,
+        metavar="N",
+        help="work in tiles of so many pixels a side; default: where the memory needs it",
+    )
     control.add_argument(
         "--strength",
         type=_strength,
@@ -86,6 +102,17 @@ def add_options(
     )
     control.add_argument(
         "--style-outside", metavar="STYLE", help="where the mask is black; default: the photo"
+    )
+    files = command.add_argument_group("files")
+    files.add_argument(
+        "--quality", type=_quality, metavar="1..100", help="of JPEG, WebP and AVIF; default: high"
+    )
+    kept = files.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--strip", action="store_true", help="keep nothing of the photo's metadata (EXIF, XMP)"
+    )
+    kept.add_argument(
+        "--keep-gps", action="store_true", help="keep where the photo was taken, else dropped"
     )
     many = command.add_argument_group("many photos")
     existing = many.add_mutually_exclusive_group()
@@ -124,13 +151,14 @@ def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
     one_file = is_one_file(options.inputs) and _STREAM not in (options.inputs[0], options.output)
     changed = [
         "--" + name.replace("_", "-")
-        for name in _OF_NETWORKS
-        if getattr(options, name) not in (None, False, 1.0)
+        for name, default in _OF_NETWORKS.items()
+        if getattr(options, name) != default
     ]
-    if one_file and not changed and not options.json:
+    if one_file and not changed:
+        check_output(options.output)
         plan_one(Path(options.inputs[0]), Path(options.output), "replace", [found[0].path])
         return found[0]
-    needs = [*changed, *(["--json"] if options.json else []), "A folder or more than one photo"]
+    needs = [*changed, "A folder or more than one photo"]
     raise SettingError(
         f"{needs[0]} needs a trained network, and {options.style} is only a picture; train it "
         "('fststyle train'), or choose a style from 'fststyle styles'."
@@ -217,27 +245,25 @@ def _run(
             report.skipped(job)
     if not todo:
         return 0
-    stylizer, control = _prepared(options)
+    files = _prepared(options)
     if folder is not None:
         check_folder(folder)
-
-    def work(photo: Photo) -> tuple[Photo, float]:
-        begin = time.perf_counter()
-        result = stylizer.stylize(photo, **control)
-        return result, time.perf_counter() - begin
-
-    outcomes = run(
-        todo, read=_read, work=work, write=_write, threads=options.jobs or default_jobs()
-    )
+    threads = options.jobs or default_jobs()
+    outcomes = run(todo, read=files.read, work=files.work, write=files.write, threads=threads)
     with closing(outcomes), report.progress(len(todo)):
         for outcome in outcomes:
             report.done(outcome)
     return report.status()
 
 
-def _prepared(options: argparse.Namespace) -> tuple[Stylizer, Control]:
+def _prepared(options: argparse.Namespace) -> FileStylizer:
     from fststyle.arrays import read_mask
+    from fststyle.strokes import working_size
+    from fststyle.stylize_files import FileStylizer
     from fststyle.stylizer import Control, Stylizer
+
+    if options.scale is not None:
+        working_size(1, 1, options.scale)  # refuses what is out of range before any photo
 
     stylizer = Stylizer(
         options.style,
@@ -247,19 +273,20 @@ def _prepared(options: argparse.Namespace) -> tuple[Stylizer, Control]:
     )
     mask = None if options.mask is None else read_mask(options.mask)
     control = Control(
-        size=options.size, strength=options.strength, keep_colors=options.keep_colors, mask=mask
+        size=options.size,
+        scale=options.scale,
+        tile=options.tile,
+        strength=options.strength,
+        keep_colors=options.keep_colors,
+        mask=mask,
     )
-    return stylizer, control
-
-
-def _read(job: Job) -> Photo:
-    return load_photo(job.source)
-
-
-def _write(job: Job, result: Photo) -> None:
-    if not job.target.parent.is_dir():
-        make_folder(job.target.parent)
-    save_photo(result.pixels, job.target, alpha=result.alpha)
+    return FileStylizer(
+        stylizer,
+        control,
+        strip=options.strip,
+        keep_gps=options.keep_gps,
+        quality=options.quality,
+    )
 
 
 class _Report:
@@ -368,6 +395,20 @@ def _copy(stream: IO[bytes], target: Path) -> None:
                 raise PhotoError(
                     f"The standard input is longer than {_MOST_BYTES >> 30} GB, and so no photo."
                 )
+
+
+def _size(text: str) -> int | Literal["full"]:
+    if text == "full":
+        return "full"
+    if text.isascii() and text.isdigit() and 0 < int(text) < 2**31:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
+
+
+def _quality(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")
 
 
 def _strength(text: str) -> float:

@@ -34,6 +34,7 @@ def make_small_network(config: NetworkConfig) -> TransformerNet:
             fan_in = parameter[0].numel()
             parameter.copy_(noise / fan_in**0.5 if not is_gain else 1 + 0.2 * noise)
         if config.linear_output:  # around grey and as steep as the sigmoid
+            assert network.to_rgb.bias is not None
             network.to_rgb.weight.mul_(0.25)
             network.to_rgb.bias.mul_(0.25).add_(0.5)
     return network

@@ -34,7 +34,7 @@ ORDER = (
     ("styles", "quality"),
     ("runtime", "warmstart", "checkpoints", "export"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
-    ("evaluate", "callbacks", "settings", "transforms"),
+    ("evaluate", "callbacks", "settings", "transforms", "stylize_files"),
     ("report", "sweep"),
     ("training", "interop_command", "optimize_command", "styles_command", "stylize_command"),
     ("cli",),
