@@ -10,6 +10,7 @@ from PIL import Image
 from fststyle.animation import (
     ANIMATION_SUFFIXES,
     check_animation_output,
+    is_animation,
     load_frames,
     save_animation,
 )
@@ -224,9 +225,27 @@ def test_refuses(tmp_path: Path) -> None:
         save_animation([], [], 0, path)
     with pytest.raises(PhotoError, match=r"without animations; end it in one of \.gif, \.webp"):
         check_animation_output(tmp_path / "out.jpg")
+    with pytest.raises(PhotoError, match="There is no folder"):
+        check_animation_output(tmp_path / "missing" / "out.gif")
+    check_animation_output(tmp_path / "out.gif")
     with pytest.raises(PhotoError, match="cannot be written: No such file"):
         save_animation(grey_frames(), DURATIONS, 0, tmp_path / "missing" / "out.gif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
+def test_animations_are_told_from_pictures(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    save_animation(grey_frames(), DURATIONS, 0, path)
+    assert is_animation(path)
+    save_animation(grey_frames()[:1], [40], 0, path)
+    assert not is_animation(path)
+    path.write_bytes(b"no picture")
+    with pytest.raises(PhotoError, match="is not a picture"):
+        is_animation(path)
+    pages = [Image.new("L", (4, 4), level) for level in (9, 200)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    assert not is_animation(tmp_path / "pages.tif")
 
 
 @pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)

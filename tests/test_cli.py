@@ -27,7 +27,7 @@ from fststyle import (
     presets,
     styles,
     styles_command,
-    stylize_command,
+    stylize_files,
     vggweights,
 )
 from fststyle.errors import FststyleError
@@ -169,7 +169,10 @@ def test_help_names_every_preset(run: Run) -> None:
         (["paint"], "invalid choice: 'paint'"),
         (["stylize"], "required: INPUT, --style, -o"),
         (["stylize", "a.png", "--style", "b", "-o", "c.png", "--size", "0"], "--size: must be a"),
-        (["stylize", "a.png", "--style", "b", "-o", "c.png", "--size", "1.5"], "from 1, not '1.5'"),
+        (
+            ["stylize", "a.png", "--style", "b", "-o", "c.png", "--size", "1.5"],
+            "or full, not '1.5'",
+        ),
         (["stylize", "a.png", "--style", "b", "-o", "c.png", "--device", "x"], "choice: 'x'"),
         (["optimize", "a.png", "--style", "b", "-o", "c.png", "--size", "0"], "or full, not '0'"),
         (["optimize", "a.png", "--style", "b", "-o", "c.png", "--iterations", "-3"], "from 1"),
@@ -363,7 +366,7 @@ def test_bad_outputs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     (folder / "folder.png").mkdir()
-    for module in (cli, stylize_command):
+    for module in (cli, stylize_files):
         monkeypatch.setattr(module, "load_photo", no_photo)
     before = files_in(folder)
     assert_refused(run(command, photo, "--style", style_path, "-o", output), expected)
@@ -397,7 +400,7 @@ def test_bad_style_files(
 ) -> None:  # fmt: skip
     shutil.copy(style_path, "style.onnx")
     spoil(Path("style.onnx"))
-    for module in (cli, stylize_command):
+    for module in (cli, stylize_files):
         monkeypatch.setattr(module, "load_photo", no_photo)
     before = files_in(folder)
     arguments: dict[str, list[str | Path]] = {
@@ -413,7 +416,7 @@ def test_bad_style_files(
 def test_unknown_styles(
     run: Run, command: str, photo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (cli, stylize_command):
+    for module in (cli, stylize_files):
         monkeypatch.setattr(module, "load_photo", no_photo)
     output = folder if command == "evaluate" else Path("out.png")
     near = run(command, photo, "--style", "thanos_postr", "-o", output)

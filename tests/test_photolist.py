@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fststyle.animation import save_animation
 from fststyle.errors import PhotoError, SettingError
+from fststyle.images import Photo
 from fststyle.photolist import (
     check_folder,
     is_one_file,
@@ -48,6 +51,26 @@ def test_files_and_folders_together() -> None:
     expected = {"in/sub/a.png": "out/a.png", "more/d.gif": "out/d.png"}
     assert plan("in/sub/a.png", "more") == expected
     assert plan("in/a.png", "./in/a.png") == {"in/a.png": "out/a.png"}
+
+
+def test_animations_stay_animations() -> None:
+    frames = [Photo(np.full((4, 4, 3), grey, np.float32)) for grey in (0, 1)]
+    for name in ("d.gif", "e.apng", "f.webp"):
+        save_animation(frames, [40, 40], 0, Path("more", name))
+    save_animation(frames[:1], [40], 0, "more/still.gif")
+    assert plan("more") == {
+        "more/d.gif": "out/d.gif",
+        "more/e.apng": "out/e.apng",
+        "more/f.webp": "out/f.webp",
+        "more/still.gif": "out/still.png",
+    }
+    assert suffix_by_content(Path("more/d.gif")) == ".gif"
+    assert suffix_by_content(Path("more/still.gif")) == ".png"
+    assert plan_one(Path("more/d.gif"), Path("new.gif"), "refuse", []).target == Path("new.gif")
+    with pytest.raises(PhotoError, match="There is no folder"):
+        plan_one(Path("more/d.gif"), Path("no/new.gif"), "refuse", [])
+    with pytest.raises(PhotoError, match="named as a picture"):
+        plan("more", output="new.gif")
 
 
 @pytest.mark.parametrize(

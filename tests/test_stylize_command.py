@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fststyle import cli, stylize_command
+from fststyle import cli, strokes, stylize_files
+from fststyle.animation import load_frames, save_animation
 from fststyle.blend import keep_colors
 from fststyle.images import Photo, load_image, save_photo
 from fststyle.stylizer import Stylizer
@@ -117,7 +118,7 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     def no_photo(*_: object) -> None:
         raise AssertionError("a photo was read")
 
-    monkeypatch.setattr(stylize_command, "load_photo", no_photo)
+    monkeypatch.setattr(stylize_files, "load_photo", no_photo)
     assert_refused(run("in", "-o", "out", "--format", "jpg"), "would both become out/a.jpg")
     assert_refused(run("in/a.png", "in/sub/a.png", "-o", "out"), "would both become out/a.png")
     assert_refused(run("in", "-o", "there"), "there/b.png is there already", "--skip-existing")
@@ -133,6 +134,11 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     assert_refused(
         run("in/a.png", "-o", "o.png", "--strength", "0.5", style="thanos_poster"), "--strength"
     )
+    for option in (["--strength", "0"], ["--scale", "2"], ["--strip"], ["--quality", "1"]):
+        refused = run("in/a.png", "-o", "o.png", *option, style="thanos_poster")
+        assert_refused(refused, f"{option[0]} needs a trained network")
+    assert_refused(run("in/a.png", "-o", "o.gif", style="thanos_poster"), "cannot be written")
+    assert_refused(run("in", "-o", "out", "--scale", "0.1"), "scale must be from 0.25 to 64")
     assert_refused(run("in/a.png", "-o", "o.jpg", "--format", "png"), "contradict each other")
     assert files_in(folder) == before
     assert not Path("out").exists()
@@ -146,6 +152,11 @@ def test_nothing_is_done_where_one_thing_is_wrong(
         (["--overwrite", "--skip-existing"], "not allowed with"),
         (["--jobs", "0"], "from 1"),
         (["--format", "gif"], "invalid choice"),
+        (["--size", "half"], "from 1, or full, not 'half'"),
+        (["--quality", "0"], "from 1 to 100, not '0'"),
+        (["--quality", "101"], "from 1 to 100"),
+        (["--strip", "--keep-gps"], "not allowed with"),
+        (["--tile", "0"], "from 1"),
     ],
 )
 def test_wrong_usage(run: Run, arguments: list[str], expected: str) -> None:
@@ -320,6 +331,37 @@ def test_control(run: Run, style_path: Path) -> None:
     np.testing.assert_allclose(masked[:, 6:], styled[:, 6:], **half_ulp)
     everywhere = result("--mask", "mask.png", "--style-outside", style_path)
     np.testing.assert_allclose(everywhere, styled, **half_ulp)
+
+
+def test_size_and_strokes(run: Run, style_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Stylizer(style_path, device="cpu")
+    photo = load_image("in/a.png")
+    monkeypatch.setattr(strokes, "WORKING_SIDE", 6)
+    cases: list[tuple[list[str], dict[str, Any]]] = [
+        ([], {"scale": 2}),
+        (["--size", "full"], {"scale": 1}),
+        (["--size", "7", "--scale", "1.5"], {"size": 7, "scale": 1.5}),
+        (["--scale", "1", "--tile", "8"], {"scale": 1, "tile": 8}),
+    ]
+    for options, expected in cases:
+        assert run("in/a.png", "-o", "out.png", *options).status == 0
+        picture = small(photo, **expected)
+        np.testing.assert_allclose(load_image("out.png"), picture, atol=0.51 / 255)
+
+
+def test_animations(run: Run, style_path: Path) -> None:
+    frames = [Photo(picture(seed)) for seed in (7, 8)]
+    save_animation(frames, [50, 70], 0, "in/moving.gif")
+    done = run("in", "-o", "out", "--json")
+    assert done.status == 0
+    lines = {line["input"]: line for line in map(json.loads, done.out.splitlines())}
+    line = lines["in/moving.gif"]
+    assert (line["output"], line["width"], line["height"]) == ("out/moving.gif", 12, 9)
+    assert load_frames("out/moving.gif").durations == (50, 70)
+    assert run("in/moving.gif", "-o", "out.webp", "--strip", "--quality", "90").status == 0
+    assert load_frames("out.webp").durations == (50, 70)
+    done_stream = stream(style_path, Path("in/moving.gif").read_bytes(), "-", "-o", "-")
+    assert done_stream.stdout.startswith(b"GIF8")
 
 
 def test_blends(run: Run, style_path: Path) -> None:
