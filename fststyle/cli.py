@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,7 +204,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         evaluation = evaluate.evaluate(
             info.name,
-            Stylizer(str(found.path), device="cpu"),
+            partial(Stylizer(str(found.path), device="cpu"), size="full"),  # as L-BFGS sees them
             measure,
             photos,
             iterations=[n for n in evaluate.ITERATIONS if n < options.iterations]

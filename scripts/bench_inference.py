@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,7 +136,8 @@ def _peak_megabytes() -> float:
 def _openvino_engine(style: str) -> Callable[[Any], Any]:
     from fststyle import Stylizer
 
-    return Stylizer(style, device="cpu")
+    # As all others: at the photo's own size, without enlarging of strokes.
+    return partial(Stylizer(style, device="cpu"), size="full")
 
 
 def _torch_engine(style: str) -> Callable[[Any], Any]:
@@ -334,7 +336,7 @@ def _processes(
         for index in range(count):
             image.rotate(index).save(photos / f"{index:03}.jpg", quality=90)
     one = photos / "000.jpg"
-    ours = [sys.executable, "-m", "fststyle.cli", "stylize"]
+    ours = [sys.executable, "-m", "fststyle.cli", "stylize", "--size", "full"]
     style_option = ["--style", style, "-o"]
     single: dict[str, Sequence[str]] = {
         "fststyle": [*ours, str(one), *style_option, str(folder / "a.jpg")]
