@@ -19,7 +19,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -195,6 +194,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from fststyle.stylizer import Stylizer
     from fststyle.vggweights import load_weights
 
+    stylizer = Stylizer(str(found.path), device="cpu")
     measure = measure_for(picture, load_weights("vgg16", options.vgg_weights))
     with tqdm(total=1.0, disable=None, leave=False, bar_format="{l_bar}{bar}| {remaining}") as bar:
 
@@ -204,7 +204,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         evaluation = evaluate.evaluate(
             info.name,
-            partial(Stylizer(str(found.path), device="cpu"), size="full"),  # as L-BFGS sees them
+            lambda photo: stylizer(photo, size="full"),  # as L-BFGS sees it
             measure,
             photos,
             iterations=[n for n in evaluate.ITERATIONS if n < options.iterations]
