@@ -51,8 +51,10 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process."""
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line in this process, with an empty zoo."""
+    for module in (styles, styles_command):
+        monkeypatch.setattr(module, "zoo_folder", lambda: tmp_path / "zoo")
 
     def run_(*arguments: str | Path) -> Done:
         with pytest.raises(SystemExit) as stop:
