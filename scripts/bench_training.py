@@ -79,7 +79,7 @@ from fststyle.vggweights import load_weights
 Pixels = NDArray[np.float32]
 
 # pytorch/examples, fast_neural_style/neural_style/neural_style.py and transformer_net.py.
-PEER_NETWORK: Final = NetworkConfig(width=32, residual_blocks=5)
+PEER_NETWORK: Final = NetworkConfig(first_stride=1, width=32, trunk=128, residual_blocks=5)
 PEER_BATCH: Final = 4
 PEER_LEARNING_RATE: Final = 1e-3
 PEER_LOSSES: Final = {"A1": loss_config("johnson"), "A2": LossConfig()}
@@ -310,8 +310,8 @@ def start_from(cfg: DictConfig, style_file: Path, picture: Path) -> None:
             f"{style_file} was trained on {picture} itself, so beginning with it shows nothing; "
             "give the network of another picture, and of another painter."
         )
-    cfg.network.width = network.config.width
-    cfg.network.residual_blocks = network.config.residual_blocks
+    for name, value in dataclasses.asdict(network.config).items():
+        cfg.network[name] = value
     if "init" in cfg:
         cfg.init = str(style_file.resolve())
     else:
@@ -401,7 +401,7 @@ def plan_rows(arguments: argparse.Namespace, picture: Path, name: str) -> list[R
         FststyleError: A setting is wrong.
     """
     size = [f"data.size={arguments.size}", f"data.validation_photos={arguments.held_out}"]
-    overrides = [*size, *arguments.ours]
+    overrides = ["init=none", *size, *arguments.ours]
     photos = arguments.photos.resolve()
     info = StyleInfo(name, style_image_sha256=sha256(picture))
     plain = compose(picture, name, photos, overrides, arguments.ours_minutes)
