@@ -191,23 +191,6 @@ class Watch:
         self._tell(seconds, losses.total)
 
 
-class WarmStart(Callback):
-    """Begins with another network's weights.
-
-    Args:
-        path: A style file, of a network of the same shape.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._state = load_style(Path(path))[0].state_dict()
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load them, into the average too."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
-        module.network.load_state_dict(self._state)
-        module.average.module.load_state_dict(self._state)
-
-
 class Recorder(Callback):
     """Watches a run of ``train.py``; the run's clock stands still meanwhile."""
 
@@ -312,10 +295,7 @@ def start_from(cfg: DictConfig, style_file: Path, picture: Path) -> None:
         )
     for name, value in dataclasses.asdict(network.config).items():
         cfg.network[name] = value
-    if "init" in cfg:
-        cfg.init = str(style_file.resolve())
-    else:
-        add_callback(cfg, "warm", "WarmStart", path=str(style_file))
+    cfg.init = str(style_file.resolve())
 
 
 def train_as_peers(
