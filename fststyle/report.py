@@ -77,7 +77,7 @@ def write_report(
         The path of ``report.md``; None, after a warning, where it cannot be made.
     """
     log.info("Comparing with L-BFGS on three held-out photos (report=false leaves this out)")
-    crops = [crop.numpy().transpose(1, 2, 0) for crop in data.held_out_crops()[:3]]
+    crops = [crop.numpy().transpose(1, 2, 0) for crop in data.held_out_crops(3)]
     photos: dict[str, NDArray[np.float32]] = {}
     for path, crop in zip(data.held_out, crops, strict=False):
         photos[path.name if path.stem in photos else path.stem] = crop

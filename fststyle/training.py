@@ -213,7 +213,7 @@ def _network(
     info: StyleInfo,
 ) -> tuple[TransformerNet, str | None]:
     """The network as training begins, and the style that it comes from, if any."""
-    photos = data.held_out_crops()[:3]
+    photos = data.held_out_crops(3)
     start = starting_network(cfg.init, config, loss, photos, info.style_image_sha256)
     if start is not None:
         log.info("Training starts from the network of %s (init=none: from nothing)", start[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -83,13 +84,14 @@ def nearest_network(
     nearest: tuple[float, TransformerNet, str] | None = None
     for path in sorted(candidates):
         try:
-            network, info = load_style(path)
+            values, info = inspect_style(path)
         except StyleError as error:
             log.warning("%s is no candidate for a warm start: %s", path.name, error)
             continue
         same_picture = picture_sha256 and info.style_image_sha256 == picture_sha256
-        if network.config != config or same_picture:
+        if values != asdict(config) or same_picture:
             continue
+        network, _ = load_style(path)
         distance = _style_distance(network, loss, photos)
         if nearest is None or distance < nearest[0]:
             nearest = distance, network, info.name

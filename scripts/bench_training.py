@@ -79,7 +79,7 @@ from fststyle.vggweights import load_weights
 Pixels = NDArray[np.float32]
 
 # pytorch/examples, fast_neural_style/neural_style/neural_style.py and transformer_net.py.
-PEER_NETWORK: Final = NetworkConfig(width=32, residual_blocks=5)
+PEER_NETWORK: Final = NetworkConfig(first_stride=1, width=32, trunk=128, residual_blocks=5)
 PEER_BATCH: Final = 4
 PEER_LEARNING_RATE: Final = 1e-3
 PEER_LOSSES: Final = {"A1": loss_config("johnson"), "A2": LossConfig()}
@@ -191,23 +191,6 @@ class Watch:
         self._tell(seconds, losses.total)
 
 
-class WarmStart(Callback):
-    """Begins with another network's weights.
-
-    Args:
-        path: A style file, of a network of the same shape.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._state = load_style(Path(path))[0].state_dict()
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load them, into the average too."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
-        module.network.load_state_dict(self._state)
-        module.average.module.load_state_dict(self._state)
-
-
 class Recorder(Callback):
     """Watches a run of ``train.py``; the run's clock stands still meanwhile."""
 
@@ -310,12 +293,9 @@ def start_from(cfg: DictConfig, style_file: Path, picture: Path) -> None:
             f"{style_file} was trained on {picture} itself, so beginning with it shows nothing; "
             "give the network of another picture, and of another painter."
         )
-    cfg.network.width = network.config.width
-    cfg.network.residual_blocks = network.config.residual_blocks
-    if "init" in cfg:
-        cfg.init = str(style_file.resolve())
-    else:
-        add_callback(cfg, "warm", "WarmStart", path=str(style_file))
+    for name, value in dataclasses.asdict(network.config).items():
+        cfg.network[name] = value
+    cfg.init = str(style_file.resolve())
 
 
 def train_as_peers(
@@ -401,7 +381,7 @@ def plan_rows(arguments: argparse.Namespace, picture: Path, name: str) -> list[R
         FststyleError: A setting is wrong.
     """
     size = [f"data.size={arguments.size}", f"data.validation_photos={arguments.held_out}"]
-    overrides = [*size, *arguments.ours]
+    overrides = ["init=none", *size, *arguments.ours]
     photos = arguments.photos.resolve()
     info = StyleInfo(name, style_image_sha256=sha256(picture))
     plain = compose(picture, name, photos, overrides, arguments.ours_minutes)

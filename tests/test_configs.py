@@ -353,7 +353,10 @@ def test_accelerator_that_is_not_there(
 
 
 @pytest.mark.parametrize("style", ["painting/great_wave"])
-def test_painting_without_its_picture(style: str, tmp_path: Path) -> None:
+def test_painting_without_its_picture(
+    style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fststyle.settings.zoo_folder", lambda: tmp_path)
     cfg = compose(f"style={style}", f"paintings={tmp_path}", f"output_dir={tmp_path / 'run'}")
     with pytest.raises(StyleError) as caught:
         training.train(cfg)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fststyle import warmstart
+from fststyle import styles, warmstart
 from fststyle.errors import StyleError
 from fststyle.losses import PerceptualLoss
 from fststyle.network import NetworkConfig, TransformerNet
@@ -94,7 +94,11 @@ def test_a_file(folder: Path, loss: PerceptualLoss) -> None:
         start(str(folder / "small.onnx"), loss)
 
 
-def test_what_cannot_be_started_from(loss: PerceptualLoss) -> None:
+def test_what_cannot_be_started_from(
+    loss: PerceptualLoss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(styles, "zoo_folder", lambda: tmp_path)
     with pytest.raises(StyleError, match="init=ink_wash is a picture"):
         start("ink_wash", loss)
     with pytest.raises(StyleError, match="There is no style 'nearst'"):
