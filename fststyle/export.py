@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle import __version__
+from fststyle.compiler import openvino_core
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import write_atomically
 from fststyle.onnxgraph import build_model
@@ -236,7 +237,7 @@ def _to_openvino(
         _widen_kernels(onnx_model)
         _to_int8_kernels(onnx_model)
         data = onnx_model.SerializeToString()
-    model = openvino.Core().read_model(data, b"")
+    model = openvino_core().read_model(data, b"")
     if size is not None:
         model.reshape([1, 3, *size])
     if precision == "int8":
@@ -417,9 +418,7 @@ def _fitted(sample: NDArray[np.float32], size: tuple[int, int] | None) -> NDArra
 
 
 def _run_openvino(model: bytes, weights: bytes = b"") -> _Run:
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(core.read_model(model, weights), "CPU", settings)
     return lambda photo: np.array(compiled([photo])[0])

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fststyle.compiler import openvino_core
 from fststyle.errors import FststyleError, SettingError
 from fststyle.onnxgraph import build_model, fold_norms
 from fststyle.stylefile import StyleFile, StyleInfo, load_style, read_style
@@ -173,9 +174,7 @@ def _check_gpu(device: Device) -> None:
 
 
 def _openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in capabilities else "f32",

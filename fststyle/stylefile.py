@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle import __version__
+from fststyle.compiler import openvino_core
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import write_atomically
 from fststyle.onnxgraph import (
@@ -437,9 +438,7 @@ def _run_torch(
 
 
 def _run_openvino(model: bytes, photos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
     return [compiled([photo])[0] for photo in photos]

@@ -22,7 +22,7 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
-    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits"),
+    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits", "compiler"),
     ("encode",),
     ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights", "arrays", "pipeline"),
@@ -51,6 +51,7 @@ ONLY_IN = {
         {"animation", "arrays", "colour", "deep", "encode", "images", "metadata", "resize"}
         | {"sheets", "strokes", "stylizer", "transforms"}
     ),
+    "openvino": {"compiler", "export"},
     "pillow_heif": {"images"},
     "torchvision": {"transforms", "vggweights"},
 }

@@ -162,7 +162,7 @@ def test_hostile_file_is_refused_before_anything_runs_it(
     def must_not_be_called(*args: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(openvino, "Core", must_not_be_called)
+    monkeypatch.setattr(runtime, "openvino_core", must_not_be_called)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     model = onnx.ModelProto.FromString(style_path.read_bytes())
     tensor = model.graph.initializer[-1]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from fststyle import stylefile
+from fststyle.compiler import openvino_core
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.stylefile import (
@@ -40,7 +40,7 @@ INFO = StyleInfo(
 
 
 def run_openvino(model: bytes, photo: NDArray[np.float32]) -> NDArray[np.float32]:
-    core = openvino.Core()
+    core = openvino_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
     return np.array(compiled([photo])[0])

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fststyle import cli, strokes, stylize_files
+from fststyle import cli, strokes, styles, stylize_files
 from fststyle.animation import load_frames, save_animation
 from fststyle.blend import keep_colors
 from fststyle.images import Photo, load_image, save_photo
@@ -37,8 +37,14 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], style_path: Path) -> Run:
-    """Run ``fststyle stylize --style small`` in this process."""
+def run(
+    capsys: pytest.CaptureFixture[str],
+    style_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Run ``fststyle stylize --style small`` in this process, with an empty zoo."""
+    monkeypatch.setattr(styles, "zoo_folder", lambda: tmp_path / "zoo")
 
     def run_(*arguments: str | Path, style: str | Path = style_path) -> Done:
         with pytest.raises(SystemExit) as stop:

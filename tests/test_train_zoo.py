@@ -210,7 +210,7 @@ def test_styles_are_trained_measured_and_described(
     assert (card["title"], card["licence"], card["state"]) == ("A title", "Public domain", "passed")
     assert card["style_image_sha256"] == "ab" * 32
     assert card["network"] == {
-        "first_stride": 2, "width": 4, "trunk": 12, "residual_blocks": 1
+        "first_stride": 2, "width": 4, "trunk": 12, "residual_blocks": 1, "linear_output": 0
     }  # fmt: skip
     assert card["training"] == {"steps": 7, "minutes": 0.5, "photos": 9}
     assert [Quality(**values) for values in card["quality"]] == QUALITY
