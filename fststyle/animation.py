@@ -17,15 +17,16 @@ from fststyle.encode import QUALITIES, metadata_options, upright
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import cannot_write, reason, replacing
 from fststyle.images import (
+    MAX_PIXELS,
     Photo,
     cannot_read,
     check_output,
     check_pixels,
     from_pil,
     open_picture,
-    pillow_limits,
     to_pil,
 )
+from fststyle.limits import pillow_limits
 from fststyle.metadata import Metadata, read_metadata
 
 _FORMATS: Final = {
@@ -69,7 +70,7 @@ class Animation:
         with _opened(self.path) as image:
             for index in _frame_numbers(image):
                 # Only while a frame is read, not while somebody works on it.
-                with pillow_limits(), _damage(self.path):
+                with pillow_limits(MAX_PIXELS), _damage(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
                 # Most GIFs have a transparent colour, to leave out what has not changed.
@@ -87,7 +88,7 @@ def is_animation(path: Path | str) -> bool:
         PhotoError: It is missing, or no picture that can be read here.
     """
     path = Path(path)
-    with _opened(path) as image, pillow_limits(), _damage(path):
+    with _opened(path) as image, pillow_limits(MAX_PIXELS), _damage(path):
         return len(_frame_numbers(image)) > 1
 
 
@@ -105,7 +106,7 @@ def load_frames(path: Path | str) -> Animation:
     """
     path = Path(path)
     durations = []
-    with _opened(path) as image, pillow_limits(), _damage(path):
+    with _opened(path) as image, pillow_limits(MAX_PIXELS), _damage(path):
         for index in _frame_numbers(image):
             image.seek(index)
             image.load()
@@ -286,10 +287,10 @@ def _damage(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _damage(path), pillow_limits():
+    with _damage(path), pillow_limits(MAX_PIXELS):
         file = path.open("rb")
     with file:
-        with _damage(path), pillow_limits():
+        with _damage(path), pillow_limits(MAX_PIXELS):
             image = open_picture(file, path)
             check_pixels(image, path)
         with image:

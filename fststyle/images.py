@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from fststyle.colour import deep_grey, is_srgb, to_srgb
 from fststyle.deep import deep_colour, turned
@@ -27,7 +24,7 @@ from fststyle.encode import encode
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import cannot_write, reason, replacing, temporary_beside
 from fststyle.files import write_atomically as write_atomically
-from fststyle.limits import VARIABLE, pixel_limit
+from fststyle.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.metadata import Metadata, read_metadata
 from fststyle.profiles import ADOBE_RGB, read_matrix_profile, to_srgb_precisely
 from fststyle.resize import fit_long_side as fit_long_side
@@ -69,19 +66,20 @@ class Photo:
     """A picture as it came from a file.
 
     Attributes:
-        pixels: ``(H, W, 3)``, RGB in [0, 1], sRGB, upright.
-        alpha: ``(H, W)`` in [0, 1], 1 is opaque; None where the file has no transparency.
+        pixels: ``(H, W, 3)``, RGB, sRGB, upright: float32 in [0, 1], or uint8 where that was
+            asked for.
+        alpha: ``(H, W)``, likewise, 1 or 255 is opaque; None where the file has no transparency.
         metadata: What the file says beside.
         bits: 16 where the file has more than 8 bits a channel.
     """
 
-    pixels: NDArray[np.float32]
-    alpha: NDArray[np.float32] | None = None
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
     metadata: Metadata = Metadata()
     bits: int = 8
 
 
-def load_photo(path: Path | str) -> Photo:
+def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
     """Read a picture.
 
     EXIF orientation and an embedded ICC profile are applied. Of an animation, the first frame
@@ -89,6 +87,7 @@ def load_photo(path: Path | str) -> Photo:
 
     Args:
         path: A file of any format that pillow reads.
+        as_bytes: Leave 8-bit samples as uint8, a quarter of the memory; deeper ones are floats.
 
     Returns:
         The picture and its transparency.
@@ -97,8 +96,8 @@ def load_photo(path: Path | str) -> Photo:
         PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels; or
             it is a HEIC photo, and pillow-heif is not installed.
     """
-    with pillow_limits():
-        return _decode(Path(path))
+    with pillow_limits(MAX_PIXELS):
+        return _decode(Path(path), as_bytes)
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
@@ -156,10 +155,10 @@ def check_output(
 
 
 def save_photo(
-    pixels: NDArray[np.floating],
+    pixels: NDArray[Any],
     path: Path | str,
     *,
-    alpha: NDArray[np.floating] | None = None,
+    alpha: NDArray[Any] | None = None,
     metadata: Metadata | None = None,
     quality: int | None = None,
     bits: int = 8,
@@ -167,9 +166,10 @@ def save_photo(
     """Write a picture, tagged as sRGB; at any failure the path is left as it was.
 
     Args:
-        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded.
+        pixels: ``(H, W, 3)``, RGB; uint8, or floats, which are clamped to [0, 1] and rounded.
         path: Its ending, one of `OUTPUT_SUFFIXES`, says the format. A file there is replaced.
-        alpha: ``(H, W)``, transparency, 1 is opaque. JPEG and BMP get the picture over white.
+        alpha: ``(H, W)``, transparency, likewise, 1 or 255 is opaque. JPEG and BMP get the
+            picture over white.
         metadata: Of `fststyle.metadata.result_metadata`; None for none. BMP has none.
         quality: Of JPEG, WebP and AVIF, from 1 to 100; by default as in `encode`.
         bits: 16 for 16 bits a channel where the format has them: PNG and TIFF.
@@ -191,12 +191,14 @@ def save_photo(
         )
     if alpha is not None and file_format in _WITHOUT_ALPHA:
         pixels, alpha = _over_white(pixels, alpha), None
-    channels = pixels if alpha is None else np.dstack((pixels, alpha))
-    samples = _to_words(channels) if bits == 16 and file_format in _DEEP else _to_bytes(channels)
+    convert = _to_words if bits == 16 and file_format in _DEEP else _to_bytes
+    samples: NDArray[Any] = convert(pixels)
+    if alpha is not None:
+        samples = np.dstack((samples, convert(alpha)))
     try:
         # To optimise, libjpeg needs room for the whole file; pillow's guess of a byte for each
         # pixel is too little for a richly textured picture at 4:4:4.
-        with pillow_limits(max_block=6 * width * height + 65_536):
+        with pillow_limits(MAX_PIXELS, max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
         raise PhotoError(
@@ -210,12 +212,13 @@ def save_photo(
         raise PhotoError(cannot_write(path, error) + " with -o.") from error
 
 
-def from_pil(image: Image.Image) -> Photo:
+def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
     """Convert a pillow image of any mode, as `load_photo` does.
 
     Args:
         image: Its EXIF orientation and ICC profile are applied. Modes I;16 and I are taken as
             16 bits (I as 31 or 32 bits where its values are larger), F as [0, 1].
+        as_bytes: As in `load_photo`.
 
     Returns:
         The picture and its transparency.
@@ -225,7 +228,8 @@ def from_pil(image: Image.Image) -> Photo:
     if upright is not None:
         image = image.transpose(upright)
     profile = image.info.get("icc_profile") or b""
-    alpha = None
+    alpha: NDArray[Any] | None = None
+    samples = np.array if as_bytes else _to_floats
     if image.mode.startswith("I") or image.mode == "F":
         grey = deep_grey(image)
         if "transparency" in image.info and image.mode != "F":
@@ -238,21 +242,21 @@ def from_pil(image: Image.Image) -> Photo:
         grey_mode = image.mode in ("1", "L", "LA", "La")
         # From La, pillow converts to nothing but LA.
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        alpha = _to_floats(image.getchannel("A"))
+        alpha = samples(image.getchannel("A"))
         image = image.convert("RGB").convert("L" if grey_mode else "RGB")
     if profile:
         image = to_srgb(image, profile)
     elif image.mode == "RGB" and _says_adobe_rgb(image):
         return Photo(to_srgb_precisely(_to_floats(image), ADOBE_RGB), alpha)
-    return Photo(_to_floats(image.convert("RGB")), alpha)
+    return Photo(samples(image.convert("RGB")), alpha)
 
 
-def to_pil(pixels: NDArray[np.floating], alpha: NDArray[np.floating] | None = None) -> Image.Image:
+def to_pil(pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> Image.Image:
     """Convert to an 8-bit pillow image.
 
     Args:
-        pixels: ``(H, W, 3)``, RGB; clamped to [0, 1] and rounded.
-        alpha: ``(H, W)``, 1 is opaque; clamped and rounded likewise.
+        pixels: ``(H, W, 3)``, RGB; uint8, or floats, which are clamped to [0, 1] and rounded.
+        alpha: ``(H, W)``, likewise, 1 or 255 is opaque.
 
     Returns:
         An image of mode RGB, or of mode RGBA where ``alpha`` is given.
@@ -297,12 +301,19 @@ def find_photos(folder: Path | str) -> list[Path]:
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-def _over_white(pixels: NDArray[np.floating], alpha: NDArray[np.floating]) -> NDArray[np.float32]:
-    opacity = np.clip(alpha, 0.0, 1.0)[:, :, None]
-    return np.asarray(np.clip(pixels, 0.0, 1.0) * opacity + (1.0 - opacity), dtype=np.float32)
+def _over_white(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[np.float32]:
+    opacity = _as_floats(alpha)[:, :, None]
+    return np.asarray(_as_floats(pixels) * opacity + (1.0 - opacity), dtype=np.float32)
 
 
-def _to_bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _as_floats(values: NDArray[Any]) -> NDArray[np.floating]:
+    is_bytes = values.dtype == np.uint8
+    return np.asarray(values / np.float32(255) if is_bytes else np.clip(values, 0.0, 1.0))
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
     return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
 
@@ -310,8 +321,8 @@ def _to_floats(image: Image.Image) -> NDArray[np.float32]:
     return np.asarray(image).astype(np.float32) / np.float32(255.0)
 
 
-def _to_words(values: NDArray[np.floating]) -> NDArray[np.uint16]:
-    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 65_535.0), dtype=np.uint16)
+def _to_words(values: NDArray[Any]) -> NDArray[np.uint16]:
+    return np.asarray(np.rint(_as_floats(values) * 65_535.0), dtype=np.uint16)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -348,28 +359,7 @@ def _from_deep(samples: NDArray[np.uint16], image: Image.Image) -> Photo | None:
     return None if precise is None else Photo(np.ascontiguousarray(precise), alpha, bits=16)
 
 
-_pillow_lock = threading.Lock()
-
-
-@contextmanager
-def pillow_limits(max_block: int = 0) -> Iterator[None]:
-    """Put our limits in the place of pillow's, which are module variables, and mute warnings.
-
-    The limit on pixels is then `MAX_PIXELS`, by `_decode`. The warnings are about damaged
-    metadata that does not concern us.
-    """
-    with _pillow_lock, warnings.catch_warnings(action="ignore"):
-        pixels, block = Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK
-        # For pictures within pictures, as icons have; what they are in is left to `_decode`.
-        Image.MAX_IMAGE_PIXELS = pixel_limit(MAX_PIXELS)
-        ImageFile.MAXBLOCK = max(block, max_block)
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS, ImageFile.MAXBLOCK = pixels, block
-
-
-def _decode(path: Path) -> Photo:
+def _decode(path: Path, as_bytes: bool) -> Photo:
     try:
         # Given a path, pillow maps uncompressed TIFFs, and garbles those that lie on their side.
         with path.open("rb") as file, open_picture(file, path) as image:
@@ -379,7 +369,7 @@ def _decode(path: Path) -> Photo:
             _orientation(image)  # remembered by the image; some formats read it from the file
             metadata = read_metadata(image, file)
             photo = None if samples is None else _from_deep(samples, image)
-            return replace(photo or from_pil(image), metadata=metadata)
+            return replace(photo or from_pil(image, as_bytes=as_bytes), metadata=metadata)
     except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything

@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fststyle.errors import SettingError
+from fststyle.resize import resize
 from fststyle.tiling import Pixels
 
 WORKING_SIDE: Final = 1280
@@ -68,40 +68,11 @@ def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * size / side)), max(1, round(width * size / side))
 
 
-def resize(
-    pixels: Pixels,
-    height: int,
-    width: int,
-    box: tuple[float, float, float, float] | None = None,
-) -> Pixels:
-    """Resize with Lanczos's filter as `fststyle.images.resize` does, bytes as bytes, or a part.
-
-    Args:
-        pixels: ``(H, W, 3)``; uint8, or float32 in [0, 1].
-        height: New height, at least 1.
-        width: New width, at least 1.
-        box: Left, top, right and lower edge of the part. Pixels around it count as they do when
-            the whole is resized, so that parts fit together. By default all of it.
-
-    Returns:
-        A new array of the same type; ``pixels`` itself where nothing changes.
-    """
-    if box is None and pixels.shape[:2] == (height, width):
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Resize as `fststyle.resize.resize` does; ``pixels`` itself where nothing changes."""
+    if pixels.shape[:2] == (height, width):
         return pixels
-    if pixels.dtype == np.uint8:
-        planes = [np.ascontiguousarray(pixels)]
-    else:  # pillow resizes floats one plane at a time
-        planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(pixels, 2, 0)]
-    resized = [
-        np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.LANCZOS, box))
-        for p in planes
-    ]
-    result: Pixels
-    if pixels.dtype == np.uint8:
-        result = np.array(resized[0], pixels.dtype)
-    else:
-        result = np.clip(np.stack(resized, axis=2), 0, 1).astype(pixels.dtype, copy=False)
-    return result
+    return resize(pixels, width=width, height=height)
 
 
 def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
@@ -131,7 +102,8 @@ def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DET
         stop = min(low_height, math.ceil(last) + _FILTER)
         box = (0.0, first - start, float(low_width), last - start)
         painted, plain = (
-            resize(_floats(small[start:stop]), end - top, width, box) for small in (picture, seen)
+            resize(_floats(small[start:stop]), width=width, height=end - top, box=box)
+            for small in (picture, seen)
         )
         lost = (_floats(photo[top:end]) - plain) @ _LUMINANCE
         painted += np.float32(detail) * lost[:, :, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Written:
         pixels: Its last frame, ``(H, W, 3)``.
     """
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
 
 
 class FileStylizer:
@@ -80,7 +81,7 @@ class FileStylizer:
         """
         if job.target.suffix.lower() in ANIMATION_SUFFIXES and is_animation(job.source):
             return Moving(job, load_frames(job.source))
-        return load_photo(job.source)
+        return load_photo(job.source, as_bytes=True)
 
     def work(self, given: Photo | Moving) -> tuple[Photo | Written, float]:
         """Stylise a photo; an animation is written too, since its frames are not all held.
@@ -123,7 +124,7 @@ class FileStylizer:
     def _animate(self, moving: Moving) -> tuple[Written, float]:
         animation, job = moving.animation, moving.job
         seconds = 0.0
-        newest = np.zeros((0, 0, 3), np.float32)
+        newest: NDArray[Any] = np.zeros((0, 0, 3), np.float32)
 
         def frames() -> Iterator[Photo]:
             nonlocal seconds, newest

@@ -25,7 +25,7 @@ from fststyle.blend import between, keep_colors, mix, style_weights
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import Photo, fit_long_side, from_pil, load_photo, to_pil
 from fststyle.runtime import Device, Runtime, load_runtime
-from fststyle.strokes import default_scale, enlarge, fitted_size, resize, working_size
+from fststyle.strokes import default_scale, enlarge, fitted_size, resized, working_size
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import FoundStyle, art_folder, find_style
 from fststyle.tiling import Pixels
@@ -152,9 +152,9 @@ class Stylizer:
             FststyleError: The photo is too large for the memory.
         """
         if isinstance(image, str | os.PathLike):
-            image = load_photo(os.fspath(image))
+            image = load_photo(os.fspath(image), as_bytes=True)
         elif isinstance(image, Image):
-            image = from_pil(image)
+            image = from_pil(image, as_bytes=True)
         elif is_tensor(image):
             return tensor_like(
                 image, self._array(array_of_tensor(image), control, "(channels, height, width)")
@@ -232,7 +232,7 @@ class Stylizer:
             raise SettingError(f"size must be a whole number of pixels or full, not {size!r}.")
         seen = pixels
         if isinstance(size, int):
-            seen = resize(pixels, *fitted_size(pixels.shape[0], pixels.shape[1], size))
+            seen = resized(pixels, *fitted_size(pixels.shape[0], pixels.shape[1], size))
         height, width = seen.shape[:2]
         if scale is None:
             scale = default_scale(height, width) if size is None else 1.0
@@ -265,7 +265,7 @@ class Stylizer:
     ) -> Pixels:
         """Run the networks at the height and width ``low``, and return to the photo's own."""
         height, width = pixels.shape[:2]
-        seen = resize(pixels, *low)
+        seen = resized(pixels, *low)
         # Only of one are there bytes. They are mixed before enlarging, which is then done once.
         pictures: Any = (self._run(runtime, seen, tile) for runtime, _ in parts)
         mixed: Any = mix(pictures, [weight for _, weight in parts])
@@ -273,7 +273,7 @@ class Stylizer:
         if low == (height, width):
             return picture
         if low[0] > height or low[1] > width:
-            return resize(picture, height, width)
+            return resized(picture, height, width)
         return enlarge(picture, seen, pixels)
 
     def _run(self, runtime: Runtime, pixels: Pixels, tile: int | None) -> Pixels:

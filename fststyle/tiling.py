@@ -171,7 +171,7 @@ def to_batch(pixels: Pixels) -> NDArray[np.float32]:
     """Convert ``(H, W, 3)`` to a new or contiguous ``(1, 3, H, W)``, float32 in [0, 1]."""
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], np.float32)
     if pixels.dtype == np.uint8:
-        planes *= np.float32(1 / 255)
+        planes /= np.float32(255)  # as floats are made of bytes elsewhere, to the last bit
     return planes
 
 

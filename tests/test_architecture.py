@@ -48,8 +48,8 @@ ONLY_IN = {
     "omegaconf": {"settings", "training"},
     # stylizer and transforms: for the type of an image; arrays stretches a mask
     "PIL": (
-        {"animation", "arrays", "colour", "deep", "encode", "images", "metadata", "resize"}
-        | {"sheets", "strokes", "stylizer", "transforms"}
+        {"animation", "arrays", "colour", "deep", "encode", "images", "limits", "metadata"}
+        | {"resize", "sheets", "stylizer", "transforms"}
     ),
     "openvino": {"compiler", "export"},
     "pillow_heif": {"images"},

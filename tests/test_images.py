@@ -450,6 +450,39 @@ def test_every_format_can_be_written(tmp_path: Path, suffix: str, with_alpha: bo
         assert (file.info.get("icc_profile") is None) == (suffix == ".bmp")
 
 
+@pytest.mark.parametrize("with_alpha", [True, False])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_bytes_stay_bytes_and_are_the_same_picture(
+    tmp_path: Path, suffix: str, with_alpha: bool
+) -> None:
+    samples = np.random.default_rng(3).integers(0, 256, (7, 9, 4), np.uint8)
+    given = tmp_path / "given.png"
+    Image.fromarray(samples if with_alpha else samples[..., :3]).save(given)
+    photo, exact = images.load_photo(given), images.load_photo(given, as_bytes=True)
+    np.testing.assert_array_equal(exact.pixels, samples[..., :3])
+    assert exact.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(photo.pixels, samples[..., :3] / np.float32(255))
+    assert (photo.alpha is None) is (exact.alpha is None) is not with_alpha
+    if exact.alpha is not None:
+        np.testing.assert_array_equal(exact.alpha, samples[..., 3])
+        assert exact.alpha.dtype == np.uint8
+    for bits in (8, 16):
+        files = []
+        for name, picture in (("floats", photo), ("bytes", exact)):
+            path = tmp_path / f"{name}{suffix}"
+            images.save_photo(picture.pixels, path, alpha=picture.alpha, bits=bits)
+            files.append(path.read_bytes())
+        assert files[0] == files[1]
+
+
+def test_deep_photos_are_floats_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    images.save_photo(random_pixels(4, 5, 3), path, bits=16)
+    photo = images.load_photo(path, as_bytes=True)
+    assert photo.bits == 16
+    assert photo.pixels.dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
