@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,6 +22,21 @@ def openvino_core() -> openvino.Core:
     """
     with _lock:
         return _core()
+
+
+def import_without_converter() -> None:
+    """Import OpenVINO without its model converter, which would take two thirds of the time.
+
+    Only for processes of our own: a program that wants ``openvino.convert_model`` has it no more.
+    """
+    if "openvino" in sys.modules:
+        return
+    converter = "openvino.tools.ovc"
+    sys.modules[converter] = None  # type: ignore[assignment]  # importing it is an ImportError
+    try:
+        import openvino  # noqa: F401
+    finally:
+        del sys.modules[converter]
 
 
 @cache

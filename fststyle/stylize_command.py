@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from fststyle.blend import style_weights
+from fststyle.compiler import import_without_converter
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.images import OUTPUT_SUFFIXES, check_output
 from fststyle.photolist import (
@@ -264,7 +265,8 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
 
     if options.scale is not None:
         working_size(1, 1, options.scale)  # refuses what is out of range before any photo
-
+    if options.device in ("auto", "cpu"):
+        import_without_converter()
     stylizer = Stylizer(
         options.style,
         outside=options.style_outside,

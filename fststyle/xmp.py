@@ -7,9 +7,9 @@ XMP's own, and those of the IPTC Photo Metadata Standard.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape  # that of xml.sax loads all of http
 from typing import Final
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
-from xml.sax.saxutils import escape, quoteattr
 
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _META: Final = "{adobe:ns:meta/}"
@@ -178,7 +178,7 @@ def _serialise(root: Element, prefixes: dict[str, str]) -> str:
         if not names.get(uri):
             names[uri] = _free("ns1", names)
     spaces = "".join(
-        f" xmlns:{names[uri]}={quoteattr(uri)}" for uri in sorted(used) if names[uri] != "xml"
+        f" xmlns:{names[uri]}={_quoted(uri)}" for uri in sorted(used) if names[uri] != "xml"
     )
     return "".join(_written(root, names, spaces))
 
@@ -195,9 +195,14 @@ def _written(element: Element, names: dict[str, str], spaces: str = "") -> Itera
         return f"{names[uri]}:{local}" if brace else name
 
     tag = prefixed(element.tag)
-    attributes = "".join(f" {prefixed(n)}={quoteattr(v)}" for n, v in element.attrib.items())
-    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '')}"
+    attributes = "".join(f" {prefixed(n)}={_quoted(v)}" for n, v in element.attrib.items())
+    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '', quote=False)}"
     for child in element:
         yield from _written(child, names)
-        yield escape(child.tail or "")
+        yield escape(child.tail or "", quote=False)
     yield f"</{tag}>"
+
+
+def _quoted(value: str) -> str:
+    """An attribute's value; parsers make spaces of line breaks that are not escaped."""
+    return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'

@@ -39,7 +39,10 @@ from fststyle.presets import PRESETS
 from fststyle.stylizer import Stylizer
 from fststyle.vgg import VGGWeights
 
-HEAVY = {"hydra", "matplotlib", "pytorch_lightning", "scipy", "skimage", "torch", "torchvision"}
+HEAVY = {
+    *("hydra", "http.client", "matplotlib", "openvino.tools.ovc", "pytorch_lightning", "scipy"),
+    *("skimage", "torch", "torchvision"),
+}
 
 
 class Done(NamedTuple):

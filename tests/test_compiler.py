@@ -40,3 +40,18 @@ os.kill(os.getpid(), signal.SIGTERM)
         [sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "handled\n", "")
+
+
+def test_import_without_converter() -> None:
+    program = """
+import sys
+from fststyle.compiler import import_without_converter, openvino_core
+import_without_converter()
+assert not any(name.startswith("openvino.tools.ovc") for name in sys.modules)
+assert "CPU" in openvino_core().available_devices
+import openvino.tools.ovc
+import_without_converter()
+assert openvino.tools.ovc.convert_model
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

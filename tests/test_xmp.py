@@ -84,6 +84,17 @@ def test_place(keep_gps: bool) -> None:
     assert (b"2,17.6E" in packet) == keep_gps
 
 
+def test_attributes_keep_quotes_and_line_breaks() -> None:
+    packet = result(
+        PHOTO.replace(
+            b'xmp:Rating="4"',
+            b"xmp:Rating=\"A 'new' &quot;camera&quot; &lt;&amp;&gt;&#10;&#13;&#9;x\"",
+        )
+    )
+    description = next(root(packet).iter(RDF + "Description"))
+    assert description.attrib[XMP + "Rating"] == "A 'new' \"camera\" <&>\n\r\tx"
+
+
 def test_what_is_not_true_any_more_is_dropped() -> None:
     packet = result(PHOTO)
 
