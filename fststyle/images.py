@@ -402,7 +402,7 @@ def open_picture(file: BinaryIO, path: Path) -> Image.Image:
             f"{path} is a HEIC photo, which needs the package pillow-heif; "
             "install it with: pip install 'fststyle[heif]'."
         ) from error
-    image: Image.Image = HeifImageFile(file)
+    image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call, unused-ignore]
     return image
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from fststyle.errors import FststyleError, SettingError
 from fststyle.images import Photo, fit_long_side, resize, save_photo, write_atomically
 from fststyle.losses import LossTerms, PerceptualLoss
+from fststyle.metadata import result_metadata
 from fststyle.optimize import Init, OptimizeConfig, Step, optimize_config, optimize_image
 from fststyle.presets import MIN_STYLE_SIDE, loss_config, weights_for
 from fststyle.similarity import psnr, ssim
@@ -76,9 +77,12 @@ def optimize(
     content = working_picture(photo.pixels, options.size, options.loss)
     shape = result_shape(photo.pixels, options.size, options.loss)
 
+    name = Path(options.style).stem
+    metadata = result_metadata(photo.metadata, style_name=name, style_licence="")
+
     def save(pixels: Pixels, path: Path) -> None:
         result = _fitted(Photo(pixels, photo.alpha), shape)
-        save_photo(result.pixels, path, alpha=result.alpha)
+        save_photo(result.pixels, path, alpha=result.alpha, metadata=metadata, bits=photo.bits)
 
     recorder = _Recorder(optimisation, options.output, options.save_every, save)
     interrupted = False

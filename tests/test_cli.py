@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from fststyle import (
     __version__,
@@ -732,6 +733,22 @@ def test_optimising_lowers_the_loss(run: Run, photo: Path, picture: Path) -> Non
     assert done.status == 0
     assert "SSIM 1.0000, PSNR inf dB" in done.out
     np.testing.assert_array_equal(load_image("out.png"), load_image(photo))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_optimised_photo_keeps_its_metadata(run: Run, photo: Path, picture: Path) -> None:
+    given = Image.Exif()
+    given[0x013B], given[0x0112] = "A painter", 1
+    given.get_ifd(0x8825)[1] = "N"
+    with Image.open(photo) as image:
+        image.save("told.jpg", exif=given)
+    assert (
+        optimise(run, Path("told.jpg"), picture, "--iterations", "1", "-o", "out.jpg").status == 0
+    )
+    with Image.open("out.jpg") as image:
+        kept = image.getexif()
+        assert (kept[0x013B], kept.get_ifd(0x8825)) == ("A painter", {})
+        assert f"in the style {picture.stem}." in kept[0x010E]
 
 
 @pytest.mark.usefixtures("narrow")
