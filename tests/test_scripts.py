@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
+import bench_shapes
 import bench_training
 import compare_losses
 import numpy as np
@@ -19,11 +20,11 @@ import pytest
 import torch
 from training_help import PATIENCE
 
-from fststyle.errors import SettingError
+from fststyle.errors import FststyleError, SettingError
 from fststyle.images import load_image, save_photo
 from fststyle.measure import measure_for
 from fststyle.network import NetworkConfig, TransformerNet
-from fststyle.stylefile import StyleInfo, read_info, save_style
+from fststyle.stylefile import StyleInfo, inspect_style, read_info, save_style
 from fststyle.vgg import VGGWeights
 
 TINY = ("network.width=4", "network.residual_blocks=1", "callbacks.sheets=null")
@@ -115,6 +116,44 @@ def test_bench_training(folder: Path, style_path: Path) -> None:
     assert load_image(out / "curves.png").shape[2] == 3
     # A photo and four networks, 64 pixels each.
     assert load_image(out / "sheet_my_style.png").shape[1] == 5 * 64 + 6 * 8
+
+
+# bench_shapes.py
+
+
+@pytest.mark.usefixtures("original_weights")
+def test_bench_shapes(folder: Path) -> None:
+    shapes = ["2/4/12/1", "1/4/8/1"]
+    common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
+    tiny = [p for item in TINY if not item.startswith("network.") for p in ("--ours", item)]
+    more = ("--shapes", ",".join(shapes), "--minutes", "0.005", "--held-out", "1", "--calls", "1")
+    done = run(folder, "bench_shapes", *common, *more, *tiny)
+    assert done.returncode == 0, done.stderr
+    out = folder / "out"
+    records = json.loads((out / "curves.json").read_text())["rows"]
+    assert [record["row"] for record in records] == shapes
+    rows = {name.strip("*"): row for name, row in cells(done.stdout).items()}
+    for record in records:
+        shape, last = record["row"], record["points"][-1]
+        assert rows[shape][1:] == [
+            *(f"{last[key]:.3f}" for key in ("total", "style", "content")), str(last["steps"])
+        ]  # fmt: skip
+        assert float(rows[shape][0]) > 0
+        config = inspect_style(out / record["file"])[0]
+        names = ("first_stride", "width", "trunk", "residual_blocks")
+        assert "/".join(str(config[name]) for name in names) == shape
+    assert done.stdout == (out / "shapes.md").read_text()
+    assert load_image(out / "shapes.png").shape[2] == 3
+    assert load_image(out / "sheet.png").shape[1] == 3 * 64 + 4 * 8
+
+
+def test_bench_shapes_front_and_wrong_shapes() -> None:
+    points = {"slow": (9.0, 1.0), "fast": (1.0, 2.0), "bad": (5.0, 2.5), "same": (9.0, 1.0)}
+    assert bench_shapes.on_the_front(points) == ["fast", "slow"]
+    assert bench_shapes.network_config("1/32/128/5") == NetworkConfig(1, 32, 128, 5)
+    for shape in ("1/2/3", "a/b/c/d", ""):
+        with pytest.raises(FststyleError, match="is no shape; write one such as"):
+            bench_shapes.network_config(shape)
 
 
 @pytest.mark.usefixtures("original_weights")
