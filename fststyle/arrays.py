@@ -87,8 +87,8 @@ def check_array(image: object, layout: str, what: str = "photo") -> NDArray[Any]
         )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SettingError(
-            f"The {what} must be an array of uint8 or floating-point numbers, not {image.dtype}; "
-            "convert it with .astype(np.float32)."
+            f"The {what} must be an array of uint8 from 0 to 255 or of floating-point numbers from "
+            f"0 to 1, not {image.dtype}; divide it by its white, such as image / 65535 of uint16."
         )
     return image
 

@@ -37,12 +37,19 @@ def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
     Raises:
         SettingError: A weight is negative or no number, or all of them are 0.
     """
+    if not isinstance(style, str | os.PathLike | Mapping):
+        raise SettingError(f"A style must be a name, a path or a mapping of them, not {style!r}.")
     if isinstance(style, Mapping):
         pairs = list(style.items())
     else:
         text = os.fspath(style)
         one = os.path.isfile(text) or ("," not in text and not re.search(r":[^:/\\]*$", text))
         pairs = [(text, 1.0)] if one else [_pair(item) for item in text.split(",")]
+        if len(pairs) == 1 and pairs[0][1] not in (0, 1):
+            raise SettingError(
+                f"A weight needs several styles; for {pairs[0][0]} at less than its full strength "
+                "use --strength."
+            )
     weights: dict[str, float] = {}
     for name, weight in pairs:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError
+from fststyle.files import cannot_write
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
@@ -40,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("fststyle").setLevel(logging.INFO)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if (
+            getattr(sys, name) is None
+        ):  # closed by who started this; nothing else may take its place
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The name of a file may hold what the terminal's encoding does not.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -53,7 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         status = 130
-    except BrokenPipeError:  # `fststyle styles | head -1`: nobody reads on
+    except OSError as error:  # of the standard output; files' have become FststyleErrors
+        if error.errno not in (errno.EPIPE, errno.ENOSPC) or error.filename is not None:
+            raise
+        if error.errno != errno.EPIPE:  # `fststyle styles | head -1`: nobody reads on
+            print(f"Error: {cannot_write('The standard output', error)}.", file=sys.stderr)
+        # What is left of it goes nowhere, so that closing it raises nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     raise SystemExit(status)

@@ -9,8 +9,17 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from fststyle.errors import FststyleError
+
+_FULL: Final = "free some space or choose another place"
+_REMEDIES: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def write_atomically(path: Path | str, data: bytes) -> None:
@@ -65,7 +74,8 @@ def temporary_beside(target: Path) -> Path:
 
 def cannot_write(path: Path | str, error: OSError) -> str:
     """Say that a file cannot be written, and why; the sentence lacks only its full stop."""
-    return f"{path} cannot be written: {reason(error)}; free some space or choose another place"
+    remedy = _REMEDIES.get(error.errno or 0, "choose another place")
+    return f"{path} cannot be written: {reason(error)}; {remedy}"
 
 
 def reason(error: Exception) -> str:

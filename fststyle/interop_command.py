@@ -131,7 +131,7 @@ def _export(options: argparse.Namespace) -> int:
     sizes = ", ".join(f"{height}x{width}" for height, width in exported.sizes)
     print(
         f"Difference from {found.name} at {sizes} (of 255): mean {255 * exported.mean:.3f}, "
-        f"largest {255 * exported.largest:.2f}; run by {exported.runner}."
+        f"largest {255 * exported.largest:.3f}; run by {exported.runner}."
     )
     return 0
 

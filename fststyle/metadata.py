@@ -13,6 +13,8 @@ from fststyle import __version__
 from fststyle import exif as ex
 from fststyle.xmp import followed_by, result_xmp
 
+# tifffile, OME and ImageJ write how the stored picture is laid out where a description belongs.
+_NO_SENTENCES: Final = ("{", "<", "ImageJ=")
 _LONGEST_IN_JPEG: Final = 65_000  # a JPEG segment ends at 65,533 bytes, its name included
 
 
@@ -88,6 +90,8 @@ def result_metadata(
     note = f"Stylised by {software} in the style {style_name}{licence}."
     exif = ex.told(ex.read_exif(metadata.exif), keep_gps=keep_gps)
     own = ex.entry_text(exif.image.get(ex.IMAGE_DESCRIPTION))
+    if own.startswith(_NO_SENTENCES):
+        own = ""
     exif.image[ex.IMAGE_DESCRIPTION] = ex.text_entry(followed_by(own, note))
     exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
     exif.image[ex.SOFTWARE] = ex.text_entry(software)

@@ -205,7 +205,7 @@ def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
         if not _is_pattern(text):
             named += _within(Path(text), Path(os.path.dirname(text)), output)
             continue
-        matches = sorted(glob.glob(text, recursive=True))
+        matches = sorted(_matches(text))
         if not matches:
             raise PhotoError(f"No file matches {text}; check the pattern.")
         base = Path(_plain_part(text))
@@ -240,6 +240,21 @@ def _within(
 
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
+
+
+def _matches(pattern: str) -> set[str]:
+    """As `glob.glob` has it, but ``**`` follows no links to folders: they may run in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.glob(pattern))
+    before, after = parts[: parts.index("**")], parts[parts.index("**") + 1 :]
+    found: set[str] = set()
+    for start in glob.glob(os.path.join(*before)) if before else ["."]:
+        for folder, subfolders, _ in os.walk(start):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            escaped = glob.escape(os.path.normpath(folder))
+            found |= _matches(os.path.normpath(os.path.join(escaped, *(after or ("*",)))))
+    return found
 
 
 def _plain_part(pattern: str) -> str:

@@ -131,7 +131,7 @@ class StyleInfo:
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise StyleError(f"The description of a style is not JSON: {error}.") from error
+            raise StyleError(f"The style's description is damaged ({error}).") from error
         if not isinstance(values, dict) or "name" not in values:
             raise StyleError('The description of a style must be a JSON object with a "name".')
         known = {f.name for f in fields(cls)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from fststyle.stylize_files import FileStylizer
 
 _STREAM: Final = "-"
+_MOVING: Final = (".gif", ".apng")
 _MOST_BYTES: Final = 2**30  # from the standard input
 # Options that a style without a network does not have, and what they are where not given.
 _OF_NETWORKS: Final = {
@@ -57,7 +60,8 @@ def add_options(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for the standard input",
+        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for the standard input; a "
+        "name that begins with - as ./-name",
     )
     command.add_argument(
         "--style", required=True, help=f"{style_help}; several are mixed: NAME:0.6,OTHER:0.4"
@@ -74,7 +78,7 @@ def add_options(
     control.add_argument("--size", type=_size, metavar="N|full", help=size_help)
     control.add_argument(
         "--scale",
-        type=float,
+        type=_scale,
         metavar="0.25..64",
         help="size of the strokes: 2 is twice as large; default: 1, and more for photos of more "
         "than 1280 pixels a side",
@@ -121,7 +125,7 @@ def add_options(
     existing.add_argument("--skip-existing", action="store_true", help="leave what is there")
     many.add_argument(
         "--format",
-        choices=[suffix[1:] for suffix in OUTPUT_SUFFIXES],
+        choices=[suffix[1:] for suffix in (*OUTPUT_SUFFIXES, *_MOVING)],
         default="",
         help="of the results; default: each photo's own",
     )
@@ -203,6 +207,8 @@ def _stylize_stream(options: argparse.Namespace) -> int:
     from_stream, to_stream = options.inputs == [_STREAM], options.output == _STREAM
     if not from_stream and not (is_one_file(options.inputs) and options.inputs != [_STREAM]):
         raise SettingError("- stands for one photo; give it as the only input.")
+    if to_stream and sys.stdout.name == os.devnull:  # as the command line puts there
+        raise SettingError("-o - writes to the standard output, which is closed; open it: > OUT")
     if from_stream and sys.stdin.isatty():
         raise SettingError("- reads a photo from the standard input; pipe one in, or name a file.")
     if to_stream and sys.stdout.isatty():
@@ -222,11 +228,14 @@ def _stylize_stream(options: argparse.Namespace) -> int:
             suffix_of(options.format, target)
         existing: Existing = "skip" if options.skip_existing else "replace"
         job = plan_one(source, target, existing, _needed_files(options))
-        status = _run(options, [job], sys.stderr if to_stream else sys.stdout, names=names)
+        told = io.StringIO()
+        status = _run(options, [job], told, names=names)
         if to_stream:
             with target.open("rb") as result:
                 shutil.copyfileobj(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
+        # Only now is it true.
+        print(told.getvalue(), end="", file=sys.stderr if to_stream else sys.stdout, flush=True)
     return status
 
 
@@ -259,12 +268,9 @@ def _run(
 
 def _prepared(options: argparse.Namespace) -> FileStylizer:
     from fststyle.arrays import read_mask
-    from fststyle.strokes import working_size
     from fststyle.stylize_files import FileStylizer
     from fststyle.stylizer import Control, Stylizer
 
-    if options.scale is not None:
-        working_size(1, 1, options.scale)  # refuses what is out of range before any photo
     if options.device in ("auto", "cpu"):
         import_without_converter()
     stylizer = Stylizer(
@@ -405,6 +411,20 @@ def _size(text: str) -> int | Literal["full"]:
     if text.isascii() and text.isdigit() and 0 < int(text) < 2**31:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
+
+
+def _scale(text: str) -> float:
+    from fststyle.strokes import HIGHEST_SCALE, LOWEST_SCALE
+
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not LOWEST_SCALE <= number <= HIGHEST_SCALE:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {text!r}"
+        )
+    return number
 
 
 def _quality(text: str) -> int:

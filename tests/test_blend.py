@@ -22,7 +22,6 @@ ONE, TWO = (RANDOM.random((300, 7, 3), dtype=np.float32) for _ in range(2))
         ("wave:0.6,thanos:0.4", {"wave": 0.6, "thanos": 0.4}),
         ("wave:3, thanos:1", {"wave": 0.75, "thanos": 0.25}),
         ("wave,thanos", {"wave": 0.5, "thanos": 0.5}),
-        ("wave:5", {"wave": 1.0}),
         ("wave:1,thanos:0", {"wave": 1.0}),
         ("wave:1,thanos:1,wave:2", {"wave": 0.75, "thanos": 0.25}),
         ("C:/wave.onnx", {"C:/wave.onnx": 1.0}),
@@ -42,7 +41,23 @@ def test_style_weights_of_other_types(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "style",
-    ["a:x", "a:-1,b:2", "a:nan,b", "a:inf,b", "a:0", "a:0,b:0", ",", "a,,b", ":1", {}, {"a": "1"}],
+    [
+        "a:x",
+        "a:0.5",
+        "a:5",
+        None,
+        3,
+        "a:-1,b:2",
+        "a:nan,b",
+        "a:inf,b",
+        "a:0",
+        "a:0,b:0",
+        ",",
+        "a,,b",
+        ":1",
+        {},
+        {"a": "1"},
+    ],
 )
 def test_bad_weights(style: Any) -> None:
     with pytest.raises(SettingError):

@@ -41,6 +41,17 @@ def test_result_says_what_it_is() -> None:
     assert exif_of(result).exif[0x9003] == exif_of(photo()).exif[0x9003]
 
 
+@pytest.mark.parametrize(
+    "text", ['{"shape": [4, 6, 3]}', "<?xml version='1.0'?><OME/>", "ImageJ=1"]
+)
+def test_what_programs_wrote_for_themselves_is_no_description(text: str) -> None:
+    exif = ex.Exif()
+    exif.image[ex.IMAGE_DESCRIPTION] = ex.text_entry(text)
+    given = Metadata(exif=ex.write_exif(exif), xmp=b"")
+    result = result_metadata(given, style_name="waves", style_licence="")
+    assert ex.entry_text(exif_of(result).image[ex.IMAGE_DESCRIPTION]) == result.description
+
+
 @pytest.mark.parametrize("strip", [False, True])
 @pytest.mark.parametrize("keep_gps", [False, True])
 def test_place_and_strip(strip: bool, keep_gps: bool) -> None:

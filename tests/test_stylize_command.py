@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -144,7 +145,6 @@ def test_nothing_is_done_where_one_thing_is_wrong(
         refused = run("in/a.png", "-o", "o.png", *option, style="thanos_poster")
         assert_refused(refused, f"{option[0]} needs a trained network")
     assert_refused(run("in/a.png", "-o", "o.gif", style="thanos_poster"), "cannot be written")
-    assert_refused(run("in", "-o", "out", "--scale", "0.1"), "scale must be from 0.25 to 64")
     assert_refused(run("in/a.png", "-o", "o.jpg", "--format", "png"), "contradict each other")
     assert files_in(folder) == before
     assert not Path("out").exists()
@@ -155,9 +155,11 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     [
         (["--strength", "1.5"], "from 0 to 1, not '1.5'"),
         (["--strength", "x"], "from 0 to 1, not 'x'"),
+        (["--scale", "0.1"], "from 0.25 to 64, not '0.1'"),
+        (["--scale", "nan"], "from 0.25 to 64, not 'nan'"),
         (["--overwrite", "--skip-existing"], "not allowed with"),
         (["--jobs", "0"], "from 1"),
-        (["--format", "gif"], "invalid choice"),
+        (["--format", "heic"], "invalid choice"),
         (["--size", "half"], "from 1, or full, not 'half'"),
         (["--quality", "0"], "from 1 to 100, not '0'"),
         (["--quality", "101"], "from 1 to 100"),
@@ -169,6 +171,26 @@ def test_wrong_usage(run: Run, arguments: list[str], expected: str) -> None:
     done = run("in", "-o", "out", *arguments)
     assert (done.status, done.out) == (2, "")
     assert expected in done.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need no rights on POSIX")
+def test_patterns_follow_no_circles(run: Run) -> None:
+    Path("in/sub/up").symlink_to("..", target_is_directory=True)
+    Path("in/.hidden").mkdir()
+    save_photo(picture(9), "in/.hidden/d.png")
+    for number, pattern in enumerate(("in/**/*.png", "**/in/**/*.png", "./in/**/[a-c].png")):
+        assert run(pattern, "-o", f"out{number}").status == 0
+        found = files_in(Path(f"out{number}"))
+        assert {Path(name).name for name in found} == {"a.png", "b.png"}
+        assert len(found) == 3
+    assert run("in/**", "-o", "all").status == 0
+    assert len(files_in(Path("all"))) == 4
+
+
+def test_still_pictures_as_gif(run: Run) -> None:
+    assert run("in", "-o", "out", "--format", "gif").status == 0
+    with Image.open("out/sub/c.gif") as image:
+        assert (image.format, image.size) == ("GIF", (12, 9))
 
 
 def test_existing_results(run: Run) -> None:
@@ -302,6 +324,33 @@ def test_bad_streams(style_path: Path, folder: Path) -> None:
         assert expected in done.stderr.decode()
         assert done.stderr.count(b"\n") == 1
     assert files_in(folder) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_standard_output_that_is_full_or_closed(style_path: Path) -> None:
+    def shell(line: str) -> tuple[int, str]:
+        command = shlex.join([*COMMAND, "--style", str(style_path)])
+        done = subprocess.run(
+            f"{command} {line}", shell=True, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stderr
+
+    full = "Error: The standard output cannot be written: No space left on device; free some space"
+    for line in ("in/a.png -o - > /dev/full", "in/a.png -o out.png > /dev/full"):
+        status, error = shell(line)
+        assert status == 1
+        assert error.startswith(full)
+        assert error.count("\n") == 1
+    # Whoever closes it wants no words, but the picture.
+    Path("out.png").unlink()
+    assert shell("in/a.png -o out.png >&-") == (0, "")
+    assert load_image("out.png").shape == (9, 12, 3)
+    status, error = shell("in/a.png -o - >&-")
+    assert (status, error.count("\n")) == (1, 1)
+    assert "which is closed" in error
+    status, error = shell("- -o out.png <&-")
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.startswith("Error: The standard input is empty")
 
 
 def test_one_end_may_be_a_file(style_path: Path) -> None:

@@ -362,7 +362,10 @@ def test_size_out_of_range(size: Any, small: Stylizer) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((8, 8, 3), np.int32), "uint8 or floating-point numbers, not int32"),
+        (
+            np.zeros((8, 8, 3), np.int32),
+            "uint8 .* or of floating-point numbers .*, not int32; divide it by",
+        ),
         (np.zeros((8, 8), np.uint8), r"\(height, width, channels\) of 3 .* not \(8, 8\)"),
         (np.zeros((8, 8, 2), np.uint8), r"one array, not \(8, 8, 2\)"),
         (np.zeros((1, 3, 8, 8), np.float32), "one array, not"),
