@@ -124,7 +124,7 @@ def test_info_from_json_refuses(values: object) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
 def test_info_from_json_refuses_what_is_not_json(text: str) -> None:
-    with pytest.raises(StyleError, match="not JSON"):
+    with pytest.raises(StyleError, match="description is damaged"):
         StyleInfo.from_json(text)
 
 
