@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fststyle import __version__, stylize_command
-from fststyle.errors import FststyleError, PhotoError, StyleError
+from fststyle.errors import FststyleError, PhotoError, StyleError, require_packages
 from fststyle.files import cannot_write
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
@@ -109,6 +109,7 @@ def _training_command(found: FoundStyle) -> str:
 
 
 def _optimize(options: argparse.Namespace) -> int:
+    require_packages("torch", "safetensors", "skimage")
     _check_result(options)
     if options.sheet is not None:
         _check_sheet(options.sheet, options.output)
@@ -174,6 +175,7 @@ def _style_picture(style: str, option: str = "--style") -> Path:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    require_packages("torch", "safetensors", "skimage")
     if not options.output.is_dir():
         raise PhotoError(f"There is no folder {options.output}; make it, or name another by -o.")
     check_output(options.output / "report_sheet.png")
@@ -266,6 +268,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    require_packages("torch", "pytorch_lightning", "hydra")
     # In a process of its own: training needs Hydra's command line to itself.
     flags = ["--multirun"] if options.multirun else []
     command = [sys.executable, "-m", "fststyle.training", *flags, *options.settings]

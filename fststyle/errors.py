@@ -7,11 +7,8 @@
     ├── StyleError           a style is unknown, or its file cannot be used
     ├── WeightsError         VGG's weights cannot be found or are not what they should be
     ├── SettingError         a setting is out of range or does not fit another
-    └── TrainingError        a training run cannot start, go on or be resumed
-        └── DivergedError    training does not converge
-
-
     ├── TrainingError        a training run cannot start, go on or be resumed
+    │   └── DivergedError    training does not converge
     └── QualityError         a trained network has a fault that shows in its pictures
 
 The message is one clear sentence that holds the remedy. The command line prints it
@@ -20,6 +17,8 @@ keeps its traceback.
 """
 
 from __future__ import annotations
+
+import importlib.util
 
 
 class FststyleError(Exception):
@@ -52,3 +51,17 @@ class DivergedError(TrainingError):
 
 class QualityError(FststyleError):
     """A trained network has a fault that shows; its style file is written all the same."""
+
+
+def require_packages(*names: str) -> None:
+    """Find out whether packages are there, without loading them.
+
+    Raises:
+        SettingError: One is not: only what runs styles has been installed.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingError(
+            f"This needs {' and '.join(missing)}, which the installation for running styles alone "
+            "leaves out; install fststyle with all that it needs (without --no-deps)."
+        )

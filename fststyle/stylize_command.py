@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from fststyle.blend import style_weights
 from fststyle.compiler import import_without_converter
-from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.errors import FststyleError, PhotoError, SettingError, require_packages
 from fststyle.images import OUTPUT_SUFFIXES, check_output
 from fststyle.photolist import (
     Existing,
@@ -160,6 +160,7 @@ def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
         if getattr(options, name) != default
     ]
     if one_file and not changed:
+        require_packages("torch", "safetensors", "skimage")  # as optimising does
         check_output(options.output)
         plan_one(Path(options.inputs[0]), Path(options.output), "replace", [found[0].path])
         return found[0]
