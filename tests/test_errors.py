@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from fststyle.errors import SettingError, require_packages
+from fststyle.styles import art_folder
+
+PICTURE = str(art_folder() / "ink_wash.jpg")
 
 
 def test_require_packages() -> None:
@@ -20,7 +23,7 @@ def test_require_packages() -> None:
     [
         ["train", "style=thanos_poster"],
         ["optimize", "photo.png", "--style", "ink_wash", "-o", "out.png"],
-        ["stylize", "photo.png", "--style", "ink_wash", "-o", "out.png"],
+        ["stylize", "photo.png", "--style", PICTURE, "-o", "out.png"],
         ["evaluate", "photo.png", "--style", "thanos_poster"],
     ],
 )
