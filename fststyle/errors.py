@@ -4,14 +4,12 @@
 
     FststyleError            any failure a user can cause or mend
     ├── PhotoError           a picture cannot be read, written or found
+    ├── FilmError            a film cannot be read or written
     ├── StyleError           a style is unknown, or its file cannot be used
     ├── WeightsError         VGG's weights cannot be found or are not what they should be
     ├── SettingError         a setting is out of range or does not fit another
-    └── TrainingError        a training run cannot start, go on or be resumed
-        └── DivergedError    training does not converge
-
-
     ├── TrainingError        a training run cannot start, go on or be resumed
+    │   └── DivergedError    training does not converge
     └── QualityError         a trained network has a fault that shows in its pictures
 
 The message is one clear sentence that holds the remedy. The command line prints it
@@ -28,6 +26,10 @@ class FststyleError(Exception):
 
 class PhotoError(FststyleError):
     """A picture cannot be read, written or found."""
+
+
+class FilmError(FststyleError):
+    """A film cannot be read or written."""
 
 
 class StyleError(FststyleError):
