@@ -1,9 +1,9 @@
 """The frames of a film stylised in order, so that the pictures are steady.
 
-Three things make them so: the network, which was trained to be (`fststyle.steady`); the statistics of
-its instance norms, which are smoothed over time, so that what enters the picture does not change all
-the rest of it ("pumping"); and the picture before, which is moved as the film moves and mixed in
-(`fststyle.flow`). At a cut the last two begin anew.
+Three things make them so: the network, which was trained to be (`fststyle.steady`); the statistics
+of its instance norms, which are smoothed over time, so that what enters the picture does not change
+all the rest of it ("pumping"); and the picture before, which is moved as the film moves and mixed
+in (`fststyle.flow`). At a cut the last two begin anew.
 """
 
 from __future__ import annotations

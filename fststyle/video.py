@@ -1,15 +1,16 @@
 """Films from files: their frames as RGB, and the packets of their other streams as they are.
 
-All that PyAV can decode. Frames come upright, as their file's rotation says, and keep their times; a
-frame that cannot be decoded is told of instead of being left out.
+All that PyAV can decode. Frames come upright, as their file's rotation says, and keep their times;
+a frame that cannot be decoded is told of instead of being left out.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FilmError, SettingError
-from fststyle.files import reason
 from fststyle.limits import pixel_limit
 from fststyle.strokes import fitted_size
 from fststyle.videofile import (
@@ -36,6 +36,7 @@ from fststyle.videofile import (
     is_stored_as_rgb,
     open_film,
     seconds_of,
+    why,
 )
 
 MAX_PIXELS: Final = 100_000_000
@@ -46,6 +47,8 @@ _LEAST_MISSING: Final = 0.5
 _MOST_LATE: Final = 10.0
 """Seconds that the sound may lie behind the pictures in the file."""
 _MOST_ERRORS: Final = 3
+_SEEK_BACK: Final = 10.0
+_LONGEST_LAST: Final = 2.0
 
 
 class FilmReader:
@@ -84,31 +87,53 @@ class FilmReader:
         if duration is not None and not 0 < duration < math.inf:
             raise SettingError(f"duration must be a number of seconds above 0, not {duration!r}.")
         self.damage = Damage()
-        self._path, self._container = path, open_film(path)
+        self._path, self._copies = path, copies
+        self._starts_later = start > 0
+        # A seek may end too late; then further back, and at last without one.
+        for back in (0.0, _SEEK_BACK, None) if self._starts_later else (None,):
+            self._open(start, duration, back)
+            try:
+                self._held = self._up_to_first_frame()
+                is_late = self._earliest is None or self._earliest * self._time_base > self._begin
+                if back is not None and (is_late or not self._held):
+                    self._container.close()
+                    continue
+                if not self._held:
+                    raise FilmError(self._nothing(start))
+                self._look(self._held[-1], size, square)
+                break
+            except BaseException:
+                self._container.close()
+                raise
+
+    def _open(self, start: float, duration: float | None, back: float | None) -> None:
+        """Open the file, and seek so many seconds before the start."""
+        self._container = _container = open_film(self._path)
         try:
-            self._stream = film_stream(self._container, path)
+            self._stream = film_stream(_container, self._path)
             self._stream.thread_type = "AUTO"
-            self.copied = [s for s in self._container.streams if s.type in copies]
+            self.copied = [s for s in _container.streams if s.type in self._copies]
             self._time_base = Fraction(self._stream.time_base)
-            self._begin = beginning_of(self._container) + Fraction(start).limit_denominator(1000)
+            self._begin = beginning_of(_container) + Fraction(start).limit_denominator(1000)
             self._end = None if duration is None else self._begin + Fraction(duration)
-            self._starts_later = start > 0
             self._reached = -math.inf
-            self._last: tuple[Frame, int] | None = None
-            if self._starts_later:
-                self._container.seek(int(self._begin * MICROSECONDS))
+            self._earliest: int | None = None  # time of a frame
+            self._last: Frame | None = None
+            if back is not None:
+                _container.seek(max(0, int((self._begin - Fraction(back)) * MICROSECONDS)))
             self._coming = self._decoded()
-            self._held: list[Any] = []  # up to the first frame
-            for item in self._coming:
-                self._held.append(item)
-                if not isinstance(item, Copied | _Lost):
-                    break
-            else:
-                raise FilmError(self._nothing(start))
-            self._look(self._held[-1], size, square)
         except BaseException:
-            self._container.close()
+            _container.close()
             raise
+
+    def _up_to_first_frame(self) -> list[Any]:
+        """What comes before the first frame, and that; nothing where there is none."""
+        held = []
+        for item in self._coming:
+            held.append(item)
+            if not isinstance(item, Copied | _Lost):
+                return held
+        return []
 
     def __enter__(self) -> Self:
         return self
@@ -147,37 +172,50 @@ class FilmReader:
         Raises:
             FilmError: A frame cannot be converted.
         """
-        while self._held or self._coming is not None:
-            item = self._held.pop(0) if self._held else next(self._coming, None)
-            if item is None:
-                break
+        waiting: Frame | None = None  # its duration is known when the next one comes
+        for item in itertools.chain(self._held, self._coming):
             if isinstance(item, Copied):
                 yield item
-            elif isinstance(item, _Lost):
-                if self._last is not None:  # else there is nothing to show in its place
-                    yield self._timed(None, item.pts, 0)
+                continue
+            if isinstance(item, _Lost):
+                if waiting is None:  # there is nothing to show in its place
+                    continue
+                frame = self._timed(None, item.pts, 0)
             else:
-                is_broken = item.is_corrupt and self._last is not None
+                is_broken = item.is_corrupt and waiting is not None
                 pixels = None if is_broken else self._rgb(item)
-                yield self._timed(pixels, item.pts, item.duration)
+                frame = self._timed(pixels, item.pts, item.duration)
+            if waiting is not None:
+                yield replace(waiting, duration=frame.pts - waiting.pts)
+            waiting = frame
+        if waiting is not None:
+            yield replace(waiting, duration=self._last_duration(waiting))
         self._check_end()
 
     def _timed(self, pixels: NDArray[np.uint8] | None, pts: int | None, duration: int) -> Frame:
-        usual = max(1, round(1 / (self.film.rate * self._time_base)))
-        offset = round(self._begin / self._time_base)
+        last = self._last
         if pts is None:
-            begin = 0 if self._last is None else self._last[0].pts + self._last[0].duration
+            begin = 0 if last is None else last.pts + last.duration
         else:
-            begin = pts - offset
-        if self._last is not None:  # a file may give two frames one time
-            begin = max(begin, self._last[0].pts + 1)
+            begin = pts - round(self._begin / self._time_base)
+        if last is not None:  # a file may give two frames one time
+            begin = max(begin, last.pts + 1)
+        usual = max(1, round(1 / (self.film.rate * self._time_base)))
         frame = Frame(pixels, begin, max(1, duration or usual))
         self.damage.broken += pixels is None
-        self._last = (frame, offset)
-        self._reached = max(
-            self._reached, float((begin + offset + frame.duration) * self._time_base)
-        )
+        self._last = frame
+        end = (frame.pts + frame.duration) * self._time_base + self._begin
+        self._reached = max(self._reached, float(end))
         return frame
+
+    def _last_duration(self, frame: Frame) -> int:
+        """Of the last frame; where frames are stored in another order, its own may be wrong."""
+        seconds = seconds_of(self._stream)
+        if seconds is None or self._starts_later or self._end is not None:
+            return frame.duration
+        end = (self._stream.start_time or 0) + round(seconds / self._time_base)
+        rest = end - round(self._begin / self._time_base) - frame.pts
+        return rest if 0 < rest * self._time_base <= _LONGEST_LAST else frame.duration
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
         """Convert a frame to RGB, shrink it, and turn it upright."""
@@ -279,6 +317,8 @@ class FilmReader:
                     # Some packets are never shown; after an error, they are taken for lost.
                     if pts < frame.pts and is_damaged and self._counts(pts):
                         yield _Lost(pts)
+                if self._earliest is None:
+                    self._earliest = frame.pts
                 if not self._counts(frame.pts):
                     ended = ended or self._is_after(frame.pts)
                     continue
@@ -303,9 +343,7 @@ class FilmReader:
                 break
             except (av.error.FFmpegError, OSError) as error:
                 errors += 1
-                self.damage.truncated = f"it cannot be read further ({reason(error)})"
-        else:
-            pass
+                self.damage.truncated = f"it cannot be read further ({why(error)})"
         if errors < _MOST_ERRORS:
             self.damage.truncated = ""
         last = av.Packet()

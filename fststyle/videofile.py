@@ -1,7 +1,7 @@
 """What a film's file says of itself, and how its frames are stored.
 
-PyAV, FFmpeg's libraries in Python, comes with the extra ``fststyle[video]``; it is imported when it is
-needed.
+PyAV, FFmpeg's libraries in Python, comes with the extra ``fststyle[video]``; it is imported when it
+is needed.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def open_film(path: Path) -> Any:
         container = av.open(f"file:{os.path.abspath(path)}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise FilmError(
-            f"{path} is no film that can be read ({reason(error)}); if it is one, its file may be "
+            f"{path} is no film that can be read ({why(error)}); if it is one, its file may be "
             "damaged or incomplete."
         ) from error
     name = container.format.name
@@ -205,6 +205,11 @@ def open_film(path: Path) -> Any:
         container.close()
         raise FilmError(f"{path} is no film; for photos there is 'fststyle stylize'.")
     return container
+
+
+def why(error: Exception) -> str:
+    """Return what an error of FFmpeg's says, without its number and path."""
+    return str(getattr(error, "strerror", None) or reason(error))
 
 
 def film_stream(container: Any, path: Path) -> Any:
@@ -222,7 +227,7 @@ def beginning_of(container: Any) -> Fraction:
     """The time that becomes 0: of a broadcast's clock, which begins anywhere, the first."""
     from av.format import Flags
 
-    if container.format.flags & Flags.ts_discont and container.start_time:
+    if container.format.flags & Flags.ts_discont.value and container.start_time:
         return Fraction(container.start_time, MICROSECONDS)
     return Fraction(0)
 

@@ -1,7 +1,7 @@
 """From film to film in three stages that overlap: decoding, stylising and encoding.
 
-Nothing but a few frames is ever held, so memory is bounded for any length, and nothing is written but
-the result.
+Nothing but a few frames is ever held, so memory is bounded for any length, and nothing is written
+but the result.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 

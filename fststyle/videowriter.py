@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FilmError, SettingError
-from fststyle.files import cannot_write, reason
+from fststyle.files import cannot_write
 from fststyle.video import FilmReader
-from fststyle.videofile import Copied, Film
+from fststyle.videofile import Copied, Film, why
 
 # FFmpeg's names, and those of its muxers.
 _FORMATS: Final = {
@@ -129,6 +129,8 @@ class FilmWriter:
 
         self._output, film = output, source.film
         self._suffix = output.path.suffix.lower()
+        own = film.path.suffix.lower()
+        self._own_suffix = own if own in _FORMATS and own != self._suffix else ".mkv"
         self._times: dict[int, int] = {}
         self._graph: Any = None
         self._last: int | None = None
@@ -189,7 +191,9 @@ class FilmWriter:
             FilmError: It cannot be written.
         """
         stream = self._copies.get(copied.index)
-        if stream is not None:
+        # The gaps between subtitles, which MP4's muxer makes by itself.
+        is_gap = copied.packet.size <= 2 and copied.packet.stream.type == "subtitle"
+        if stream is not None and not is_gap:
             copied.packet.stream = stream
             self._call(self._container.mux, copied.packet)
 
@@ -309,8 +313,9 @@ class FilmWriter:
             stream = self._container.add_stream_from_template(source, opaque=True)
         except ValueError as error:
             raise FilmError(
-                f"{self._suffix} cannot hold the film's {kind} ({name}); end its name in .mkv, "
-                f"which can, or leave them out: --no-{'audio' if kind == 'sound' else kind}."
+                f"{self._suffix} cannot hold the film's {kind} ({name}); end the result's name in "
+                f"{self._own_suffix}, or leave them out: "
+                f"--no-{'audio' if kind == 'sound' else kind}."
             ) from error
         stream.metadata.update(_kept(dict(source.metadata)))
         stream.disposition = source.disposition
@@ -329,7 +334,7 @@ class FilmWriter:
         if isinstance(error, OSError) and error.errno is not None:
             return FilmError(cannot_write(path, error) + " with -o.")
         return FilmError(
-            f"{path} cannot be encoded by {_encoder(self._output)} ({reason(error)}); choose "
+            f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); choose "
             "another --codec, or another ending, such as .mkv."
         )
 
