@@ -21,7 +21,7 @@ from fststyle.runtime import Device, FrameRuntime, Runtime, load_frame_runtime
 from fststyle.stylizer import Style, Stylizer
 from fststyle.tiling import Pixels
 
-STEADY: Final = 0.5
+STEADY: Final = 0.7
 """How much of the picture before counts, unless the user says otherwise."""
 
 SMOOTHING: Final = 0.5
@@ -114,6 +114,11 @@ class FilmStylizer(Stylizer):
         picture: Any = self(pixels, scale=scale, strength=strength, keep_colors=keep_colors)
         result: NDArray[np.uint8] = picture
         return result
+
+    def restart(self) -> None:
+        """Begin another film: the next frame has none before it."""
+        self._last = None
+        self._blend.reset()
 
     def _settle(self, seen: Pixels, picture: Pixels) -> Pixels:
         return self._blend(seen, picture)

@@ -57,7 +57,7 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         "--steady",
         type=_share,
         metavar="0..1",
-        help="how much of the picture before is moved along and mixed in; default: 0.5, 0: none",
+        help="how much of the picture before is moved along and mixed in; default: 0.7, 0: none",
     )
     steady.add_argument(
         "--smoothing",
