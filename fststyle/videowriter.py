@@ -36,7 +36,7 @@ SILENT_SUFFIXES: Final = (".gif", ".webp")
 CRF: Final = 20
 """H.264's quality, unless the user says otherwise: the lower, the better."""
 
-PRESET: Final = "veryfast"
+PRESET: Final = "superfast"
 
 _CODECS: Final = {
     "h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9",

@@ -4,10 +4,10 @@
     python scripts/bench_video.py --speed [--trained thanos_poster]
     python scripts/bench_video.py --strip docs/film.webp
 
-A camera pans, zooms and turns over photographs that no network was trained on, by motions that are
-known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame, with the
-statistics smoothed, and with the picture before mixed in as well, by a network that was trained to be
-steady and, where there is one, by the same network without that term.
+A camera pans, zooms and turns over photographs that no network was trained on, by motions that
+are known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame,
+with the statistics smoothed, and with the picture before mixed in as well, by a network that was
+trained to be steady and, where there is one, by the same network without that term.
 
 - warping error: each picture less the one before, moved as the camera moved (bicubic); root mean
   square and mean in 1/255, away from the borders. The first row is that of the films themselves.
@@ -27,9 +27,10 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,18 @@ import torch
 from bench_stability import find_loss
 from numpy.typing import NDArray
 
+from fststyle.animation import save_animation
 from fststyle.blend import luma
 from fststyle.data import builtin_held_out
 from fststyle.film import STEADY, FilmStylizer
-from fststyle.flow import opencv
-from fststyle.images import load_image, resize
+from fststyle.flow import FlowBlend, opencv
+from fststyle.images import Photo, load_image, resize
 from fststyle.losses import PerceptualLoss
 from fststyle.tensors import to_tensor
+from fststyle.video import FilmReader
+from fststyle.videofile import Frame as Decoded
+from fststyle.videopipe import convert
+from fststyle.videowriter import FilmWriter, Output
 
 MARGIN = 12  # pixels along the borders that do not count
 RATE = 25
@@ -351,12 +357,6 @@ def write_clip(
 
 def speed(arguments: argparse.Namespace) -> None:
     """Print frames a second from file to file, and what each part takes alone."""
-    from fststyle.flow import FlowBlend
-    from fststyle.video import FilmReader
-    from fststyle.videofile import Frame as Decoded
-    from fststyle.videopipe import convert
-    from fststyle.videowriter import FilmWriter, Output
-
     photo = photographs()[1]
     columns = ("frames/s", "ms", "processor ms", "decoding", "network", "blend", "encoding", "sum")
     print(f"| | {' | '.join(columns)} |\n{'| --- ' * (len(columns) + 1)}|")
@@ -368,30 +368,19 @@ def speed(arguments: argparse.Namespace) -> None:
             frames = clip(photo, height, width, path, arguments.noise)
             write_clip(film, frames, height, width, count / RATE)
             with FilmReader(film) as source:
-                decoded, decoding = _timed(
-                    lambda source=source: [i for i in source.items() if isinstance(i, Decoded)]
-                )
+                items, decoding = _timed(partial(_all, source.items()))
+            decoded = [item for item in items if isinstance(item, Decoded)]
             images: list[Any] = [frame.pixels for frame in decoded]
             for steady in (0.0, STEADY):
                 stylizer = _stylizer(arguments.trained, 0.0, 0.5)
                 for image in images[:3]:
                     stylizer.frame(image, 0.0)
-                pictures, network = _timed(
-                    lambda s=stylizer: [s.frame(p, i / RATE) for i, p in enumerate(images)]
-                )
+                pictures, network = _timed(partial(_stylised, stylizer, images))
                 blend = FlowBlend(steady)
-                pictures, blending = _timed(
-                    lambda p=pictures, b=blend: [b(x, y) for x, y in zip(images, p, strict=True)]
-                )
+                pictures, blending = _timed(partial(_all, map(blend, images, pictures)))
                 with FilmReader(film) as source:
                     writer = FilmWriter(result, Output(result), source)
-
-                    def encode(writer: FilmWriter = writer, pictures: Any = pictures) -> None:
-                        with writer:
-                            for frame, picture in zip(decoded, pictures, strict=True):
-                                writer.add_frame(picture, frame.pts, frame.duration)
-
-                    _, encoding = _timed(encode)
+                    _, encoding = _timed(partial(_encoded, writer, decoded, pictures))
                 stylizer = _stylizer(arguments.trained, steady, 0.5)
                 stylizer.frame(images[0], 0.0)
                 stylizer.restart()
@@ -406,6 +395,20 @@ def speed(arguments: argparse.Namespace) -> None:
                 print(f"| {height}p, steady {steady:g} | {' | '.join(cells)} |", flush=True)
 
 
+def _all(items: Iterable[Any]) -> list[Any]:
+    return list(items)
+
+
+def _stylised(stylizer: FilmStylizer, images: Sequence[Frame]) -> list[Frame]:
+    return [stylizer.frame(image, i / RATE) for i, image in enumerate(images)]
+
+
+def _encoded(writer: FilmWriter, frames: Sequence[Decoded], pictures: Sequence[Frame]) -> None:
+    with writer:
+        for frame, picture in zip(frames, pictures, strict=True):
+            writer.add_frame(picture, frame.pts, frame.duration)
+
+
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
     begin = time.perf_counter()
     result = function()
@@ -414,9 +417,6 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 def strip(output: Path, network: str) -> None:
     """Draw an animated WebP: a film, frame by frame, and steady, side by side."""
-    from fststyle.animation import save_animation
-    from fststyle.images import Photo
-
     photo = photographs()[0]
     height, width, count = 216, 288, 40
     path = cameras(photo, height, count, "shaky pan")
