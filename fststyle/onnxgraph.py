@@ -34,8 +34,8 @@ EPSILON: Final = 1e-5
 _FEW: Final = 7
 """Every so many pixels down and across, the statistics of a film's frame are read off."""
 _ROUNDING: Final = 0.01
-_MOST_RATIO: Final = 3.0
-_MOST_CHANGE: Final = 2.0
+_MOST_RATIO: Final = 10.0
+_MOST_CHANGE: Final = 10.0
 """A frame is never further from its own statistics, whatever came before it."""
 
 _OPSET: Final = 18
