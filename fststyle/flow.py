@@ -32,7 +32,7 @@ _ALIKE: Final = 9.0
 _UNLIKE: Final = 28.0
 """Those that differ by more do not."""
 _WINDOW: Final = 5
-_SHARPENED: Final = 0.35
+_SHARPENED: Final = 0.45
 
 _Frame = NDArray[np.uint8]
 _Map = NDArray[np.float32]

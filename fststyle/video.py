@@ -48,7 +48,6 @@ _MOST_LATE: Final = 10.0
 """Seconds that the sound may lie behind the pictures in the file."""
 _MOST_ERRORS: Final = 3
 _SEEK_BACK: Final = 10.0
-_LONGEST_LAST: Final = 2.0
 
 
 class FilmReader:
@@ -114,8 +113,12 @@ class FilmReader:
             self._stream.thread_type = "AUTO"
             self.copied = [s for s in _container.streams if s.type in self._copies]
             self._time_base = Fraction(self._stream.time_base)
-            self._begin = beginning_of(_container) + Fraction(start).limit_denominator(1000)
-            self._end = None if duration is None else self._begin + Fraction(duration)
+            self._begin = beginning_of(_container) + Fraction(start).limit_denominator(MICROSECONDS)
+            self._end = (
+                None
+                if duration is None
+                else self._begin + (Fraction(duration).limit_denominator(MICROSECONDS))
+            )
             self._reached = -math.inf
             self._earliest: int | None = None  # time of a frame
             self._last: Frame | None = None
@@ -215,7 +218,7 @@ class FilmReader:
             return frame.duration
         end = (self._stream.start_time or 0) + round(seconds / self._time_base)
         rest = end - round(self._begin / self._time_base) - frame.pts
-        return rest if 0 < rest * self._time_base <= _LONGEST_LAST else frame.duration
+        return rest if 0 < rest * self._time_base <= _LEAST_MISSING else frame.duration
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
         """Convert a frame to RGB, shrink it, and turn it upright."""

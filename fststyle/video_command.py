@@ -233,9 +233,8 @@ def _report(
         count = f"{damage.broken} frame{'s' if damage.broken > 1 else ''}"
         _say(f"{options.film}: {count} could not be decoded; the one before stands in.")
     if damage.truncated and done.is_whole:
-        _say(
-            f"{options.film} ends after {done.seconds:.1f} s: {damage.truncated}; it is truncated."
-        )
+        why = damage.truncated
+        _say(f"{options.film} is truncated: it ends after {done.seconds:.1f} s; {why}.")
     if not done.is_whole:
         whole = "" if film.seconds is None else f" of {film.seconds:.1f} s"
         _say(f"Interrupted: {options.output} holds the first {done.seconds:.1f} s{whole}.")

@@ -418,7 +418,7 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
 def strip(output: Path, network: str) -> None:
     """Draw an animated WebP: a film, frame by frame, and steady, side by side."""
     photo = photographs()[0]
-    height, width, count = 216, 288, 40
+    height, width, count = 180, 240, 36
     path = cameras(photo, height, count, "shaky pan")
     # There and back, so that it goes round.
     path = [*path[::2], *path[::-2]]
@@ -427,7 +427,7 @@ def strip(output: Path, network: str) -> None:
     for index, frame in enumerate(clip(photo, height, width, path, 2.0)):
         shown = [frame, *(way.frame(frame, index / 12.5) for way in ways)]
         pictures.append(Photo(np.hstack(shown) / np.float32(255)))
-    save_animation(pictures, [80.0] * len(pictures), 0, output, quality=60)
+    save_animation(pictures, [80.0] * len(pictures), 0, output, quality=45)
     print(f"{output}  {output.stat().st_size / 1000:.0f} kB")
 
 

@@ -38,7 +38,6 @@ def test_frame_by_frame_is_what_the_stylizer_makes(each_style_path: Path) -> Non
     for index in range(3):
         frame = scene(index)
         # Both round to bfloat16, in other places.
-        np.testing.assert_allclose(film.frame(frame, index / 25), photo(frame), atol=26)
         assert distance(film.frame(frame, index / 25), photo(frame)) < 3
 
 
