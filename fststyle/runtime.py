@@ -146,7 +146,7 @@ class FrameRuntime(Runtime):
         if tile is not None:
             raise SettingError("Films are not computed in tiles; leave tile out.")
         height, width = pixels.shape[:2]
-        levels = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
+        levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
         missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
         if any(missing):
             levels = np.pad(levels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")

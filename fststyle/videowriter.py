@@ -140,7 +140,7 @@ class FilmWriter:
         if self._suffix in SILENT_SUFFIXES:
             options["loop"] = "0"
         try:
-            self._container = av.open(f"file:{file}", "w", _FORMATS[self._suffix], options)
+            self._container: Any = av.open(f"file:{file}", "w", _FORMATS[self._suffix], options)
         except (av.error.FFmpegError, OSError) as error:
             raise self._failed(error) from error
         try:
@@ -274,7 +274,7 @@ class FilmWriter:
             key, usual = _QUALITIES[encoder]
             options[key] = str(usual if self._output.crf is None else self._output.crf)
         try:
-            stream = self._container.add_stream(encoder, rate=film.rate, options=options)
+            stream: Any = self._container.add_stream(encoder, rate=film.rate, options=options)
         except ValueError as error:
             raise FilmError(
                 f"{self._suffix} cannot hold what {encoder} encodes; choose another --codec, or "
@@ -365,7 +365,7 @@ def _palettes(width: int, height: int, unit: Fraction) -> Any:
     """
     from av.filter import Graph
 
-    graph = Graph()
+    graph: Any = Graph()
     source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=unit)
     split = graph.add("split")
     palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")

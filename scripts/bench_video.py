@@ -219,9 +219,11 @@ def measure(
     for picture in pictures[:: max(1, len(pictures) // 4)]:
         figures.sharpness.append(sharpness(picture))
     if loss is not None:
-        picture, frame = (to_tensor(p[-1] / np.float32(255)) for p in (pictures, frames))
+        shown, given = (
+            to_tensor(images[-1].astype(np.float32) / 255) for images in (pictures, frames)
+        )
         with torch.no_grad():
-            terms = loss(picture, loss.content_targets(frame))
+            terms = loss(shown, loss.content_targets(given))
         figures.losses.append((float(terms.content), float(terms.style)))
 
 
@@ -426,7 +428,7 @@ def strip(output: Path, network: str) -> None:
     pictures = []
     for index, frame in enumerate(clip(photo, height, width, path, 2.0)):
         shown = [frame, *(way.frame(frame, index / 12.5) for way in ways)]
-        pictures.append(Photo(np.hstack(shown) / np.float32(255)))
+        pictures.append(Photo(np.hstack(shown).astype(np.float32) / 255))
     save_animation(pictures, [80.0] * len(pictures), 0, output, quality=45)
     print(f"{output}  {output.stat().st_size / 1000:.0f} kB")
 

@@ -20,7 +20,7 @@ def moving(count: int, height: int = 48, width: int = 64) -> list[NDArray[np.uin
     frames = []
     for index in range(count):
         waves = [np.sin((x + 2 * index) / a + y / b) for a, b in ((5, 9), (7, 6), (9, 5))]
-        frame = np.uint8(127 + 80 * np.stack(waves, axis=2))
+        frame = (127 + 80 * np.stack(waves, axis=2)).astype(np.uint8)
         frame[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = (200, 100, 50)
         frames.append(frame)
     return frames

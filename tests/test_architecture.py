@@ -200,8 +200,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
     names = ("errors", "colour", "images", "sheets", "onnxgraph", "stylefile", "styles", "runtime")
-    names += ("strokes", "stylizer", "film", "video", "videopipe", "video_command")
-    imports = ", ".join(f"fststyle.{name}" for name in names)
+    film = ("film", "video", "videopipe", "video_command")
+    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer", *film))
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch", "av", "cv2"}
     program = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert run_python(program) == "[]"

@@ -19,7 +19,7 @@ def scene(seed: int, height: int = 64, width: int = 80) -> NDArray[np.uint8]:
     y, x = np.mgrid[:height, :width] / 16
     phases, tint = rng.uniform(0, 6, (3, 2)), rng.uniform(40, 200, 3)
     waves = [np.sin(x + p) * np.cos(y + q) for p, q in phases]
-    return np.uint8(np.clip(tint + 50 * np.stack(waves, axis=2), 0, 255))
+    return np.clip(tint + 50 * np.stack(waves, axis=2), 0, 255).astype(np.uint8)
 
 
 def with_shape(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,7 +84,7 @@ def test_cuts_are_found_and_pans_are_not() -> None:
             assert is_cut(histograms_of(one), histograms_of(other))
         wide = scene(index, width=100)
         assert not is_cut(histograms_of(wide[:, :80]), histograms_of(wide[:, 8:88]))
-        darker = np.uint8(0.95 * one)
+        darker = (0.95 * one).astype(np.uint8)
         assert not is_cut(histograms_of(one), histograms_of(darker))
         assert not is_cut(histograms_of(one), histograms_of(with_shape(one)))
     assert histograms_of(scenes[0][:1, :1]).shape == (9, 3, 8)
@@ -129,7 +129,7 @@ def test_tiny_frames_and_tiles(style_path: Path) -> None:
         first = run(frame)
         assert first.shape == frame.shape
         np.testing.assert_array_equal(run(frame), first)
-    floats = scene(0) / np.float32(255)
+    floats = scene(0).astype(np.float32) / 255
     assert run(floats).dtype == np.float32
     with pytest.raises(SettingError, match="tile"):
         run(floats, tile=64)

@@ -39,7 +39,7 @@ def test_pictures_follow_the_motion(dtype: type) -> None:
         if dtype == np.uint8:
             results.append(blend(frame, picture))
         else:
-            mixed = blend(frame / np.float32(255), picture / np.float32(255))
+            mixed = blend(frame.astype(np.float32) / 255, picture.astype(np.float32) / 255)
             assert mixed.dtype == np.float32
             results.append(np.rint(255 * mixed).astype(np.uint8))
     assert error(*results[-2:]) < 0.5 * error(*pictures[-2:])

@@ -60,7 +60,8 @@ def test_all_but_the_pictures_is_as_it_was(tmp_path: Path, suffix: str, subtitle
     metadata = {key.lower(): value for key, value in after["metadata"].items()}
     assert metadata["title"] == "A film"
     assert "location" not in metadata
-    assert done == Done(15, pytest.approx(0.6), True)
+    assert (done.frames, done.is_whole) == (15, True)
+    assert done.seconds == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(
