@@ -79,6 +79,7 @@ class FlowBlend:
         """
         if self._share == 0:
             return picture
+        painted: Any
         small, painted = _shrunk(_levels(seen), FLOW_SIDE), _levels(picture)
         before = self._before
         self._before = (small.copy(), painted)  # the caller may use the frame's memory again
@@ -87,9 +88,7 @@ class FlowBlend:
             self._before = (self._before[0], mixed)
             # Not what the next picture is mixed with, or it would add up.
             painted = _sharpened(mixed, _SHARPENED * self._share)
-        if picture.dtype == np.uint8:
-            return painted
-        result: Pixels = painted / np.float32(255)
+        result: Pixels = painted if picture.dtype == np.uint8 else painted / np.float32(255)
         return result
 
     def _blended(

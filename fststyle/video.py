@@ -240,7 +240,8 @@ class FilmReader:
             | Interpolation.FULL_CHR_H_INT
             | Interpolation.ACCURATE_RND,
         )
-        return self._turn(converted.to_ndarray())
+        pixels: Any = converted.to_ndarray()
+        return self._turn(pixels)
 
     def _look(self, first: Any, size: int | None, square: bool) -> None:
         """Find out what there is to know from the first frame."""
@@ -293,6 +294,7 @@ class FilmReader:
         waiting: list[int] = []  # the times of frames that are to come, a heap
         is_damaged = False
         ended = False
+        latest = math.inf if self._end is None else float(self._end) + _MOST_LATE
         passed = dict.fromkeys((s.index for s in self.copied if s.type == "audio"), False)
         for packet in self._packets():
             if packet.stream_index != self._stream.index:
@@ -304,7 +306,7 @@ class FilmReader:
                 continue
             if ended:
                 time = packet.dts if packet.dts is not None else packet.pts
-                is_late = time is not None and time * self._time_base > self._end + _MOST_LATE
+                is_late = time is not None and time * self._time_base > latest
                 if all(passed.values()) or is_late:
                     return
                 continue

@@ -220,7 +220,7 @@ def measure(
         figures.sharpness.append(sharpness(picture))
     if loss is not None:
         shown, given = (
-            to_tensor(images[-1].astype(np.float32) / 255) for images in (pictures, frames)
+            to_tensor(np.asarray(images[-1] / 255, np.float32)) for images in (pictures, frames)
         )
         with torch.no_grad():
             terms = loss(shown, loss.content_targets(given))
@@ -428,7 +428,7 @@ def strip(output: Path, network: str) -> None:
     pictures = []
     for index, frame in enumerate(clip(photo, height, width, path, 2.0)):
         shown = [frame, *(way.frame(frame, index / 12.5) for way in ways)]
-        pictures.append(Photo(np.hstack(shown).astype(np.float32) / 255))
+        pictures.append(Photo(np.asarray(np.hstack(shown) / 255, np.float32)))
     save_animation(pictures, [80.0] * len(pictures), 0, output, quality=45)
     print(f"{output}  {output.stat().st_size / 1000:.0f} kB")
 

@@ -39,7 +39,7 @@ def test_pictures_follow_the_motion(dtype: type) -> None:
         if dtype == np.uint8:
             results.append(blend(frame, picture))
         else:
-            mixed = blend(frame.astype(np.float32) / 255, picture.astype(np.float32) / 255)
+            mixed = blend(*(np.asarray(p / 255, np.float32) for p in (frame, picture)))
             assert mixed.dtype == np.float32
             results.append(np.rint(255 * mixed).astype(np.uint8))
     assert error(*results[-2:]) < 0.5 * error(*pictures[-2:])
