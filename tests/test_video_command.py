@@ -12,7 +12,8 @@ import pytest
 from film_help import facts_of, frames_of, moving, packets_of, times_of, write_film
 
 from fststyle import cli, styles
-from fststyle.film import FilmStylizer
+from fststyle.film import SMOOTHING, STEADY, FilmStylizer
+from fststyle.videowriter import CRF, FILM_SUFFIXES
 
 
 @pytest.fixture
@@ -175,3 +176,12 @@ def test_no_torch_is_loaded(folder: Path, style_path: Path) -> None:
         [*command, "-o", "out.mp4"], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.splitlines()[-2:] == ["0", "[]"]
+
+
+def test_the_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"mixed in; default: {STEADY:g}" in text
+    assert f"smoothed; default: {SMOOTHING:g}" in text
+    assert f"of h264: {CRF}" in text
+    assert all(suffix in text for suffix in FILM_SUFFIXES if suffix != ".m4v")
