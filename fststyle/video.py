@@ -114,11 +114,9 @@ class FilmReader:
             self.copied = [s for s in _container.streams if s.type in self._copies]
             self._time_base = Fraction(self._stream.time_base)
             self._begin = beginning_of(_container) + Fraction(start).limit_denominator(MICROSECONDS)
-            self._end = (
-                None
-                if duration is None
-                else self._begin + (Fraction(duration).limit_denominator(MICROSECONDS))
-            )
+            self._end: Fraction | None = None
+            if duration is not None:
+                self._end = self._begin + Fraction(duration).limit_denominator(MICROSECONDS)
             self._reached = -math.inf
             self._earliest: int | None = None  # time of a frame
             self._last: Frame | None = None
@@ -264,11 +262,12 @@ class FilmReader:
         if size is not None:
             height, width = fitted_size(height, width, size)
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-        seconds = seconds_of(stream)
+        self._promised = seconds = seconds_of(stream)
         if seconds is None and self._container.duration is not None:
             seconds = self._container.duration / MICROSECONDS
+            # It is that of the longest stream, which may be one that is not read.
+            self._promised = seconds if {"audio", "subtitle"} <= {*self._copies} else None
         frames = stream.frames or (None if seconds is None else round(seconds * rate))
-        self._promised = seconds
         if self._starts_later or self._end is not None:
             left = math.inf if seconds is None else max(0.0, seconds - float(self._begin))
             if self._end is not None:

@@ -147,7 +147,7 @@ class FilmWriter:
             self._container.metadata.update(_kept(source.metadata, output.note))
             self._stream = self._add_pictures(film, source)
             self._copies = {s.index: self._add_copy(s) for s in source.copied}
-            if source.chapters:
+            if source.chapters and self._suffix not in SILENT_SUFFIXES:
                 self._container.set_chapters(source.chapters)
             self._container.start_encoding()
         except FilmError:
