@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fststyle.errors import (
+    FilmError,
     FststyleError,
     PhotoError,
     QualityError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FilmError",
     "FststyleError",
     "PhotoError",
     "QualityError",

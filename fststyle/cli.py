@@ -1,4 +1,4 @@
-"""The command line: ``fststyle stylize | optimize | evaluate | styles | info | train | …``.
+"""The command line: ``fststyle stylize | video | optimize | evaluate | styles | info | train | …``.
 
 Exit status: 0 done, 1 something the user can mend (one sentence says how), 2 wrong usage,
 130 ended by Ctrl-C. Results go to the standard output, everything else to standard error.
@@ -29,6 +29,7 @@ from fststyle.files import cannot_write
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
+from fststyle.video_command import add_video_command
 
 _OPTIMISE_SIZE: Final = 512
 """Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
@@ -335,6 +336,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     stylize_command.add_options(command, style_help, _positive, size_help)
     command.set_defaults(run=_stylize)
+
+    add_video_command(commands, _positive)
 
     command = commands.add_parser("optimize", help="the classic mode: optimise one photo")
     _add_optimise_options(command)

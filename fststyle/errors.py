@@ -4,6 +4,7 @@
 
     FststyleError            any failure a user can cause or mend
     ├── PhotoError           a picture cannot be read, written or found
+    ├── FilmError            a film cannot be read or written
     ├── StyleError           a style is unknown, or its file cannot be used
     ├── WeightsError         VGG's weights cannot be found or are not what they should be
     ├── SettingError         a setting is out of range or does not fit another
@@ -27,6 +28,10 @@ class FststyleError(Exception):
 
 class PhotoError(FststyleError):
     """A picture cannot be read, written or found."""
+
+
+class FilmError(FststyleError):
+    """A film cannot be read or written."""
 
 
 class StyleError(FststyleError):

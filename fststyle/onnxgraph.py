@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
 
-Norms = Literal["instance", "folded", "measured"]
+Norms = Literal["instance", "folded", "measured", "steady"]
 
 _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
@@ -30,6 +30,13 @@ _OPERATORS: Final = frozenset(
 _HEAD: Final = 16  # as in `fststyle.network`, which imports torch
 EPSILON: Final = 1e-5
 """What every norm adds to the variance; torch's default, and ONNX's."""
+
+_FEW: Final = 7
+"""Every so many pixels down and across, the statistics of a film's frame are read off."""
+_ROUNDING: Final = 0.01
+_MOST_RATIO: Final = 10.0
+_MOST_CHANGE: Final = 10.0
+"""A frame is never further from its own statistics, whatever came before it."""
 
 _OPSET: Final = 18
 _IR_VERSION: Final = 8  # the one that came with opset 18, for old runners
@@ -53,7 +60,12 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
             if they were one, and its outputs are those statistics, ``NAME.mean`` and
             ``NAME.variance`` ``(1, C, 1, 1)`` for each norm in `norm_names`. It has a second
             input, ``inset``: how many pixels along the upper and lower, and the left and right
-            borders do not count; a multiple of 4 as the photos' sizes are, or 0.
+            borders do not count; a multiple of 4 as the photos' sizes are, or 0. ``steady`` is for
+            the frames of a film, one at a time: the photo and the picture are uint8
+            ``(1, H, W, 3)``, and every norm takes ``keep · before + (1 - keep) · measured`` as its
+            mean and deviation. ``keep``, ``(1,)`` in [0, 1], and ``before`` are inputs; what was
+            taken is the second output, ``statistics``, of the same shape ``(1, n, 1, 1)``: of one
+            norm after another. With ``keep`` at 0 it is the network itself.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -66,6 +78,8 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     nodes: list[Any] = []
     tensors: list[Any] = []
     measured: list[str] = []
+    taken: list[str] = []  # by the norms of a film
+    sizes: list[int] = []
 
     def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{operator.lower()}_{len(nodes)}"
@@ -73,15 +87,12 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         return output
 
     def constant(name: str, values: object, dtype: type) -> str:
-        tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
+        if all(tensor.name != name for tensor in tensors):  # one for all layers
+            tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
     def margin(pixels: int) -> str:
-        # One constant for all layers, at its first use.
-        name = f"margin_{pixels}"
-        if all(tensor.name != name for tensor in tensors):
-            constant(name, [0, 0, pixels, pixels] * 2, np.int64)
-        return name
+        return constant(f"margin_{pixels}", [0, 0, pixels, pixels] * 2, np.int64)
 
     def weight(name: str, *shape: int) -> str:
         array = weights.get(name)
@@ -115,6 +126,8 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         parameters = [weight(f"{name}.{kind}", channels) for kind in ("weight", "bias")]
         if norms == "measured":
             return measured_norm(hidden, name, *parameters)
+        if norms == "steady":
+            return steady_norm(hidden, channels, *parameters)
         return add("InstanceNormalization", hidden, *parameters, epsilon=EPSILON)
 
     def what_counts(hidden: str) -> str:
@@ -142,6 +155,41 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         offset = add("Sub", add("Reshape", shift, "per_channel"), add("Mul", rest, scale))
         return add("Add", add("Mul", centred, scale), offset)
 
+    def steady_norm(hidden: str, channels: int, gain: str, shift: str) -> str:
+        # What instance norm took is known from a few pixels before and after it, since
+        # x = deviation · normal + mean for all of them. To measure it takes as long as all else.
+        unit = [constant(f"{n}_{channels}", [n] * channels, np.float32) for n in (1, 0)]
+        normal = add("InstanceNormalization", hidden, *unit, epsilon=EPSILON)
+        x, y = (few_pixels(values, channels) for values in (hidden, normal))
+        x_mean, y_mean = average(x), average(y)
+        y_centred = add("Sub", y, y_mean)
+        common = average(add("Mul", add("Sub", x, x_mean), y_centred))
+        square = average(add("Mul", y_centred, y_centred))
+        deviation = add("Div", common, add("Add", square, "epsilon"))
+        mean = add("Sub", x_mean, add("Mul", y_mean, deviation))
+        for measured_now in (mean, deviation):
+            before = f"before_{len(taken)}"
+            sizes.append(channels)
+            more = add("Mul", add("Sub", before, measured_now), "keep")
+            taken.append(add("Add", measured_now, more))
+        new_mean, new_deviation = taken[-2:]
+        # Of a channel that is next to constant, the change is mostly rounding.
+        floor = add("Add", add("Mul", add("Abs", new_mean), "rounding"), "rounding")
+        divisor = add("Max", new_deviation, floor)
+        ratio = add("Div", add("Max", deviation, floor), divisor)
+        change = add("Div", add("Sub", mean, new_mean), divisor)
+        gain, shift = (add("Reshape", vector, "per_channel") for vector in (gain, shift))
+        scale = add("Mul", gain, add("Clip", ratio, "least_ratio", "most_ratio"))
+        offset = add("Mul", gain, add("Clip", change, "least_change", "most_change"))
+        return add("Add", add("Mul", normal, scale), add("Add", shift, offset))
+
+    def few_pixels(hidden: str, channels: int) -> str:
+        # A convolution, since OpenVINO computes all that leads to an output without one in
+        # float32, and so would double the time.
+        kernel = constant(f"same_{channels}", np.ones((channels, 1, 1, 1)), np.float32)
+        strides = [_FEW, _FEW]
+        return add("Conv", hidden, kernel, kernel_shape=[1, 1], strides=strides, group=channels)
+
     def conv_norm_relu(
         hidden: str, name: str, inputs: int, outputs: int, size: int = 3, stride: int = 1
     ) -> str:
@@ -163,11 +211,22 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     constant("double", [1, 1, 2, 2], np.float32)
     constant("origin", [0, 0], np.int64)
     constant("height_and_width", [2, 3], np.int64)
-    if norms == "measured":
+    if norms in ("measured", "steady"):
         constant("all_but_channels", [0, 2, 3], np.int64)
         constant("per_channel", [1, -1, 1, 1], np.int64)
         constant("epsilon", EPSILON, np.float32)
+    photo = "photo"
+    if norms == "measured":
         photo_size = add("Shape", "photo", start=2, end=4)
+    if norms == "steady":
+        constant("levels", 255, np.float32)
+        photo = add("Transpose", add("Cast", "photo", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+        photo = add("Div", photo, "levels")
+        constant("rounding", _ROUNDING, np.float32)
+        for name, limit in (("ratio", _MOST_RATIO), ("change", _MOST_CHANGE)):
+            least = 1 / limit if name == "ratio" else -limit
+            constant(f"least_{name}", least, np.float32)
+            constant(f"most_{name}", limit, np.float32)
 
     width, trunk, first_stride = config["width"], config["trunk"], config["first_stride"]
     if first_stride not in (1, 2):
@@ -178,7 +237,7 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     limits = []
     if linear:
         limits = [constant("black", 0, np.float32), constant("white", 1, np.float32)]
-    hidden = add("Sub", "photo", "centre")
+    hidden = add("Sub", photo, "centre")
     if first_stride == 1:
         hidden = conv_norm_relu(hidden, "encoder.0", 3, width, size=9)
         hidden = conv_norm_relu(hidden, "encoder.1", width, 2 * width, stride=2)
@@ -200,8 +259,20 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
         hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
     picture = add("Clip", hidden, *limits) if linear else add("Sigmoid", hidden)
-    size = add("Shape", "photo", start=2, end=4)
-    add("Slice", picture, "origin", size, "height_and_width", output="picture")
+    if norms == "steady":
+        before = [f"before_{index}" for index in range(len(sizes))]
+        constant("sizes", sizes, np.int64)
+        # At the beginning, since an operator must follow what it needs.
+        nodes.insert(0, helper.make_node("Split", ["before", "sizes"], before, axis=1))
+        add("Concat", *taken, output="statistics", axis=1)
+        size = add("Shape", photo, start=2, end=4)
+        picture = add("Slice", picture, "origin", size, "height_and_width")
+        picture = add("Round", add("Mul", picture, "levels"))
+        picture = add("Transpose", picture, perm=[0, 2, 3, 1])
+        add("Cast", picture, to=TensorProto.UINT8, output="picture")
+    else:
+        size = add("Shape", "photo", start=2, end=4)
+        add("Slice", picture, "origin", size, "height_and_width", output="picture")
 
     unused = weights.keys() - {tensor.name for tensor in tensors}
     if unused:
@@ -210,10 +281,19 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     def end(name: str, *shape: str | int, dtype: int = TensorProto.FLOAT) -> Any:
         return helper.make_tensor_value_info(name, dtype, shape)
 
-    photo, picture = (end(name, "batch", 3, "height", "width") for name in ("photo", "picture"))
-    statistics = [end(name, 1, "channels", 1, 1) for name in measured]
-    inputs = [photo, end("inset", 2, dtype=TensorProto.INT64)] if statistics else [photo]
-    graph = helper.make_graph(nodes, "fststyle", inputs, statistics or [picture], tensors)
+    inputs = [end("photo", "batch", 3, "height", "width")]
+    outputs = [end("picture", "batch", 3, "height", "width")]
+    if norms == "measured":
+        inputs.append(end("inset", 2, dtype=TensorProto.INT64))
+        outputs = [end(name, 1, "channels", 1, 1) for name in measured]
+    if norms == "steady":
+        inputs, outputs = (
+            [end(name, 1, "height", "width", 3, dtype=TensorProto.UINT8)]
+            for name in ("photo", "picture")
+        )
+        inputs += [end("keep", 1), end("before", 1, sum(sizes), 1, 1)]
+        outputs.append(end("statistics", 1, sum(sizes), 1, 1))
+    graph = helper.make_graph(nodes, "fststyle", inputs, outputs, tensors)
     opset = helper.make_opsetid("", _OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
 

@@ -42,6 +42,13 @@ _OUT_OF_MEMORY: Final = (
 )
 
 
+FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
+"""A frame ``(H, W, 3)`` and how much of the statistics before it is kept → its picture."""
+
+_LEAST_STEADY: Final = 32
+"""Least side of frames whose statistics are kept, in pixels."""
+
+
 @dataclass(frozen=True)
 class Tiled:
     """How a style runs tile by tile.
@@ -110,11 +117,77 @@ class Runtime:
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            raise FststyleError(
-                f"There is not enough memory on the {self.device} device for a photo of "
-                f"{width}×{height} pixels; choose a smaller size, such as "
-                f"--size {max(1, max(height, width) // 2)}."
-            ) from error
+            raise _too_large(self.device, width, height) from error
+
+
+class FrameRuntime(Runtime):
+    """A style for the frames of a film, in order; `load_frame_runtime` makes it.
+
+    The statistics that instance norm takes are kept from frame to frame, so that what enters or
+    leaves the picture does not change all the rest of it ("pumping").
+
+    Attributes:
+        keep: How much of the statistics of the frames before counts, from 0, the frame for itself,
+            to 1, for the next frame.
+    """
+
+    def __init__(self, info: StyleInfo, device: str, forward: FrameForward) -> None:
+        super().__init__(info, device, _no_forward)
+        self.keep = 0.0
+        self._frame_forward = forward
+
+    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
+        """Stylise the next frame, as a photo; it is computed at once, in 8 bits.
+
+        Raises:
+            SettingError: ``tile`` is given.
+            FststyleError: The frame is too large for the memory.
+        """
+        if tile is not None:
+            raise SettingError("Films are not computed in tiles; leave tile out.")
+        height, width = pixels.shape[:2]
+        levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
+        missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
+        if any(missing):
+            levels = np.pad(levels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        # What is read off a tiny frame says nothing of its statistics.
+        keep = self.keep if min(height, width) >= _LEAST_STEADY else 0.0
+        try:
+            picture: Any = self._frame_forward(np.ascontiguousarray(levels), keep)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise _too_large(self.device, width, height) from error
+        picture = picture[:height, :width]
+        result: Pixels = picture if pixels.dtype == np.uint8 else picture / np.float32(255)
+        return result
+
+
+def load_frame_runtime(
+    path: Path, *, device: Device = "auto", threads: int | None = None
+) -> FrameRuntime:
+    """Make a style file ready to run over the frames of a film.
+
+    Args:
+        path: As in `load_runtime`, and so all that follows.
+        device: See there.
+        threads: See there.
+
+    Returns:
+        The style, ready to run.
+
+    Raises:
+        StyleError: See there.
+        SettingError: See there.
+    """
+    device = _checked_device(device, threads)
+    if device == "cpu":
+        content = read_style(path)
+        model = build_model(content.network, content.weights, norms="steady")
+        compiled = _openvino_compiler(threads)(model.SerializeToString())
+        return FrameRuntime(content.info, device, _openvino_frame_forward(compiled))
+    network, info = load_style(path)
+    return FrameRuntime(info, device, _torch_frame_forward(network, device))
 
 
 def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
@@ -137,23 +210,29 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
         StyleError: The style file cannot be used, as in `fststyle.stylefile.read_style`.
         SettingError: ``device`` is unknown or not there, or ``threads`` is below 1.
     """
+    device = _checked_device(device, threads)
+    if device == "cpu":
+        content = read_style(path)
+        compiler = _openvino_compiler(threads)
+        tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
+        return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
+    network, info = load_style(path)
+    forward = _torch_forward(network, device)
+    memory = _cuda_memory if device == "cuda" else available_memory
+    tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
+    return Runtime(info, device, forward, tiled)
+
+
+def _checked_device(device: Device, threads: int | None) -> Device:
     if device not in get_args(Device):
         raise SettingError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}.")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise SettingError(f"threads must be a whole number from 1, not {threads!r}.")
     if device == "auto":
         device = _best_device()
-    if device == "cpu":
-        content = read_style(path)
-        compiler = _openvino_compiler(threads)
-        tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
-        return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
-    _check_gpu(device)
-    network, info = load_style(path)
-    forward = _torch_forward(network, device)
-    memory = _cuda_memory if device == "cuda" else available_memory
-    tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
-    return Runtime(info, device, forward, tiled)
+    if device != "cpu":
+        _check_gpu(device)
+    return device
 
 
 def _best_device() -> Device:
@@ -219,6 +298,56 @@ def _openvino_pin(
     return pin
 
 
+def _openvino_frame_forward(compiled: Any) -> FrameForward:
+    request = compiled.create_infer_request()
+    shape = compiled.input("before").get_shape()
+    before = np.zeros(tuple(shape), np.float32)
+
+    def forward(pixels: NDArray[np.uint8], keep: float) -> NDArray[np.uint8]:
+        nonlocal before
+        inputs = {"photo": pixels[np.newaxis], "keep": np.array([keep], np.float32)}
+        results = request.infer(inputs | {"before": before}, share_inputs=True, share_outputs=True)
+        before = np.array(results["statistics"])
+        return np.array(results["picture"][0])
+
+    return forward
+
+
+def _torch_frame_forward(network: Any, device: str) -> FrameForward:
+    import torch
+    from torch import nn
+
+    kept: dict[str, tuple[Any, Any]] = {}
+    share = 0.0  # of what was kept
+
+    def norm(name: str, layer: Any, hidden: Any) -> Any:
+        hidden = hidden.float()
+        variance, mean = torch.var_mean(hidden, (0, 2, 3), correction=0, keepdim=True)
+        now = (mean, (variance + layer.eps).sqrt())
+        old = kept.get(name, now)
+        kept[name] = (mean, deviation) = (
+            now[0].lerp(old[0], share),
+            now[1].lerp(old[1], share),
+        )
+        scale = layer.weight.float().view_as(mean) / deviation
+        shift = layer.bias.float().view_as(mean) - mean * scale
+        return (hidden * scale + shift).to(layer.weight.dtype)
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            module.register_forward_hook(
+                lambda layer, inputs, _, name=name: norm(name, layer, inputs[0])
+            )
+    run = _torch_forward(network, device)
+
+    def forward(pixels: NDArray[np.uint8], keep: float) -> NDArray[np.uint8]:
+        nonlocal share
+        share = keep
+        return from_batch(run(to_batch(pixels)), pixels)
+
+    return forward
+
+
 def _torch_forward(network: Any, device: str) -> Forward:
     import torch
 
@@ -276,10 +405,22 @@ def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
     return pin
 
 
+def _no_forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+    raise NotImplementedError("frames have a forward of their own")
+
+
 def _cuda_memory() -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0])
+
+
+def _too_large(device: str, width: int, height: int) -> FststyleError:
+    return FststyleError(
+        f"There is not enough memory on the {device} device for a photo of "
+        f"{width}×{height} pixels; choose a smaller size, such as "
+        f"--size {max(1, max(height, width) // 2)}."
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -91,6 +91,9 @@ class Stylizer:
             not from 0.
     """
 
+    # What `fststyle.film.FilmStylizer` has otherwise: this, and `_settle`.
+    _load: Callable[..., Runtime] = staticmethod(load_runtime)
+
     def __init__(
         self,
         style: Style,
@@ -99,8 +102,8 @@ class Stylizer:
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
-        self._inside = _open(style, device, threads)
-        self._outside = None if outside is None else _open(outside, device, threads)
+        self._inside = _open(style, device, threads, self._load)
+        self._outside = None if outside is None else _open(outside, device, threads, self._load)
         self._lock = threading.Lock()
 
     @property
@@ -269,12 +272,16 @@ class Stylizer:
         # Only of one are there bytes. They are mixed before enlarging, which is then done once.
         pictures: Any = (self._run(runtime, seen, tile) for runtime, _ in parts)
         mixed: Any = mix(pictures, [weight for _, weight in parts])
-        picture: Pixels = mixed
+        picture: Pixels = self._settle(seen, mixed)
         if low == (height, width):
             return picture
         if low[0] > height or low[1] > width:
             return resized(picture, height, width)
         return enlarge(picture, seen, pixels)
+
+    def _settle(self, seen: Pixels, picture: Pixels) -> Pixels:
+        """Have the last word on a picture, at the size at which the network saw the photo."""
+        return picture
 
     def _run(self, runtime: Runtime, pixels: Pixels, tile: int | None) -> Pixels:
         with self._lock:
@@ -295,13 +302,15 @@ class Stylizer:
 _Parts = list[tuple[Runtime, float]]
 
 
-def _open(style: Style, device: Device, threads: int | None) -> _Parts:
+def _open(
+    style: Style, device: Device, threads: int | None, load: Callable[..., Runtime]
+) -> _Parts:
     parts = []
     for name, weight in style_weights(style).items():
         found = find_style(name)
         if found.kind == "picture":
             raise _untrained(found)
-        parts.append((load_runtime(found.path, device=device, threads=threads), weight))
+        parts.append((load(found.path, device=device, threads=threads), weight))
     return parts
 
 

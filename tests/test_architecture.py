@@ -33,10 +33,12 @@ ORDER = (
     ("stylefile",),
     ("styles", "quality"),
     ("runtime", "warmstart", "checkpoints", "export"),
-    ("stylizer", "optimize", "data", "module", "optimizers", "runs"),
-    ("evaluate", "callbacks", "settings", "transforms", "stylize_files"),
-    ("report", "sweep"),
-    ("training", "interop_command", "optimize_command", "styles_command", "stylize_command"),
+    ("stylizer", "optimize", "data", "module", "optimizers", "runs", "videofile", "flow"),
+    ("evaluate", "callbacks", "settings", "transforms", "stylize_files", "video", "film"),
+    ("report", "sweep", "videowriter"),
+    ("videopipe",),
+    ("training", "interop_command", "optimize_command", "styles_command", "stylize_command")
+    + ("video_command",),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
@@ -54,6 +56,8 @@ ONLY_IN = {
     "openvino": {"compiler", "export"},
     "pillow_heif": {"images"},
     "torchvision": {"transforms", "vggweights"},
+    "av": {"video", "videofile", "videowriter"},
+    "cv2": {"flow"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 
@@ -196,8 +200,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
     names = ("errors", "colour", "images", "sheets", "onnxgraph", "stylefile", "styles", "runtime")
-    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer"))
-    heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch"}
+    film = ("film", "video", "videopipe", "video_command")
+    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer", *film))
+    heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch", "av", "cv2"}
     program = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert run_python(program) == "[]"
 

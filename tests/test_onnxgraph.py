@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from fststyle import network, onnxgraph
+from fststyle.compiler import openvino_core
 from fststyle.network import TransformerNet
 from fststyle.onnxgraph import (
     Weights,
@@ -110,3 +111,31 @@ def test_wrong_weights_are_refused(
         weights[name] = array
     with pytest.raises(ValueError, match=name):
         build_model(config, weights)
+
+
+def test_steady_norms_are_instance_norms_where_nothing_is_kept(
+    config: dict[str, int], weights: Weights
+) -> None:
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    models = {}
+    kinds: tuple[onnxgraph.Norms, ...] = ("instance", "steady")
+    for norms in kinds:
+        model = build_model(config, weights, norms=norms)
+        core = openvino_core()
+        read = core.read_model(model.SerializeToString(), b"")
+        models[norms] = core.compile_model(read, "CPU", settings)
+    photo = np.random.default_rng(0).integers(0, 256, (1, 61, 72, 3)).astype(np.uint8)
+    expected = models["instance"](photo.transpose(0, 3, 1, 2) / np.float32(255))[0]
+    size = models["steady"].input("before").get_shape()
+    before = np.full(tuple(size), 7, np.float32)
+    inputs = {"photo": photo, "keep": np.zeros(1, np.float32), "before": before}
+    actual = models["steady"](inputs)
+    difference = actual["picture"] - 255 * expected.transpose(0, 2, 3, 1)
+    assert np.abs(difference).max() < 0.6  # it is rounded to bytes
+    # What is kept wholly stays as it is.
+    kept = models["steady"](inputs | {"keep": np.ones(1, np.float32)})["statistics"]
+    np.testing.assert_allclose(kept, before, atol=1e-4)
+    # On the photo's own statistics nothing changes.
+    own = {"keep": np.full(1, 0.9, np.float32), "before": np.array(actual["statistics"])}
+    again = models["steady"](inputs | own)["picture"].astype(int)
+    assert np.abs(again - actual["picture"]).max() <= 1
