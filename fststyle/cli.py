@@ -21,18 +21,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError, require_packages
 from fststyle.files import cannot_write
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
+from fststyle.optimize_options import OPTIMISE_SIZE, add_optimise_options, positive
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 from fststyle.video_command import add_video_command
-
-_OPTIMISE_SIZE: Final = 512
-"""Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -284,43 +282,6 @@ def _train(options: argparse.Namespace) -> int:
             continue  # Ctrl-C reached the training too, which ends by itself
 
 
-def _layer_weights(text: str) -> dict[str, float]:
-    """``relu1_2,relu3_3:2`` → {"relu1_2": 1.0, "relu3_3": 2.0}."""
-    layers = {}
-    for item in text.split(","):
-        name, colon, weight = item.partition(":")
-        try:
-            layers[name.strip()] = float(weight) if colon else 1.0
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"must be layers with weights, such as relu1_2,relu3_3:2, not {text!r}"
-            ) from None
-    return layers
-
-
-def _whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    return _whole_number(text, least=1)
-
-
-def _pixels_or_full(text: str) -> int:
-    """A size in pixels from 1, or ``full``, which is 0."""
-    if text == "full":
-        return 0
-    if text.isdigit() and int(text) > 0:
-        return _positive(text)
-    raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(_whole_number(item.strip()) for item in text.split(","))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fststyle", description="Fast neural style: train a style, and give it to photos."
@@ -332,23 +293,23 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("stylize", help="give photos a style")
     size_help = (
         "long side of the result in pixels (never enlarged), or full; default: the photo's own, "
-        f"or {_OPTIMISE_SIZE} where the style is a picture and the photo is optimised"
+        f"or {OPTIMISE_SIZE} where the style is a picture and the photo is optimised"
     )
-    stylize_command.add_options(command, style_help, _positive, size_help)
+    stylize_command.add_options(command, style_help, positive, size_help)
     command.set_defaults(run=_stylize)
 
-    add_video_command(commands, _positive)
+    add_video_command(commands, positive)
 
     command = commands.add_parser("optimize", help="the classic mode: optimise one photo")
-    _add_optimise_options(command)
+    add_optimise_options(command)
     command.set_defaults(run=_optimize)
 
     command = commands.add_parser("evaluate", help="verify a trained style against the optimiser")
     command.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     command.add_argument("--style", required=True, help="a trained style's name or file")
     command.add_argument("--picture", type=Path, help="its style picture, where it is not ours")
-    command.add_argument("--size", type=_positive, default=256, help="long side in pixels")
-    command.add_argument("--iterations", type=_positive, default=200, help="of L-BFGS")
+    command.add_argument("--size", type=positive, default=256, help="long side in pixels")
+    command.add_argument("--iterations", type=positive, default=200, help="of L-BFGS")
     command.add_argument(
         "-o",
         "--output",
@@ -371,7 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="of the sheet; default: sheet.png"
     )
-    command.add_argument("--size", type=_positive, default=384, help="long side in the sheet")
+    command.add_argument("--size", type=positive, default=384, help="long side in the sheet")
     command.set_defaults(run=_styles)
 
     command = commands.add_parser("info", help="what a style file says of itself, as JSON")
@@ -393,60 +354,6 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_train)
     add_commands(commands)
     return parser
-
-
-def _add_optimise_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("photo", type=Path)
-    command.add_argument("--style", required=True, help="a picture, or the name of an artwork")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
-    command.add_argument(
-        "--size",
-        type=_pixels_or_full,
-        help=f"long side in pixels, or full; default {_OPTIMISE_SIZE}",
-    )
-    command.add_argument(
-        "--init",
-        default="content",
-        help="content, noise, style (its network's output), a picture or a style file",
-    )
-    command.add_argument(
-        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: the preset's own"
-    )
-    command.add_argument(
-        "--iterations",
-        type=_positive,
-        help="in a round, at each scale; default: 100, or as the recipe has it",
-    )
-    command.add_argument("--rounds", type=_positive, help="L-BFGS begins anew with each")
-    command.add_argument("--learning-rate", type=float)
-    command.add_argument(
-        "--scale-factor",
-        type=float,
-        help=f"coarse to fine by this factor (1: one scale); default 2 above {_OPTIMISE_SIZE} px",
-    )
-    command.add_argument("--seed", type=_whole_number, help="of the noise to start from")
-    command.add_argument("--save-every", type=_positive, metavar="N", help="pictures on the way")
-    command.add_argument(
-        "--sheet", type=Path, metavar="PNG", help="original, style, result and loss curve"
-    )
-    loss = command.add_argument_group("loss (a preset, and values that replace its own)")
-    loss.add_argument(
-        "--loss",
-        default="calibrated",
-        metavar="PRESET",
-        help="calibrated, johnson, pytorch_examples, lengstrom, keras_vgg16 or keras_vgg19",
-    )
-    for term in ("content", "style", "palette", "tv"):
-        loss.add_argument(f"--{term}-weight", type=float)
-    loss.add_argument("--content-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
-    loss.add_argument("--style-layers", type=_layer_weights, metavar="LAYER[:WEIGHT],…")
-    loss.add_argument(
-        "--style-sizes",
-        type=_sizes,
-        metavar="PIXELS,…",
-        help="short sides at which the style picture is seen; 0 for its own",
-    )
-    loss.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
 
 
 if __name__ == "__main__":

@@ -23,14 +23,12 @@ from fststyle.images import Photo, fit_long_side, resize, save_photo, write_atom
 from fststyle.losses import LossTerms, PerceptualLoss
 from fststyle.metadata import result_metadata
 from fststyle.optimize import Init, OptimizeConfig, Step, optimize_config, optimize_image
+from fststyle.optimize_options import OPTIMISE_SIZE
 from fststyle.presets import MIN_STYLE_SIDE, loss_config, weights_for
 from fststyle.similarity import psnr, ssim
 from fststyle.styles import FoundStyle
 from fststyle.stylizer import Stylizer
 from fststyle.tensors import to_pixels, to_tensor
-
-DEFAULT_SIZE: Final = 512
-"""Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
 
 _SECONDS_A_LINE: Final = 15.0
 """Where there is no terminal for a bar, progress is a line every so often."""
@@ -137,10 +135,10 @@ def working_picture(pixels: Pixels, size: int | None, preset: str) -> Pixels:
         The photograph at that size.
     """
     if _on_a_square(size, preset):
-        return resize(pixels, width=DEFAULT_SIZE, height=DEFAULT_SIZE)
+        return resize(pixels, width=OPTIMISE_SIZE, height=OPTIMISE_SIZE)
     if size == 0:
         return pixels
-    return fit_long_side(pixels, DEFAULT_SIZE if size is None else size)
+    return fit_long_side(pixels, OPTIMISE_SIZE if size is None else size)
 
 
 def result_shape(pixels: Pixels, size: int | None, preset: str) -> tuple[int, int]:
@@ -158,7 +156,7 @@ def result_shape(pixels: Pixels, size: int | None, preset: str) -> tuple[int, in
     height, width = pixels.shape[:2]
     if _on_a_square(size, preset):
         longest = max(height, width)
-        height, width = (max(1, round(n * DEFAULT_SIZE / longest)) for n in (height, width))
+        height, width = (max(1, round(n * OPTIMISE_SIZE / longest)) for n in (height, width))
         return height, width
     height, width = working_picture(pixels, size, preset).shape[:2]
     return height, width

@@ -22,7 +22,17 @@ MOST_LINES = 450
 # Each line may import only from the lines above it.
 ORDER = (
     ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
-    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits", "compiler"),
+    (
+        "files",
+        "profiles",
+        "deep",
+        "metadata",
+        "resize",
+        "blend",
+        "limits",
+        "compiler",
+        "optimize_options",
+    ),
     ("encode",),
     ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights", "arrays", "pipeline"),

@@ -342,7 +342,6 @@ def test_stylize_without_a_network_optimises(
 
 def test_fallback_is_at_512_unless_told_otherwise() -> None:
     large, small = smooth(600, 800), smooth(30, 48)
-    assert cli._OPTIMISE_SIZE == optimize_command.DEFAULT_SIZE == 512
     assert optimize_command.working_picture(large, None, "calibrated").shape == (384, 512, 3)
     assert optimize_command.working_picture(large, 0, "calibrated") is large
     assert optimize_command.working_picture(large, 80, "calibrated").shape == (60, 80, 3)
