@@ -26,6 +26,7 @@ from fststyle import __version__, stylize_command
 from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
+from fststyle.serve_command import add_command as add_serve
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 
 _OPTIMISE_SIZE: Final = 512
@@ -374,6 +375,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_train)
     add_commands(commands)
+    add_serve(commands, _positive)
     return parser
 
 
@@ -411,6 +413,7 @@ def _add_optimise_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sheet", type=Path, metavar="PNG", help="original, style, result and loss curve"
     )
+    command.add_argument("--json", action="store_true", help="one line of JSON for each step")
     loss = command.add_argument_group("loss (a preset, and values that replace its own)")
     loss.add_argument(
         "--loss",
