@@ -115,9 +115,9 @@ def create_app(
     )
     _add_handlers(app)
     _add_photos(app, state)
-    _add_page(app, state)
     if jobs:
         _add_jobs(app, state)
+    _add_page(app, state)  # last: it answers to every name
     return Guard(app, token)
 
 
