@@ -169,7 +169,7 @@ class Jobs:
             "output_dir=run",
             "hydra.run.dir=run",
             "callbacks.progress.json=true",
-            f"callbacks.sheets.at=[{moments}]",
+            f"+callbacks.sheets.at=[{moments}]",
             *([f"vgg_weights={self._weights}"] if self._weights else []),
             *self._training,
         ]

@@ -63,6 +63,7 @@ export function startPhoto(given) {
   $("download").onclick = () => download().catch(complain);
   $("panel").onsubmit = (event) => event.preventDefault();
   refreshStyles(context, "");
+  if (config.server && config.sample && styles.length) drawSamples();
 
   if (config.jobs && artworks.length) startClassic(artworks);
 }
@@ -155,12 +156,23 @@ function showCredit() {
   if (style) say($("credit"), [style.artist, style.year].filter(Boolean).join(", "));
 }
 
-async function drawThumbnails() {
+async function drawSamples() {
+  // What the styles are like, before there is a photo.
+  try {
+    const file = await (await ask(context.config.sample)).blob();
+    const bitmap = await createImageBitmap(file);
+    const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
+    if (!photo) drawThumbnails({ small });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function drawThumbnails(source = photo) {
   thumbnails?.abort();
   const controller = (thumbnails = new AbortController());
   const todo = [...document.querySelectorAll("#styles .thumb")];
   for (const thumb of todo) thumb.classList.add("waiting");
-  const source = photo;
   const work = async () => {
     for (let thumb = todo.shift(); thumb; thumb = todo.shift()) {
       const settings = { styles: [{ name: thumb.dataset.style, weight: 1 }], strength: 1 };
@@ -237,6 +249,8 @@ export async function takePhoto(file, name = file.name || "photo") {
     const preview = fits ? file : await shrink(bitmap, PREVIEW, "image/png");
     bitmap.close();
     photo = { file, name, width, height, preview, small, readable };
+    $("frame").style.setProperty("--ratio", width / height);
+    $("frame").style.setProperty("--wide", width);
     await Promise.all([show($("before"), preview), show($("after"), preview)]);
     $("drop").hidden = true;
     $("compare").hidden = false;
