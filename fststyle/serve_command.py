@@ -58,6 +58,7 @@ def add_command(commands: Any, positive: Callable[[str], int]) -> None:
     limits.add_argument("--max-megabytes", type=positive, default=64, help="of an upload")
     limits.add_argument("--max-megapixels", type=positive, default=64, help="of a photo")
     limits.add_argument("--max-seconds", type=positive, default=120, help="for a photo")
+    limits.add_argument("--max-upload-seconds", type=positive, default=60, help="for an upload")
     limits.add_argument("--jobs", type=positive, default=2, help="photos at the same time")
     limits.add_argument(
         "--queue", type=positive, default=32, help="that are taken in; 429 is said to the rest"
@@ -107,7 +108,7 @@ def serve(options: argparse.Namespace) -> int:
     token = _token(options)
     app = create_app(
         limits=Limits(
-            upload=UploadLimits(bytes=options.max_megabytes * 2**20),
+            upload=UploadLimits(options.max_megabytes * 2**20, options.max_upload_seconds),
             pixels=options.max_megapixels * 10**6,
             seconds=options.max_seconds,
             threads=options.jobs,
