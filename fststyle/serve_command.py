@@ -122,6 +122,7 @@ def serve(options: argparse.Namespace) -> int:
     )
     config = uvicorn.Config(
         app,
+        log_config=None,  # uvicorn's own would take the program's other logs away
         log_level="warning",
         access_log=False,  # addresses may hold a token
         http="h11",

@@ -40,8 +40,8 @@ def server(style_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def by_command_line(style_path: Path, tmp_path: Path) -> Iterator[CommandLine]:
-    yield CommandLine(style_path, tmp_path)
+def by_command_line(style_path: Path, tmp_path: Path) -> CommandLine:
+    return CommandLine(style_path, tmp_path)
 
 
 class CommandLine:
@@ -195,9 +195,7 @@ def test_bad_settings(server: Server, query: dict[str, object], status: int, cod
     ],
     ids=range(13),
 )
-def test_bad_bodies(
-    server: Server, body: bytes, content_type: str, status: int, code: str
-) -> None:
+def test_bad_bodies(server: Server, body: bytes, content_type: str, status: int, code: str) -> None:
     response = server.stylize(body, content_type)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert str(server.folder) not in response.text
