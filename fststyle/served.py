@@ -204,7 +204,9 @@ def kind_of(path: Path) -> str | None:
     return next((k for k, begin in PICTURE_KINDS.items() if re.match(begin, head, re.S)), None)
 
 
-def check_picture(path: Path, what: str, most_pixels: int, *, moving: bool = False) -> int:
+def check_picture(
+    path: Path, what: str, most_pixels: int, *, moving: bool = False, least_side: int = 1
+) -> int:
     """Refuse a picture that is too large, before it is decoded.
 
     Args:
@@ -212,12 +214,13 @@ def check_picture(path: Path, what: str, most_pixels: int, *, moving: bool = Fal
         what: Its name for the person, such as ``photo``.
         most_pixels: The limit.
         moving: All frames of an animation count.
+        least_side: Height and width that it must have.
 
     Returns:
         Its number of pixels.
 
     Raises:
-        Refusal: It has more, or its header cannot be read.
+        Refusal: It has more, or is too small, or its header cannot be read.
     """
     try:
         with pillow_limits(), path.open("rb") as file, open_picture(file, path) as image:
@@ -237,6 +240,12 @@ def check_picture(path: Path, what: str, most_pixels: int, *, moving: bool = Fal
             "too_many_pixels",
             f"The {what} has {width}×{height} pixels{times}; up to "
             f"{most_pixels / 1e6:g} megapixels are taken here. Make it smaller first.",
+        )
+    if min(width, height) < least_side:
+        raise Refusal(
+            422,
+            "too_small",
+            f"The {what} has {width}×{height} pixels; it must have at least {least_side} a side.",
         )
     return width * height * frames
 

@@ -182,7 +182,7 @@ class _Parts:
         if name in self.files:
             raise Refusal(400, "bad_form", f"The form has more than one {name}.")
         kind = parse_options_header(self._headers.get(b"content-type", b""))[0].decode("latin-1")
-        if kind not in _PART_TYPES:
+        if kind and kind not in _PART_TYPES:
             raise Refusal(415, "content_type", f"The {name} must be sent as a picture: image/….")
         self.files[name] = self._folder / name
         self._file = self.files[name].open("wb")

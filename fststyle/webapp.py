@@ -57,6 +57,9 @@ from fststyle.webmodels import (
 )
 from fststyle.workqueue import ClientGone, WorkQueue
 
+LEAST_STYLE_SIDE: Final = 32
+"""MIN_STYLE_SIDE of presets.py, which would load torch."""
+
 _MOST_STREAMS: Final = 32
 _HEARTBEAT: Final = 10.0  # seconds; what stands between may end silent connections
 
@@ -303,7 +306,8 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
     async def take(request: Request, folder: Path, *names: str) -> dict[str, Path]:
         files = await receive(request, folder, names, limits.upload)
         for name, path in files.items():
-            await asyncio.to_thread(check_picture, path, name, limits.pixels)
+            least = LEAST_STYLE_SIDE if name == "picture" else 1
+            await asyncio.to_thread(check_picture, path, name, limits.pixels, least_side=least)
         return files
 
     @app.post(

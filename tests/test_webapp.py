@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from web_help import Server, encoded, picture, running_server
 
-from fststyle import cli
+from fststyle import cli, presets, webapp
 from fststyle.images import save_photo
 
 THREADS = ["--threads", "1"]
@@ -378,6 +378,12 @@ def test_bad_jobs(
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert httpx.get(f"{server.url}api/jobs").json() == {"jobs": []}
     wait_until_empty(server)
+
+
+def test_a_style_picture_has_the_least_size_that_training_needs(server: Server) -> None:
+    assert webapp.LEAST_STYLE_SIDE == presets.MIN_STYLE_SIDE
+    response = server.post("api/train", encoded(1, height=31), name="new")
+    assert (response.status_code, response.json()["code"]) == (422, "too_small")
 
 
 def test_unknown_jobs(server: Server) -> None:
