@@ -5,13 +5,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from training_help import SMALL
 from web_help import Server, encoded, running_server
 
-from fststyle import jobs
 from fststyle.jobs import Job, Jobs
 from fststyle.refusal import Refusal
 from fststyle.styles import art_folder
@@ -59,7 +59,7 @@ def all_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     program = tmp_path / "fake"
     program.write_text(FAKE)
     program.chmod(0o755)
-    monkeypatch.setattr(jobs.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setenv("HOW", "do")
     folder = tmp_path / "jobs"
     folder.mkdir()
@@ -186,7 +186,7 @@ def server(style_path: Path, tmp_path: Path) -> Iterator[Server]:
     assert list(server.temporary.iterdir()) == []
 
 
-def states(server: Server, job_id: str) -> list[dict[str, object]]:
+def states(server: Server, job_id: str) -> list[dict[str, Any]]:
     """What the events of a job tell, to its end."""
     found = []
     with httpx.stream("GET", f"{server.url}api/jobs/{job_id}/events", timeout=300) as response:
@@ -209,7 +209,7 @@ def test_a_real_training_and_a_real_optimisation(
     assert told[-1]["status"] == "done", told[-1]
     assert told[-1]["step"] == 3
     shares = [state["share"] for state in told if state["share"] is not None]
-    assert shares == sorted(shares, key=float)
+    assert shares == sorted(shares)
     sheet = httpx.get(f"{server.url}api/jobs/{job['id']}/picture")
     assert sheet.headers["content-type"] == "image/png"
     names = {style["name"] for style in httpx.get(f"{server.url}api/styles").json()["styles"]}

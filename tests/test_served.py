@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from web_help import encoded
 
 from fststyle import served
 from fststyle.refusal import Refusal
+from fststyle.runtime import Runtime, load_runtime
 from fststyle.served import Networks, Wish, check_picture, kind_of, parse_blend, stylise_file
 
 
@@ -45,11 +47,13 @@ def test_a_style_in_the_working_folder_is_not_found(
 
 
 def test_networks_are_shared_and_renewed(styles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    load = served.load_runtime
-    monkeypatch.setattr(
-        served, "load_runtime", lambda path, **options: loaded.append(path) or load(path, **options)
-    )
+    loaded: list[Path] = []
+
+    def load(path: Path, **options: Any) -> Runtime:
+        loaded.append(path)
+        return load_runtime(path, **options)
+
+    monkeypatch.setattr(served, "load_runtime", load)
     networks = Networks(1)
     first = networks.stylizer("small").styles
     assert networks.stylizer("small:2").styles == first

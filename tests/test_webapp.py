@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -112,7 +113,7 @@ def test_the_bytes_are_those_of_the_command_line(
     server: Server,
     by_command_line: CommandLine,
     ending: str,
-    query: dict[str, object],
+    query: dict[str, Any],
     options: list[str],
 ) -> None:
     body = encoded(1, ending)
@@ -170,7 +171,7 @@ def test_animation_stays_one(server: Server) -> None:
         ({"quality": 101}, 422, "bad_setting"),
     ],
 )
-def test_bad_settings(server: Server, query: dict[str, object], status: int, code: str) -> None:
+def test_bad_settings(server: Server, query: dict[str, Any], status: int, code: str) -> None:
     response = server.stylize(encoded(1), **query)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["error"].endswith((".", "names."))
@@ -371,9 +372,7 @@ def test_the_folder_of_uploads_is_private(server: Server) -> None:
         ("api/train", {"name": "new", "minutes": 10_000}, 422, "bad_setting"),
     ],
 )
-def test_bad_jobs(
-    server: Server, path: str, query: dict[str, object], status: int, code: str
-) -> None:
+def test_bad_jobs(server: Server, path: str, query: dict[str, Any], status: int, code: str) -> None:
     response = server.post(path, encoded(1), **query)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert httpx.get(f"{server.url}api/jobs").json() == {"jobs": []}
