@@ -147,6 +147,7 @@ function card({ name, title }) {
     later();
   };
   part.querySelector(".name").textContent = title;
+  part.querySelector(".card").title = title;
   part.querySelector(".thumb").dataset.style = name;
   return part;
 }
@@ -365,7 +366,10 @@ async function drawPreview() {
   current?.abort();
   const controller = (current = new AbortController());
   const begin = performance.now();
-  const slow = setTimeout(() => setBusy(true), 300);
+  const slow = setTimeout(() => {
+    setBusy(true);
+    say($("status"), "Styling …");
+  }, 300);
   try {
     const wish = settings();
     const format = photo.readable ? "jpeg" : "png";
