@@ -52,6 +52,8 @@ BLEND: Final = re.compile(
 
 _LARGE_PIXELS: Final = 12_000_000
 _MOST_NETWORKS: Final = 24  # that are kept ready
+_MOST_GROWN: Final = 4  # of those that have worked on more pixels than
+_GROWN_PIXELS: Final = 500_000
 
 log = logging.getLogger(__name__)
 
@@ -79,18 +81,24 @@ class Wish:
 
 
 class Networks:
-    """Trained networks that are ready to run, for all threads; those used last are kept."""
+    """Trained networks that are ready to run, for all threads; those used last are kept.
+
+    A network keeps the memory of the largest photo that it has seen, some 150 MB at its working
+    size of 1280 pixels, so few that have seen a large one are kept.
+    """
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
         self._lock = threading.Lock()
         self._ready: OrderedDict[str, tuple[tuple[str, int, int], Runtime]] = OrderedDict()
+        self._grown: OrderedDict[str, None] = OrderedDict()
 
-    def stylizer(self, style: str) -> Stylizer:
+    def stylizer(self, style: str, pixels: int = 0) -> Stylizer:
         """Make a stylizer of one style or of a blend.
 
         Args:
             style: As `BLEND` has it.
+            pixels: Of the photo that it is for.
 
         Returns:
             As ``Stylizer(style)``.
@@ -99,7 +107,16 @@ class Networks:
             Refusal: There is no such style, or it cannot be used.
         """
         weights = parse_blend(style)
-        return Stylizer.of([(self._runtime(name), weight) for name, weight in weights.items()])
+        parts = [(self._runtime(name), weight) for name, weight in weights.items()]
+        if pixels > _GROWN_PIXELS:
+            with self._lock:
+                for name in weights:
+                    self._grown[name] = None
+                    self._grown.move_to_end(name)
+                while len(self._grown) > _MOST_GROWN:
+                    oldest, _ = self._grown.popitem(last=False)
+                    self._ready.pop(oldest, None)
+        return Stylizer.of(parts)
 
     def _runtime(self, name: str) -> Runtime:
         found = find_network(name)
@@ -277,7 +294,7 @@ def stylise_file(
     pixels = check_picture(photo, "photo", most_pixels, moving=moving)
     if mask is not None:
         check_picture(mask, "mask", most_pixels)
-    stylizer = networks.stylizer(wish.style)
+    stylizer = networks.stylizer(wish.style, pixels)
     large = pixels > _LARGE_PIXELS
     if large:
         _large.acquire()  # one at a time, for the memory's sake

@@ -551,6 +551,18 @@ def test_bad_settings_of_an_optimisation(
 
 
 @pytest.mark.usefixtures("narrow")
+def test_optimize_tells_programs(run: Run, photo: Path, picture: Path) -> None:
+    options = ["--style", picture, "--size", "32", "--iterations", "2", "--json"]
+    done = run("optimize", photo, *options, "-o", "out.png")
+    assert done.status == 0
+    *steps, last = [json.loads(line) for line in done.out.splitlines()]
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1]["share"] == 1
+    assert set(steps[0]["losses"]) >= {"content", "style", "total"}
+    assert (last["output"], last["width"], last["height"]) == ("out.png", 32, 20)
+
+
+@pytest.mark.usefixtures("narrow")
 def test_photo_that_is_too_small_to_optimise(run: Run, picture: Path) -> None:
     save_photo(smooth(7, 20), "thin.png")
     done = run("optimize", "thin.png", "--style", picture, "-o", "o.png", "--loss", "johnson")

@@ -25,7 +25,7 @@ from web_help import PATIENCE, Server, running_server
 from fststyle import cli
 from fststyle.compiler import openvino_core
 from fststyle.images import fit_long_side, load_image, save_photo
-from fststyle.pagefiles import export_page, ort_files, sample_photo
+from fststyle.pagefiles import export_page, ort_files, ort_folder, sample_photo
 from fststyle.runtime import Runtime, _openvino_forward
 from fststyle.stylefile import read_style
 from fststyle.styles import zoo_folder
@@ -315,12 +315,12 @@ def test_looks(browser: Browser, server: Server, photo: Path, scheme: Any, width
             assert serious == []
     context.close()
     if script is None:
-        pytest.skip("without axe-core (npm pack axe-core, and its axe.min.js in $AXE) half of it")
+        pytest.skip("without axe-core (python scripts/vendor_ort.py --axe) only half of it")
 
 
 def axe_script() -> str | None:
-    path = os.environ.get("AXE", "")
-    return Path(path).read_text(encoding="utf-8") if path else None
+    path = ort_folder().with_name("axe-core") / "axe.min.js"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 # In the browser itself

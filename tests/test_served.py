@@ -64,6 +64,27 @@ def test_networks_are_shared_and_renewed(styles: Path, monkeypatch: pytest.Monke
     assert len(loaded) == 2
 
 
+def test_few_networks_that_hold_much_memory_are_kept(
+    styles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(path: Path, **options: Any) -> Runtime:
+        loaded.append(path.stem)
+        return load_runtime(path, **options)
+
+    monkeypatch.setattr(served, "load_runtime", load)
+    networks = Networks(1)
+    names = [f"small{n}" for n in range(6)]
+    for name in names:
+        shutil.copy(styles / "small.onnx", styles / f"{name}.onnx")
+        networks.stylizer(name, 10**6)
+    loaded.clear()
+    for name in reversed(names):
+        networks.stylizer(name)
+    assert loaded == ["small1", "small0"]
+
+
 def test_a_damaged_style_says_no_path(styles: Path) -> None:
     (styles / "small.onnx").write_bytes(b"nothing")
     with pytest.raises(Refusal) as refused:
