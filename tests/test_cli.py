@@ -552,8 +552,8 @@ def test_bad_settings_of_an_optimisation(
 
 @pytest.mark.usefixtures("narrow")
 def test_optimize_tells_programs(run: Run, photo: Path, picture: Path) -> None:
-    options = ["--style", picture, "--size", "32", "--iterations", "2", "--json"]
-    done = run("optimize", photo, *options, "-o", "out.png")
+    options = ["--size", "32", "--iterations", "2", "--loss", "johnson", "--json"]
+    done = run("optimize", photo, "--style", picture, *options, "-o", "out.png")
     assert done.status == 0
     *steps, last = [json.loads(line) for line in done.out.splitlines()]
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
