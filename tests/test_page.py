@@ -497,6 +497,34 @@ def test_a_training_survives_a_reload(
     expect(page.locator("#photo")).to_be_visible()
 
 
+def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
+    result = small_photo(tmp_path / "result.png", seed=9)
+    state = job("optimize", name="ink_wash", picture="result_00010")
+
+    def answer(route: Any) -> None:
+        if route.request.url.endswith("/events"):
+            done = {**state, "status": "done", "share": 1.0, "picture": "result"}
+            told = "".join(f"data: {json.dumps(each)}\n\n" for each in (state, done))
+            route.fulfill(body=told, content_type="text/event-stream")
+        elif "/picture" in route.request.url:
+            route.fulfill(body=result.read_bytes(), content_type="image/png")
+        else:
+            route.fulfill(status=202, json=state)
+
+    page.route("**/api/optimize**", answer)
+    page.route("**/api/jobs/**", answer)
+    page.set_input_files("#file", photo)
+    page.wait_for_selector(STYLED)
+    page.click("#classic summary")
+    page.click("#optimize")
+    expect(page.locator(".job-text")).to_contain_text("Repainting of ink_wash is done")
+    with page.expect_download() as waiting:
+        page.click("#optimize-job a")
+    assert waiting.value.suggested_filename == "holiday_ink_wash_repainted.png"
+    assert Path(waiting.value.path()).read_bytes() == result.read_bytes()
+    expect(page.locator("#optimize")).to_be_enabled()
+
+
 def test_a_training_is_asked_for(page: Page, photo: Path) -> None:
     asked: list[str] = []
 

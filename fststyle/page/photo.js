@@ -16,6 +16,7 @@ let photo = null; // { file, name, width, height, preview, small, readable }
 let thumbnails = null;
 let current = null; // the request whose result will be shown
 let chosen = "";
+let repainting = false; // whether a repainting of this very photo is shown
 
 export function startPhoto(given) {
   context = given;
@@ -77,7 +78,9 @@ function startClassic(artworks) {
     try {
       const settings = { style: $("artwork").value, iterations: $("iterations").value };
       const answer = await send("api/optimize", settings, { photo: photo.file });
-      watchClassic(await answer.json());
+      current?.abort();
+      repainting = true;
+      watchClassic(await answer.json(), photo.name);
     } catch (error) {
       complain(error);
     }
@@ -86,21 +89,22 @@ function startClassic(artworks) {
     const running = jobs.find((job) => job.kind === "optimize" && job.status === "running");
     if (running) {
       $("classic").open = true;
-      watchClassic(running);
+      watchClassic(running, "photo");
     }
   }, complain);
 }
 
-function watchClassic(job) {
+function watchClassic(job, name) {
   let shown = null;
   watch(job, $("optimize-job"), async (state, address) => {
-    if (address === null || address === shown || photo === null) return;
+    $("optimize").disabled = state.status === "running" || photo === null;
+    if (address === null || address === shown) return;
     shown = address;
     try {
       const blob = await (await ask(address)).blob();
-      current?.abort();
-      await show($("after"), blob);
-      if (state.status === "done") offerResult(blob, `${state.name}_repainted`);
+      // Another photo or style may have been chosen since.
+      if (repainting) await show($("after"), blob);
+      if (state.status === "done") offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
@@ -110,7 +114,7 @@ function watchClassic(job) {
 function offerResult(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${stem(photo.name)}_${name}.png`;
+  link.download = name;
   link.textContent = "Save the repainted photo";
   $("optimize-job").append(link);
 }
@@ -364,6 +368,7 @@ function later() {
 
 async function drawPreview() {
   current?.abort();
+  repainting = false;
   const controller = (current = new AbortController());
   const begin = performance.now();
   const slow = setTimeout(() => {
