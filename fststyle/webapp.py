@@ -389,7 +389,6 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
         watched = state.jobs.find(job_id)
         if state.streams >= _MOST_STREAMS:
             raise Refusal(429, "queue_full", "Too many watch already; try again in a moment.")
-        state.streams += 1
         return StreamingResponse(_events(request, watched, state), media_type="text/event-stream")
 
     @app.get(
@@ -410,6 +409,7 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
 
 
 async def _events(request: Request, job: Job, state: _State) -> AsyncIterator[str]:
+    state.streams += 1  # here, since what never begins never ends either
     try:
         told = None
         silent_since = time.monotonic()

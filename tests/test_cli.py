@@ -154,7 +154,7 @@ def test_version(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     done = run("--help")
     assert done.status == 0
-    for command in ("stylize", "optimize", "evaluate", "styles", "info", "train"):
+    for command in ("stylize", "optimize", "evaluate", "styles", "info", "train", "serve"):
         assert f"\n    {command} " in done.out
         assert run(command, "--help").status == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -102,12 +103,13 @@ def small_photo(path: Path, seed: int = 0, height: int = 60, width: int = 90) ->
 def drop(page: Page, path: Path, kind: str = "image/png") -> None:
     """Drop a file on the page."""
     transfer = page.evaluate_handle(
-        """([name, bytes, type]) => {
+        """([name, encoded, type]) => {
+            const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
             const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+            transfer.items.add(new File([bytes], name, { type }));
             return transfer;
         }""",
-        [path.name, list(path.read_bytes()), kind],
+        [path.name, base64.b64encode(path.read_bytes()).decode(), kind],
     )
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("#drop" if page.is_visible("#drop") else "#frame", event, {
