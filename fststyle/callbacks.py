@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import math
 import os
@@ -220,10 +221,12 @@ class TrainingProgress(Callback):
 
     Args:
         every_seconds: Time between two lines where there is no terminal.
+        json: Tell programs instead, by lines of JSON on the standard output, about one a second.
     """
 
-    def __init__(self, every_seconds: float = 30.0) -> None:
-        self._every_seconds = every_seconds
+    def __init__(self, every_seconds: float = 30.0, *, json: bool = False) -> None:
+        self._every_seconds = 1.0 if json else every_seconds
+        self._as_json = json
         self._bar: tqdm[Any] | None = None
         self._begin = self._last_line = 0.0
         self._done_before = 0.0
@@ -233,7 +236,7 @@ class TrainingProgress(Callback):
         module: StyleModule = pl_module  # type: ignore[assignment]
         self._begin = self._last_line = time.monotonic()
         self._done_before = module.progress()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._as_json:
             self._bar = tqdm(total=1000, bar_format="{percentage:3.0f}% |{bar}| {desc}")
 
     def on_train_batch_end(
@@ -253,9 +256,14 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.n = round(1000 * done)
             self._bar.set_description_str(text)
-        elif now - self._last_line >= self._every_seconds:
+        elif now - self._last_line >= self._every_seconds or (self._as_json and done >= 1):
             self._last_line = now
-            log.info("%3.0f %%: %s", 100 * done, text)
+            if self._as_json:
+                facts = {"step": module.steps_made, "share": done}
+                sys.stdout.write(f"{_as_json(facts | {'seconds_left': left})}\n")
+                sys.stdout.flush()
+            else:
+                log.info("%3.0f %%: %s", 100 * done, text)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the bar as it stands."""
@@ -341,6 +349,10 @@ class FiniteGuard(Callback):
             f"between (the last one because {module.guard.trouble}); lower optim.lr or the loss "
             "weights, and start again."
         )
+
+
+def _as_json(facts: dict[str, float]) -> str:
+    return json.dumps({k: v if math.isfinite(v) else None for k, v in facts.items()})
 
 
 def _clock(seconds: float) -> str:

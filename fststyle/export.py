@@ -392,7 +392,8 @@ def _quantize(
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # it draws progress bars
         nncf = _nncf()
-        nncf.set_log_level(logging.ERROR)
+        # Its own set_log_level would change the handlers of the whole program.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         return nncf.quantize(model, nncf.Dataset(photos), subset_size=len(photos))
 
 

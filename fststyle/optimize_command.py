@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -82,7 +84,9 @@ def optimize(
         result = _fitted(Photo(pixels, photo.alpha), shape)
         save_photo(result.pixels, path, alpha=result.alpha, metadata=metadata, bits=photo.bits)
 
-    recorder = _Recorder(optimisation, options.output, options.save_every, save)
+    recorder = _Recorder(
+        optimisation, options.output, options.save_every, save, as_json=options.json
+    )
     interrupted = False
     try:
         image = optimize_image(
@@ -115,10 +119,15 @@ def optimize(
         before, after = (_fitted(Photo(pixels), shape).pixels for pixels in (content, result))
         sheet = optimisation_sheet(before, picture, after, recorder.terms)
         write_atomically(options.sheet, sheet)
-    print(
-        f"against the photo: SSIM {ssim(result, content):.4f}, PSNR {psnr(result, content):.2f} dB"
-    )
-    print(f"{options.output}  {shape[1]}×{shape[0]}")
+    likeness, decibels = ssim(result, content), psnr(result, content)
+    if options.json:
+        facts = {"output": str(options.output), "width": shape[1], "height": shape[0]}
+        # JSON has no infinity, which two equal pictures have.
+        facts |= {"ssim": likeness, "psnr": decibels if math.isfinite(decibels) else None}
+        print(json.dumps(facts), flush=True)
+    else:
+        print(f"against the photo: SSIM {likeness:.4f}, PSNR {decibels:.2f} dB")
+        print(f"{options.output}  {shape[1]}×{shape[0]}")
     return 130 if interrupted else 0
 
 
@@ -194,6 +203,8 @@ class _Recorder:
         output: Path,
         save_every: int | None,
         save: Callable[[Pixels, Path], None],
+        *,
+        as_json: bool = False,
     ) -> None:
         self.terms: dict[str, list[float]] = {name: [] for name in (*LossTerms._fields, "total")}
         self.last: Step | None = None
@@ -201,6 +212,7 @@ class _Recorder:
         self._output = output
         self._save_every = save_every
         self._save = save
+        self._as_json = as_json
         self._round = 1
         self._begin = time.perf_counter()
         self._bar = tqdm(
@@ -222,13 +234,18 @@ class _Recorder:
             self.terms[name].append(value)
         now = time.perf_counter()
         done = self._share_done(step)
-        text = f"{(now - self._begin) * (1 - done) / done:.0f} s left, " + ", ".join(
+        left = (now - self._begin) * (1 - done) / done
+        text = f"{left:.0f} s left, " + ", ".join(
             f"{name} {values[name]:.4g}" for name in ("total", "content", "style")
         )
         self._bar.total = step.total
         self._bar.n = step.index
         self._bar.set_postfix_str(text)
-        if self._bar.disable and now >= self._next_line:
+        if self._as_json:
+            facts: dict[str, Any] = {"step": step.index, "steps": step.total, "share": done}
+            facts |= {"seconds_left": left, "losses": values}
+            print(json.dumps(facts), flush=True)
+        elif self._bar.disable and now >= self._next_line:
             self._next_line = now + _SECONDS_A_LINE
             print(f"{step.index}/{step.total}, {text}", file=sys.stderr, flush=True)
         # Rounds may end early and the count jump, so a multiple need not be met exactly.

@@ -45,6 +45,7 @@ def add_optimise_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sheet", type=Path, metavar="PNG", help="original, style, result and loss curve"
     )
+    command.add_argument("--json", action="store_true", help="one line of JSON for each step")
     loss = command.add_argument_group("loss (a preset, and values that replace its own)")
     loss.add_argument(
         "--loss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +66,9 @@ class Tiled:
 
 
 class Runtime:
-    """A style that is ready to run; `load_runtime` makes it. Not for several threads at once.
+    """A style that is ready to run; `load_runtime` makes it.
+
+    Several threads may share one; it runs for one photo at a time, on all the processor's cores.
 
     Attributes:
         info: Where the style comes from and how it was trained.
@@ -79,6 +82,7 @@ class Runtime:
         self.device = device
         self._forward = forward
         self._tiled = tiled
+        self._lock = threading.Lock()
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
         """Stylise a photo.
@@ -108,12 +112,13 @@ class Runtime:
             tiled = self._tiled
             if tiled is not None and tile is None and height * width > SMALL_PIXELS:
                 tile = choose_tile(height, width, tiled.memory())
-            if tiled is None or tile is None or tile >= max(pixels.shape):
-                picture = self._forward(to_batch(pixels))[:, :, :height, :width]
-                return from_batch(picture, pixels)
-            forward = tiled.pin(take_sample(pixels))
-            result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
-            return result[:height, :width]
+            with self._lock:
+                if tiled is None or tile is None or tile >= max(pixels.shape):
+                    picture = self._forward(to_batch(pixels))[:, :, :height, :width]
+                    return from_batch(picture, pixels)
+                forward = tiled.pin(take_sample(pixels))
+                result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
+                return result[:height, :width]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -104,7 +103,20 @@ class Stylizer:
     ) -> None:
         self._inside = _open(style, device, threads, self._load)
         self._outside = None if outside is None else _open(outside, device, threads, self._load)
-        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Runtime, float]]) -> Stylizer:
+        """Make one of networks that are loaded already, which many may share.
+
+        Args:
+            parts: At least one network, each with its weight; the weights add up to 1.
+
+        Returns:
+            As `Stylizer` does of their names.
+        """
+        stylizer = cls.__new__(cls)
+        stylizer._inside, stylizer._outside = list(parts), None
+        return stylizer
 
     @property
     def info(self) -> StyleInfo:
@@ -270,7 +282,7 @@ class Stylizer:
         height, width = pixels.shape[:2]
         seen = resized(pixels, *low)
         # Only of one are there bytes. They are mixed before enlarging, which is then done once.
-        pictures: Any = (self._run(runtime, seen, tile) for runtime, _ in parts)
+        pictures: Any = (runtime(seen, tile=tile) for runtime, _ in parts)
         mixed: Any = mix(pictures, [weight for _, weight in parts])
         picture: Pixels = self._settle(seen, mixed)
         if low == (height, width):
@@ -282,10 +294,6 @@ class Stylizer:
     def _settle(self, seen: Pixels, picture: Pixels) -> Pixels:
         """Have the last word on a picture, at the size at which the network saw the photo."""
         return picture
-
-    def _run(self, runtime: Runtime, pixels: Pixels, tile: int | None) -> Pixels:
-        with self._lock:
-            return runtime(pixels, tile=tile)
 
     def _array(self, image: object, control: Control, layout: str = "") -> NDArray[Any]:
         """Stylise an array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""

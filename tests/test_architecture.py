@@ -21,19 +21,10 @@ MOST_LINES = 450
 
 # Each line may import only from the lines above it.
 ORDER = (
-    ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp"),
-    (
-        "files",
-        "profiles",
-        "deep",
-        "metadata",
-        "resize",
-        "blend",
-        "limits",
-        "compiler",
-        "optimize_options",
-    ),
-    ("encode",),
+    ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp", "webguard"),
+    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits", "compiler", "refusal")
+    + ("optimize_options",),
+    ("encode", "workqueue"),
     ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights", "arrays", "pipeline"),
     ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
@@ -45,10 +36,12 @@ ORDER = (
     ("runtime", "warmstart", "checkpoints", "export"),
     ("stylizer", "optimize", "data", "module", "optimizers", "runs", "videofile", "flow"),
     ("evaluate", "callbacks", "settings", "transforms", "stylize_files", "video", "film"),
-    ("report", "sweep", "videowriter"),
-    ("videopipe",),
+    ("report", "sweep", "videowriter", "served"),
+    ("videopipe", "uploads", "jobs", "pagefiles"),
+    ("webmodels",),
+    ("webapp",),
     ("training", "interop_command", "optimize_command", "styles_command", "stylize_command")
-    + ("video_command",),
+    + ("video_command", "serve_command"),
     ("cli",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
@@ -68,6 +61,11 @@ ONLY_IN = {
     "torchvision": {"transforms", "vggweights"},
     "av": {"video", "videofile", "videowriter"},
     "cv2": {"flow"},
+    "fastapi": {"webapp", "webmodels"},
+    "pydantic": {"webmodels"},
+    "python_multipart": {"uploads"},
+    "starlette": {"uploads", "webapp"},
+    "uvicorn": {"serve_command"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 
@@ -219,6 +217,7 @@ def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
 
 def test_help_of_the_command_line_loads_no_torch() -> None:
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch"}
+    heavy |= {"fastapi", "pydantic", "starlette", "uvicorn"}
     program = (
         "import sys, fststyle.cli\n"
         "sys.argv = ['fststyle', '--help']\n"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,6 +249,25 @@ def test_progress_without_a_terminal(
         " 30 %: 4:40 left, step 140, total 0.5",
         " 35 %: 5:25 left, step 175, total 0.5",
     ]
+
+
+def test_progress_for_programs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress, module = TrainingProgress(json=True), Module()
+    progress.on_train_start(None, module)  # type: ignore[arg-type]
+    for seconds, module.done in ((100.5, 0.1), (102, 0.25), (102.5, 0.3), (102.6, 1.0)):
+        module.steps_made, now[0] = round(seconds), float(seconds)
+        step(progress, module)
+    captured = capsys.readouterr()
+    assert [json.loads(line) for line in captured.out.splitlines()] == [
+        {"step": 102, "share": 0.25, "seconds_left": 6.0},
+        {"step": 103, "share": 1.0, "seconds_left": 0.0},
+    ]
+    assert captured.err == ""
 
 
 def test_progress_on_a_terminal(

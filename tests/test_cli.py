@@ -158,7 +158,7 @@ def test_version(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     done = run("--help")
     assert done.status == 0
-    for command in ("stylize", "optimize", "evaluate", "styles", "info", "train"):
+    for command in ("stylize", "optimize", "evaluate", "styles", "info", "train", "serve"):
         assert f"\n    {command} " in done.out
         assert run(command, "--help").status == 0
 
@@ -551,6 +551,18 @@ def test_bad_settings_of_an_optimisation(
     done = run("optimize", photo, "--style", picture, "-o", "out.png", *options)
     assert_refused(done, expected)
     assert files_in(folder) == before
+
+
+@pytest.mark.usefixtures("narrow")
+def test_optimize_tells_programs(run: Run, photo: Path, picture: Path) -> None:
+    options = ["--size", "32", "--iterations", "2", "--loss", "johnson", "--json"]
+    done = run("optimize", photo, "--style", picture, *options, "-o", "out.png")
+    assert done.status == 0
+    *steps, last = [json.loads(line) for line in done.out.splitlines()]
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1]["share"] == 1
+    assert set(steps[0]["losses"]) >= {"content", "style", "total"}
+    assert (last["output"], last["width"], last["height"]) == ("out.png", 32, 20)
 
 
 @pytest.mark.usefixtures("narrow")

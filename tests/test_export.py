@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,7 @@ def test_int8(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    levels = [handler.level for handler in logging.root.handlers]
     # A small network loses more than a trained one of full size.
     monkeypatch.setitem(export._TOLERANCES, "int8", 0.1)
     samples = [random_photo(32, 32)[0].transpose(1, 2, 0)] * 2
@@ -168,6 +170,7 @@ def test_int8(
     assert exported.mean > 1e-4  # 8 bits do show
     data = b"".join(written.read_bytes() for written in exported.paths)
     assert b"FakeQuantize" in data or b"QuantizeLinear" in data
+    assert [handler.level for handler in logging.root.handlers] == levels
     assert capfd.readouterr().out == ""
 
 

@@ -363,12 +363,13 @@ def test_heic(tmp_path: Path) -> None:
     heif = pillow_heif.from_pillow(picture)
     heif.save(tmp_path / "photo.heic", quality=95, exif=b"Exif\0\0" + ex.write_exif(exif))
 
+    before = dict(Image.registered_extensions())  # other packages of the tests may add to them
     photo = images.load_photo(tmp_path / "photo.heic")
 
     assert photo.pixels.shape == (64, 32, 3)
     np.testing.assert_allclose(photo.pixels[32, 16] * 255, PATCH, atol=3)
     assert ex.entry_text(ex.read_exif(photo.metadata.exif).image[0x010F]) == "Orchard"
-    assert ".heic" not in Image.registered_extensions()
+    assert Image.registered_extensions() == before
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])

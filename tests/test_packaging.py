@@ -48,6 +48,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]
         "fststyle/art/thanos_poster.json",
         "fststyle/py.typed",
         "fststyle/styles_command.py",
+        "fststyle/page/index.html",
+        "fststyle/page/worker.js",
     ],
 )
 def test_both_hold_what_runs_need(built: tuple[set[str], set[str]], name: str) -> None:

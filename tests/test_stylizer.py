@@ -21,6 +21,7 @@ from fststyle.errors import FststyleError, PhotoError, SettingError, StyleError
 from fststyle.images import Photo
 from fststyle.metadata import Metadata
 from fststyle.network import TransformerNet
+from fststyle.runtime import Runtime, load_runtime
 from fststyle.stylizer import Stylizer
 
 
@@ -125,17 +126,29 @@ def test_bytes_reach_the_network_as_they_are(
 ) -> None:
     seen: list[Any] = []
 
-    def record(stylizer: Stylizer, runtime: Any, pixels: Any, tile: Any) -> Any:
+    def record(runtime: Runtime, pixels: Any, tile: Any) -> Any:
         seen.append(pixels.dtype)
         return pixels
 
-    monkeypatch.setattr(Stylizer, "_run", record)
+    monkeypatch.setattr(Runtime, "__call__", record)
     photo = random_bytes(20, 24, 4)
     for image in (photo, photo[..., :3], photo[..., :1]):
         small(image, scale=2, size=16, tile=8)
     assert seen == [np.uint8] * 3
     small(photo, strength=0.5)
     assert seen[3:] == [np.float32]
+
+
+def test_networks_that_are_loaded_already_may_be_shared(style_path: Path, other_path: Path) -> None:
+    both = Stylizer({str(style_path): 1, str(other_path): 3}, device="cpu", threads=1)
+    parts = [
+        (load_runtime(path, device="cpu", threads=1), weight)
+        for path, weight in ((style_path, 0.25), (other_path, 0.75))
+    ]
+    shared = Stylizer.of(parts)
+    assert shared.styles == both.styles
+    assert np.array_equal(shared(PHOTO, strength=0.5), both(PHOTO, strength=0.5))
+    assert np.array_equal(Stylizer.of([(parts[0][0], 1.0)])(PHOTO), Stylizer(style_path)(PHOTO))
 
 
 def test_metadata_and_bits_stay(small: Stylizer) -> None:

@@ -1,0 +1,58 @@
+// The page: its parts, and what they share.
+
+import { askJson } from "./api.js";
+import { $, complain, fill, forgive } from "./dom.js";
+import { startLive, stopCamera } from "./live.js";
+import { refreshStyles, startPhoto, takePhoto } from "./photo.js";
+import { startTraining } from "./train.js";
+
+const PARTS = ["photo", "live", "train"];
+
+function showPart() {
+  const wanted = location.hash.slice(1);
+  const part = PARTS.includes(wanted) ? wanted : "photo";
+  for (const name of PARTS) {
+    $(name).hidden = name !== part;
+    const link = document.querySelector(`.tabs a[href="#${name}"]`);
+    if (name === part) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (part !== "live") stopCamera();
+  forgive();
+}
+
+async function start() {
+  $("alert-close").onclick = forgive;
+  // No section is scrolled to: they take one another's place.
+  window.addEventListener("hashchange", () => {
+    if (location.hash === "#main") return;
+    showPart();
+    window.scrollTo(0, 0);
+  });
+  showPart();
+  const config = await askJson("config.json", { cache: "no-store" });
+  const list = () => askJson(config.server ? "api/styles" : "styles.json", { cache: "no-store" });
+  const { styles, artworks = [] } = await list();
+  $("version").textContent = config.version;
+  $("api-link").hidden = !config.server;
+  config.styleAddress = (name) =>
+    new URL(config.server ? `api/styles/${name}.onnx` : `styles/${name}.onnx`, location.href).href;
+
+  const context = { config, styles, artworks };
+  startPhoto(context);
+  startLive(context, (blob) => {
+    location.hash = "#photo";
+    takePhoto(blob, "camera.png");
+  });
+  if (config.jobs) {
+    $("train-tab").hidden = false;
+    startTraining(context, async (name) => {
+      context.styles = (await list()).styles;
+      refreshStyles(context, name);
+      fill($("live-style"), context.styles);
+    });
+  }
+  document.body.dataset.ready = "yes";
+}
+
+start().catch(complain);

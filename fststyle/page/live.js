@@ -1,0 +1,115 @@
+// The camera: a photo of it, or its picture in a style as it moves, on this device alone.
+
+import { $, complain, fill, forgive, say } from "./dom.js";
+import { stylizeHere } from "./local.js";
+
+let context = null;
+let stream = null;
+let run = 0; // grows with every start and stop
+
+export function startLive(given, taken) {
+  context = given;
+  const { config, styles } = context;
+  fill($("live-style"), styles);
+  if (!config.local) {
+    say(
+      $("live-note"),
+      "Take a photo with the camera. Moving pictures in a style need onnxruntime-web, which " +
+        "is not here (docs/web.md).",
+    );
+    $("live-style").disabled = $("live-size").disabled = true;
+  }
+  $("camera").onclick = () => (stream ? stopCamera() : startCamera().catch(complain));
+  $("snap").onclick = async () => {
+    const video = $("video");
+    const canvas = document.createElement("canvas");
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    canvas.toBlob(taken, "image/png");
+  };
+}
+
+async function startCamera() {
+  forgive();
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new Error(
+      "Browsers allow the camera only on localhost or over https; open the page there.",
+    );
+  }
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      video: { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "environment" },
+    });
+  } catch (error) {
+    const denied = error.name === "NotAllowedError";
+    throw new Error(
+      denied
+        ? "The browser may not use the camera; allow it beside the address, and start again."
+        : "No camera was found; connect one, or drop a photo instead.",
+    );
+  }
+  const video = $("video");
+  video.srcObject = stream;
+  await video.play();
+  $("live-placeholder").hidden = true;
+  $("camera").textContent = "Stop the camera";
+  $("snap").disabled = false;
+  const canStyle = context.config.local && context.styles.length > 0;
+  video.hidden = canStyle;
+  $("live-canvas").hidden = $("fps").hidden = !canStyle;
+  say($("live-status"), canStyle ? "Loading the style …" : "The camera is on.");
+  if (canStyle) loop(++run).catch((error) => {
+    stopCamera();
+    complain(error);
+  });
+}
+
+export function stopCamera() {
+  if (!stream) return;
+  run += 1;
+  for (const track of stream.getTracks()) track.stop();
+  stream = null;
+  $("video").srcObject = null;
+  $("video").hidden = $("live-canvas").hidden = $("fps").hidden = true;
+  $("live-placeholder").hidden = false;
+  $("camera").textContent = "Start the camera";
+  $("snap").disabled = true;
+  say($("live-status"), "");
+}
+
+async function loop(mine) {
+  const video = $("video");
+  const canvas = $("live-canvas");
+  const times = [];
+  while (mine === run) {
+    const side = Number($("live-size").value);
+    const factor = Math.min(1, side / Math.max(video.videoWidth, video.videoHeight));
+    const bitmap = await createImageBitmap(video, {
+      resizeWidth: Math.round((video.videoWidth * factor) / 4) * 4,
+      resizeHeight: Math.round((video.videoHeight * factor) / 4) * 4,
+      resizeQuality: "medium",
+    });
+    const picture = await stylizeHere({
+      bitmap,
+      styles: [{ address: context.config.styleAddress($("live-style").value), weight: 1 }],
+      strength: 1,
+      keepColors: false,
+      scale: 1,
+    });
+    if (mine !== run) return;
+    canvas.width = picture.width;
+    canvas.height = picture.height;
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+    picture.close();
+    times.push(performance.now());
+    if (times.length > 12) times.shift();
+    const rate = (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
+    if (times.length > 2) {
+      say($("fps"), `${rate.toFixed(1)} pictures a second`);
+      say($("live-status"), "The camera is on.");
+    }
+    // A hidden page rests.
+    await new Promise((go) => requestAnimationFrame(go));
+  }
+}

@@ -1,0 +1,441 @@
+// A photo, the styles, the settings, before and after, and saving the result.
+
+import { ask, askJson, send, Trouble } from "./api.js";
+import { $, complain, fill, forgive, say, seconds, show } from "./dom.js";
+import { watch } from "./jobs.js";
+import { stylizeHere } from "./local.js";
+import { defaultScale } from "./pixels.js";
+
+const PREVIEW = 1280; // long side, at which the network works on large photos too
+const THUMBNAIL = 320;
+const AT_ONCE = 2; // thumbnails
+const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
+
+let context = null;
+let photo = null; // { file, name, width, height, preview, small, readable }
+let thumbnails = null;
+let current = null; // the request whose result will be shown
+let chosen = "";
+let repainting = false; // whether a repainting of this very photo is shown
+
+export function startPhoto(given) {
+  context = given;
+  const { config, styles, artworks } = context;
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  if (!config.server) say($("drop-privacy"), "It stays in this browser; nothing is sent.");
+  else if (!here) say($("drop-privacy"), "The server forgets it when it is done.");
+
+  $("choose").onclick = $("another").onclick = () => $("file").click();
+  $("file").onchange = () => {
+    if ($("file").files.length) takePhoto($("file").files[0]);
+    $("file").value = "";
+  };
+  $("sample").hidden = !config.sample;
+  $("sample").onclick = async () => {
+    try {
+      takePhoto(await (await ask(config.sample)).blob(), "cat.png");
+    } catch (error) {
+      complain(error);
+    }
+  };
+  listenForDrops();
+
+  const local = $("local");
+  local.checked = !config.server;
+  local.disabled = !config.server || !config.local;
+  if (!config.local) {
+    say($("local-note"), "Not available: the server lacks onnxruntime-web (docs/web.md).");
+  } else if (!config.server) {
+    say($("local-note"), "There is no server here; nothing is ever sent.");
+  }
+
+  $("divider").oninput = () => $("frame").style.setProperty("--at", `${$("divider").value}%`);
+  for (const id of ["strength", "stroke", "blend", "share", "colors", "local"]) {
+    $(id).addEventListener("input", () => {
+      showValues();
+      if (id === "local" && photo) drawThumbnails();
+      later();
+    });
+  }
+  // Firefox keeps values over a reload.
+  $("panel").reset();
+  local.checked = !config.server;
+  showValues();
+  $("download").onclick = () => download().catch(complain);
+  $("panel").onsubmit = (event) => event.preventDefault();
+  refreshStyles(context, "");
+  if (config.server && config.sample && styles.length) drawSamples();
+
+  if (config.jobs && artworks.length) startClassic(artworks);
+}
+
+function startClassic(artworks) {
+  $("classic").hidden = false;
+  fill($("artwork"), artworks);
+  $("iterations").oninput = () => say($("iterations-value"), $("iterations").value);
+  $("optimize").onclick = async () => {
+    forgive();
+    try {
+      const settings = { style: $("artwork").value, iterations: $("iterations").value };
+      const answer = await send("api/optimize", settings, { photo: photo.file });
+      current?.abort();
+      repainting = true;
+      watchClassic(await answer.json(), photo.name);
+    } catch (error) {
+      complain(error);
+    }
+  };
+  askJson("api/jobs").then(({ jobs }) => {
+    const running = jobs.find((job) => job.kind === "optimize" && job.status === "running");
+    if (running) {
+      $("classic").open = true;
+      watchClassic(running, "photo");
+    }
+  }, complain);
+}
+
+function watchClassic(job, name) {
+  let shown = null;
+  watch(job, $("optimize-job"), async (state, address) => {
+    $("optimize").disabled = state.status === "running" || photo === null;
+    if (address === null || address === shown) return;
+    shown = address;
+    try {
+      const blob = await (await ask(address)).blob();
+      // Another photo or style may have been chosen since.
+      if (repainting) await show($("after"), blob);
+      if (state.status === "done") offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
+    } catch (error) {
+      if (state.status !== "running") complain(error);
+    }
+  });
+}
+
+function offerResult(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.textContent = "Save the repainted photo";
+  $("optimize-job").append(link);
+}
+
+// The styles
+
+export function refreshStyles(given, name) {
+  context = given;
+  const { styles } = context;
+  if (!styles.some((style) => style.name === chosen)) chosen = styles[0]?.name ?? "";
+  if (name && styles.some((style) => style.name === name)) chosen = name;
+  const before = $("blend").value;
+  fill($("blend"), styles, "no other style");
+  $("blend").value = styles.some((style) => style.name === before) ? before : "";
+  $("styles").replaceChildren(...styles.map(card));
+  showCredit();
+  if (styles.length === 0) {
+    say($("credit"), "There is no trained style yet: fststyle train style=thanos_poster");
+  }
+  if (photo) {
+    drawThumbnails();
+    later();
+  }
+}
+
+function card({ name, title }) {
+  const part = $("style-card").content.cloneNode(true);
+  const input = part.querySelector("input");
+  input.value = name;
+  input.checked = name === chosen;
+  input.onchange = () => {
+    chosen = name;
+    showCredit();
+    later();
+  };
+  part.querySelector(".name").textContent = title;
+  part.querySelector(".card").title = title;
+  part.querySelector(".thumb").dataset.style = name;
+  return part;
+}
+
+function showCredit() {
+  const style = context.styles.find(({ name }) => name === chosen);
+  if (style) say($("credit"), [style.artist, style.year].filter(Boolean).join(", "));
+}
+
+async function drawSamples() {
+  // What the styles are like, before there is a photo.
+  try {
+    const file = await (await ask(context.config.sample)).blob();
+    const bitmap = await createImageBitmap(file);
+    const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
+    if (!photo) drawThumbnails({ small });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function drawThumbnails(source = photo) {
+  thumbnails?.abort();
+  const controller = (thumbnails = new AbortController());
+  const todo = [...document.querySelectorAll("#styles .thumb")];
+  for (const thumb of todo) thumb.classList.add("waiting");
+  const work = async () => {
+    for (let thumb = todo.shift(); thumb; thumb = todo.shift()) {
+      const settings = { styles: [{ name: thumb.dataset.style, weight: 1 }], strength: 1 };
+      const result = await render(source.small, settings, "jpeg", controller.signal);
+      if (controller.signal.aborted) return;
+      await show(thumb.querySelector("img"), result);
+      thumb.classList.remove("waiting");
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: $("local").checked ? 1 : AT_ONCE }, work));
+  } catch (error) {
+    if (!controller.signal.aborted) complain(error);
+    controller.abort();
+    for (const thumb of document.querySelectorAll(".thumb")) thumb.classList.remove("waiting");
+  }
+}
+
+// The photo
+
+function listenForDrops() {
+  const body = document.body;
+  let depth = 0;
+  const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  body.addEventListener("dragenter", (event) => {
+    if (!hasFile(event)) return;
+    depth += 1;
+    body.classList.add("dragging");
+  });
+  body.addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    if (depth === 0) body.classList.remove("dragging");
+  });
+  body.addEventListener("dragover", (event) => {
+    if (hasFile(event)) event.preventDefault();
+  });
+  body.addEventListener("drop", (event) => {
+    depth = 0;
+    body.classList.remove("dragging");
+    if (!hasFile(event)) return;
+    event.preventDefault();
+    if ($("photo").hidden) location.hash = "#photo";
+    takePhoto(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("paste", (event) => {
+    const [file] = event.clipboardData?.files ?? [];
+    if (file) takePhoto(file);
+  });
+}
+
+/** Take a photo in: a file of the visitor's, or of the camera. */
+export async function takePhoto(file, name = file.name || "photo") {
+  forgive();
+  const { config } = context;
+  try {
+    if (file.size === 0) throw new Trouble(`${name} is empty; choose another file.`);
+    if (file.size > config.most_bytes) {
+      const most = Math.floor(config.most_bytes / 2 ** 20);
+      const has = (file.size / 2 ** 20).toFixed(0);
+      throw new Trouble(`${name} has ${has} MB; up to ${most} MB are taken here.`);
+    }
+    say($("status"), `Opening ${name} …`);
+    const { bitmap, readable } = await open(file, name);
+    const { width, height } = bitmap;
+    if (readable && width * height > config.most_pixels) {
+      bitmap.close();
+      throw new Trouble(
+        `${name} has ${width}×${height} pixels; up to ${config.most_pixels / 1e6} megapixels ` +
+          "are taken here. Make it smaller first.",
+      );
+    }
+    const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
+    const fits = readable && Math.max(width, height) <= PREVIEW;
+    const preview = fits ? file : await shrink(bitmap, PREVIEW, "image/png");
+    bitmap.close();
+    photo = { file, name, width, height, preview, small, readable };
+    $("frame").style.setProperty("--ratio", width / height);
+    $("frame").style.setProperty("--wide", width);
+    await Promise.all([show($("before"), preview), show($("after"), preview)]);
+    $("drop").hidden = true;
+    $("compare").hidden = false;
+    $("download").disabled = $("optimize").disabled = context.styles.length === 0;
+    say($("facts"), `${name}, ${width}×${height}`);
+    drawPreview();
+    drawThumbnails();
+  } catch (error) {
+    say($("status"), "");
+    complain(error);
+  }
+}
+
+async function open(file, name) {
+  try {
+    return { bitmap: await createImageBitmap(file), readable: true };
+  } catch {
+    // No format of this browser's; the server knows more. At strength 0 a photo stays itself.
+    if (!context.config.server || context.styles.length === 0) {
+      throw new Trouble(`${name} is not a picture that this browser can open.`);
+    }
+    const settings = { style: context.styles[0].name, strength: 0, size: PREVIEW, format: "png" };
+    const answer = await send("api/stylize", settings, { photo: file });
+    return { bitmap: await createImageBitmap(await answer.blob()), readable: false };
+  }
+}
+
+async function shrink(bitmap, longest, type, quality) {
+  const factor = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+  const width = Math.max(1, Math.round(bitmap.width * factor));
+  const height = Math.max(1, Math.round(bitmap.height * factor));
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const drawing = canvas.getContext("2d");
+  drawing.imageSmoothingQuality = "high";
+  drawing.drawImage(bitmap, 0, 0, width, height);
+  return new Promise((resolve) => canvas.toBlob(resolve, type, quality));
+}
+
+// The settings
+
+function settings() {
+  const other = $("blend").value;
+  const share = other && other !== chosen ? Number($("share").value) / 100 : 0;
+  const styles = [{ name: chosen, weight: 1 - share }];
+  if (share > 0) styles.push({ name: other, weight: share });
+  return {
+    styles,
+    strength: Number($("strength").value) / 100,
+    stroke: 2 ** (Number($("stroke").value) / 4),
+    keepColors: $("colors").checked,
+  };
+}
+
+function showValues() {
+  const times = 2 ** (Number($("stroke").value) / 4);
+  say($("strength-value"), `${$("strength").value} %`);
+  say($("stroke-value"), `${Number(times.toFixed(2))} ×`);
+  say($("share-value"), `${$("share").value} %`);
+  $("stroke").setAttribute("aria-valuetext", `${Number(times.toFixed(2))} times`);
+  $("share-control").hidden = !$("blend").value;
+}
+
+/** Stylise a picture by the server, or here. */
+async function render(blob, wish, format, signal, isFull = false) {
+  const { styles, strength, stroke = 1, keepColors = false } = wish;
+  if (!$("local").checked) {
+    const answer = await send(
+      "api/stylize",
+      {
+        style: styles.map(({ name, weight }) => nameAndWeight(name, weight)).join(","),
+        strength: strength === 1 ? undefined : strength,
+        scale: stroke === 1 ? undefined : stroke * (isFull ? photo.scale : 1),
+        keep_colors: keepColors || undefined,
+        format,
+      },
+      { photo: blob },
+      { signal },
+    );
+    return answer.blob();
+  }
+  const bitmap = await createImageBitmap(blob);
+  if (signal?.aborted) throw new DOMException("given up", "AbortError");
+  const type = format ? `image/${format}` : ENDINGS[blob.type] ? blob.type : "image/png";
+  return stylizeHere({
+    bitmap,
+    styles: styles.map(({ name, weight }) => ({
+      address: context.config.styleAddress(name),
+      weight,
+    })),
+    strength,
+    keepColors,
+    scale: stroke * defaultScale(bitmap.width, bitmap.height),
+    type,
+    quality: type === "image/png" ? undefined : 0.92,
+  });
+}
+
+function nameAndWeight(name, weight) {
+  return weight === 1 ? name : `${name}:${Number(weight.toFixed(4))}`;
+}
+
+let timer = 0;
+
+function later() {
+  clearTimeout(timer);
+  if (photo) timer = setTimeout(drawPreview, 120);
+}
+
+async function drawPreview() {
+  current?.abort();
+  repainting = false;
+  const controller = (current = new AbortController());
+  const begin = performance.now();
+  const slow = setTimeout(() => {
+    setBusy(true);
+    say($("status"), "Styling …");
+  }, 300);
+  try {
+    const wish = settings();
+    const format = photo.readable ? "jpeg" : "png";
+    const result = await render(photo.preview, wish, format, controller.signal);
+    if (controller !== current) return;
+    await show($("after"), result);
+    forgive();
+    const titles = wish.styles.map(({ name }) => titleOf(name)).join(" and ");
+    say($("status"), `${titles}, in ${seconds((performance.now() - begin) / 1000)}.`);
+  } catch (error) {
+    if (controller !== current) return;
+    say($("status"), "");
+    complain(error);
+  } finally {
+    clearTimeout(slow);
+    if (controller === current) setBusy(false);
+  }
+}
+
+function setBusy(busy) {
+  $("busy").hidden = !busy;
+  $("frame").setAttribute("aria-busy", String(busy));
+}
+
+function titleOf(name) {
+  return context.styles.find((style) => style.name === name)?.title ?? name;
+}
+
+// The result
+
+async function download() {
+  const wish = settings();
+  const button = $("download");
+  button.disabled = true;
+  setBusy(true);
+  say($("status"), "Working at full size …");
+  try {
+    photo.scale = defaultScale(photo.width, photo.height);
+    if (!photo.readable && wish.stroke !== 1) {
+      throw new Trouble("Stroke size cannot be changed for photos that this browser cannot open.");
+    }
+    const result = await render(photo.file, wish, $("format").value || undefined, undefined, true);
+    const link = document.createElement("a");
+    const address = URL.createObjectURL(result);
+    const names = wish.styles.map(({ name }) => name).join("+");
+    link.href = address;
+    link.download = `${stem(photo.name)}_${names}.${ENDINGS[result.type] ?? "png"}`;
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    say($("status"), `Saved as ${link.download}.`);
+  } catch (error) {
+    say($("status"), "");
+    throw error;
+  } finally {
+    button.disabled = false;
+    setBusy(false);
+  }
+}
+
+function stem(name) {
+  return name.replace(/\.[^.]*$/, "") || "photo";
+}

@@ -1,0 +1,72 @@
+// Training a style from the page. The job is the server's: a reload finds it again.
+
+import { ask, askJson, send } from "./api.js";
+import { $, complain, forgive, say, show } from "./dom.js";
+import { watch } from "./jobs.js";
+
+let trained = () => {};
+
+export function startTraining(context, onTrained) {
+  trained = onTrained;
+  $("minutes").oninput = () => say($("minutes-value"), $("minutes").value);
+  $("picture").onchange = () => {
+    const [file] = $("picture").files;
+    if (!file) return;
+    show($("picture-preview"), file);
+    if (!$("train-name").value) $("train-name").value = nameFrom(file.name);
+  };
+  $("train-form").onsubmit = async (event) => {
+    event.preventDefault();
+    forgive();
+    $("train-start").disabled = true;
+    try {
+      const settings = { name: $("train-name").value, minutes: $("minutes").value };
+      const answer = await send("api/train", settings, { picture: $("picture").files[0] });
+      follow(await answer.json());
+    } catch (error) {
+      $("train-start").disabled = false;
+      complain(error);
+    }
+  };
+  askJson("api/jobs").then(({ jobs }) => {
+    const newest = jobs.find((job) => job.kind === "train");
+    if (newest && ["running", "done"].includes(newest.status)) follow(newest);
+  }, complain);
+}
+
+function follow(job) {
+  let shown = null;
+  $("train-start").disabled = job.status === "running";
+  $("sheet").hidden = true;
+  $("sheet-placeholder").hidden = false;
+  let told = false;
+  watch(job, $("train-job"), async (state, address, use) => {
+    use.onclick = () => {
+      location.hash = "#photo";
+      trained(state.name);
+    };
+    if (state.status !== "running") {
+      $("train-start").disabled = false;
+      if (state.status === "done" && !told) trained("");
+      told = true;
+    }
+    if (address === null || address === shown) return;
+    shown = address;
+    try {
+      await show($("sheet"), await (await ask(address)).blob());
+      $("sheet-placeholder").hidden = true;
+    } catch (error) {
+      if (state.status !== "running") complain(error);
+    }
+  });
+}
+
+function nameFrom(file) {
+  return file
+    .replace(/\.[^.]*$/, "")
+    .toLowerCase()
+    .normalize("NFKD")
+    .replace(/[^a-z0-9_-]+/g, "_")
+    .replace(/^[^a-z0-9]+|_+$/g, "")
+    .slice(0, 64);
+}
