@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ipaddress
 import os
-import secrets
-import socket
 import sys
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fststyle.errors import SettingError
+
+# Every command loads this module, and only this one uses them: they are imported where they are.
+if TYPE_CHECKING:
+    import socket
 
 TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
 """The environment variable with the token, where not a new one is to be made."""
@@ -138,6 +138,8 @@ def serve(options: argparse.Namespace) -> int:
         print(f"fststyle is at {address}" + (f"?token={token}" if token else ""), flush=True)
         print("Ctrl-C ends it.", file=sys.stderr)
         if not options.no_browser and _has_screen():
+            import webbrowser
+
             webbrowser.open(address + (f"?token={token}" if token else ""))
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
@@ -150,12 +152,16 @@ def _token(options: argparse.Namespace) -> str | None:
         if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
             raise SettingError("A token must have at least 16 letters and digits.")
         return str(token)
+    import secrets
+
     return None if _is_loopback(options.host) else secrets.token_urlsafe(24)
 
 
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -163,6 +169,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    import socket
+
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -188,6 +196,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _address(host: str, port: int) -> str:
+    import socket
+
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
 
