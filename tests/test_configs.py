@@ -319,7 +319,7 @@ def test_mistake_is_one_sentence_that_names_it(settings: str, message: str, tmp_
 
 def small_run(folder: Path, settings: str) -> DictConfig:
     style = "ink_wash"
-    overrides = [f"output_dir={folder / 'run'}", "steps=1", "loss.style_sizes=[64]"]
+    overrides = [f"output_dir={folder / 'run'}", "steps=1", "init=none", "loss.style_sizes=[64]"]
     if settings.startswith("style={"):
         return compose(*overrides, settings)
     return compose(f"style={style}", *overrides, settings)
