@@ -107,3 +107,18 @@ def _pixels_or_full(text: str) -> int:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(whole_number(item.strip()) for item in text.split(","))
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1 of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or out of range.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return number

@@ -19,6 +19,7 @@ from fststyle.blend import style_weights
 from fststyle.compiler import import_without_converter
 from fststyle.errors import FststyleError, PhotoError, SettingError, require_packages
 from fststyle.images import OUTPUT_SUFFIXES, check_output
+from fststyle.optimize_options import share
 from fststyle.photolist import (
     Existing,
     Job,
@@ -91,7 +92,7 @@ def add_options(
     )
     control.add_argument(
         "--strength",
-        type=_strength,
+        type=share,
         default=1.0,
         metavar="0..1",
         help="from 0, the photo itself, to 1, the full style (default)",
@@ -432,13 +433,3 @@ def _quality(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")
-
-
-def _strength(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return number

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fststyle.blend import style_weights
 from fststyle.errors import FilmError, StyleError
 from fststyle.images import check_output
+from fststyle.optimize_options import share
 from fststyle.styles import FoundStyle, find_style
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
     steady = command.add_argument_group("steadiness")
     steady.add_argument(
         "--steady",
-        type=_share,
+        type=share,
         metavar="0..1",
         help="how much of the picture before is moved along and mixed in; default: 0.7, 0: none",
     )
@@ -71,7 +72,7 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         "--scale", type=float, metavar="0.25..64", help="size of the strokes, as for stylize"
     )
     control.add_argument(
-        "--strength", type=_share, default=1.0, metavar="0..1", help="as for stylize"
+        "--strength", type=share, default=1.0, metavar="0..1", help="as for stylize"
     )
     control.add_argument("--keep-colors", action="store_true", help="as for stylize")
     control.add_argument(
@@ -264,16 +265,6 @@ def _report(
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _share(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return number
 
 
 def _seconds(text: str) -> float:
