@@ -43,7 +43,8 @@ class Server:
         return (self.folder / "log").read_text()
 
     def left_behind(self) -> list[Path]:
-        return [path for path in self.temporary.rglob("*") if path.is_file()]
+        # os.walk, because pathlib's rglob fails at a folder that goes while it looks.
+        return [Path(folder, name) for folder, _, names in os.walk(self.temporary) for name in names]
 
     def post(
         self, path: str, body: bytes, content_type: str = "image/png", **query: Any
