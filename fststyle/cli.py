@@ -28,7 +28,8 @@ from fststyle.errors import FststyleError, PhotoError, StyleError, require_packa
 from fststyle.files import cannot_write
 from fststyle.images import check_output, fit_long_side, load_image, load_photo
 from fststyle.interop_command import add_commands
-from fststyle.optimize_options import OPTIMISE_SIZE, add_optimise_options, positive
+from fststyle.optimize_options import OPTIMISE_SIZE, add_optimise_options
+from fststyle.readers import positive
 from fststyle.serve_command import add_command as add_serve
 from fststyle.styles import FoundStyle, art_folder, art_info, find_picture, find_style
 from fststyle.video_command import add_video_command

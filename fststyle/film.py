@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
 from fststyle.flow import FlowBlend
-from fststyle.runtime import Device, FrameRuntime, Runtime, load_frame_runtime
+from fststyle.frames import FrameRuntime, load_frame_runtime
+from fststyle.runtime import Device, ReadyStyle
 from fststyle.stylizer import Style, Stylizer
 from fststyle.tiling import Pixels
 
@@ -54,7 +55,7 @@ class FilmStylizer(Stylizer):
         SettingError: Likewise; or ``steady`` or ``smoothing`` is out of range, or needs OpenCV.
     """
 
-    _load: Callable[..., Runtime] = staticmethod(load_frame_runtime)
+    _load: Callable[..., ReadyStyle] = staticmethod(load_frame_runtime)
 
     def __init__(
         self,

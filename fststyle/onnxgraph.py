@@ -7,7 +7,7 @@ graph here makes reading safe too: `rebuild` refuses a model whose graph is not 
 that belongs to its network, and what a runner gets is the graph built anew from the weights, so
 nothing in a file but numbers ever reaches it.
 
-Models are ``onnx.ModelProto``, for which onnx has no types; it is imported when it is needed.
+Models are ``onnx.ModelProto``, for which onnx has no types.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fststyle import onnxmessages
 
 Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
@@ -73,8 +75,7 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     Raises:
         ValueError: A weight is missing or of another shape or type, or there is no such network.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
+    types = onnxmessages.messages().TensorProto
     nodes: list[Any] = []
     tensors: list[Any] = []
     measured: list[str] = []
@@ -83,12 +84,12 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
 
     def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"{operator.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        nodes.append(onnxmessages.node(operator, inputs, [output], **attributes))
         return output
 
     def constant(name: str, values: object, dtype: type) -> str:
         if all(tensor.name != name for tensor in tensors):  # one for all layers
-            tensors.append(numpy_helper.from_array(np.array(values, dtype), name))
+            tensors.append(onnxmessages.tensor(np.array(values, dtype), name))
         return name
 
     def margin(pixels: int) -> str:
@@ -101,8 +102,8 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
             raise ValueError(f"{name} is missing or of another shape")
         if array.dtype != np.float32 and not (kernel and array.dtype == np.float16):
             raise ValueError(f"{name} is of another type")
-        tensors.append(numpy_helper.from_array(array, name))
-        return add("Cast", name, to=TensorProto.FLOAT) if array.dtype == np.float16 else name
+        tensors.append(onnxmessages.tensor(array, name))
+        return add("Cast", name, to=types.FLOAT) if array.dtype == np.float16 else name
 
     def convolution(
         hidden: str,
@@ -220,7 +221,7 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         photo_size = add("Shape", "photo", start=2, end=4)
     if norms == "steady":
         constant("levels", 255, np.float32)
-        photo = add("Transpose", add("Cast", "photo", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+        photo = add("Transpose", add("Cast", "photo", to=types.FLOAT), perm=[0, 3, 1, 2])
         photo = add("Div", photo, "levels")
         constant("rounding", _ROUNDING, np.float32)
         for name, limit in (("ratio", _MOST_RATIO), ("change", _MOST_CHANGE)):
@@ -263,13 +264,13 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         before = [f"before_{index}" for index in range(len(sizes))]
         constant("sizes", sizes, np.int64)
         # At the beginning, since an operator must follow what it needs.
-        nodes.insert(0, helper.make_node("Split", ["before", "sizes"], before, axis=1))
+        nodes.insert(0, onnxmessages.node("Split", ["before", "sizes"], before, axis=1))
         add("Concat", *taken, output="statistics", axis=1)
         size = add("Shape", photo, start=2, end=4)
         picture = add("Slice", picture, "origin", size, "height_and_width")
         picture = add("Round", add("Mul", picture, "levels"))
         picture = add("Transpose", picture, perm=[0, 2, 3, 1])
-        add("Cast", picture, to=TensorProto.UINT8, output="picture")
+        add("Cast", picture, to=types.UINT8, output="picture")
     else:
         size = add("Shape", "photo", start=2, end=4)
         add("Slice", picture, "origin", size, "height_and_width", output="picture")
@@ -278,24 +279,23 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
     if unused:
         raise ValueError(f"{next(iter(unused))!r} has no place in it")
 
-    def end(name: str, *shape: str | int, dtype: int = TensorProto.FLOAT) -> Any:
-        return helper.make_tensor_value_info(name, dtype, shape)
+    def end(name: str, *shape: str | int, dtype: int = types.FLOAT) -> Any:
+        return onnxmessages.end(name, dtype, *shape)
 
     inputs = [end("photo", "batch", 3, "height", "width")]
     outputs = [end("picture", "batch", 3, "height", "width")]
     if norms == "measured":
-        inputs.append(end("inset", 2, dtype=TensorProto.INT64))
+        inputs.append(end("inset", 2, dtype=types.INT64))
         outputs = [end(name, 1, "channels", 1, 1) for name in measured]
     if norms == "steady":
         inputs, outputs = (
-            [end(name, 1, "height", "width", 3, dtype=TensorProto.UINT8)]
-            for name in ("photo", "picture")
+            [end(name, 1, "height", "width", 3, dtype=types.UINT8)] for name in ("photo", "picture")
         )
         inputs += [end("keep", 1), end("before", 1, sum(sizes), 1, 1)]
         outputs.append(end("statistics", 1, sum(sizes), 1, 1))
-    graph = helper.make_graph(nodes, "fststyle", inputs, outputs, tensors)
-    opset = helper.make_opsetid("", _OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+    graph = {"node": nodes, "name": "fststyle", "initializer": tensors}
+    ends = {"input": inputs, "output": outputs}
+    return onnxmessages.model(graph | ends, opset=_OPSET, ir_version=_IR_VERSION)
 
 
 def norm_names(weights: Weights) -> list[str]:
@@ -404,15 +404,13 @@ def _array(tensor: Any) -> NDArray[Any]:
 
 def _structure(model: Any) -> object:
     """Return all of a model that is not metadata, in a form that compares by value."""
-    from onnx import helper
-
     graph = model.graph
     nodes = [
         (
             node.op_type,
             tuple(node.input),
             tuple(node.output),
-            {a.name: (a.type, helper.get_attribute_value(a)) for a in node.attribute},
+            onnxmessages.attributes_of(node),
         )
         for node in graph.node
     ]

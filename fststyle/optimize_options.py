@@ -1,10 +1,12 @@
-"""The options of ``fststyle optimize``, and how the command line reads numbers; without torch."""
+"""The options of ``fststyle optimize``, without torch."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import Final
+
+from fststyle.readers import positive, whole_number
 
 OPTIMISE_SIZE: Final = 512
 """Long side at which a photo is optimised unless ``--size`` says otherwise, in pixels."""
@@ -80,22 +82,6 @@ def _layer_weights(text: str) -> dict[str, float]:
     return layers
 
 
-def whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
-    """Read a whole number of the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none, or out of range.
-    """
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {text!r}")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1, as `whole_number` does."""
-    return whole_number(text, least=1)
-
-
 def _pixels_or_full(text: str) -> int:
     """A size in pixels from 1, or ``full``, which is 0."""
     if text == "full":
@@ -107,18 +93,3 @@ def _pixels_or_full(text: str) -> int:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(whole_number(item.strip()) for item in text.split(","))
-
-
-def share(text: str) -> float:
-    """Read a number from 0 to 1 of the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none, or out of range.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return number

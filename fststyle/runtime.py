@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +44,6 @@ _OUT_OF_MEMORY: Final = (
 )
 
 
-FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
-"""A frame ``(H, W, 3)`` and how much of the statistics before it is kept → its picture."""
-
-_LEAST_STEADY: Final = 32
-"""Least side of frames whose statistics are kept, in pixels."""
-
-
 @dataclass(frozen=True)
 class Tiled:
     """How a style runs tile by tile.
@@ -63,6 +57,21 @@ class Tiled:
     pin: Callable[[Sample], Forward]
     margin: int
     memory: Callable[[], int] = available_memory
+
+
+class ReadyStyle(Protocol):
+    """A style that is ready to run: over photos, a `Runtime`, or over a film's frames."""
+
+    @property
+    def info(self) -> StyleInfo:
+        """Where the style comes from and how it was trained."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: ``cpu``, ``cuda`` or ``mps``."""
+
+    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
+        """Stylise ``(H, W, 3)``, as `Runtime` does."""
 
 
 class Runtime:
@@ -105,10 +114,8 @@ class Runtime:
         if tile is not None and (type(tile) is not int or tile < 1):
             raise SettingError(f"tile must be a whole number of pixels from 1, not {tile!r}.")
         height, width = pixels.shape[:2]
-        try:
-            missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
-            if any(missing):
-                pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        with memory_errors(self.device, width, height):
+            pixels = extended(pixels)
             tiled = self._tiled
             if tiled is not None and tile is None and height * width > SMALL_PIXELS:
                 tile = choose_tile(height, width, tiled.memory())
@@ -119,80 +126,6 @@ class Runtime:
                 forward = tiled.pin(take_sample(pixels))
                 result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
                 return result[:height, :width]
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise _too_large(self.device, width, height) from error
-
-
-class FrameRuntime(Runtime):
-    """A style for the frames of a film, in order; `load_frame_runtime` makes it.
-
-    The statistics that instance norm takes are kept from frame to frame, so that what enters or
-    leaves the picture does not change all the rest of it ("pumping").
-
-    Attributes:
-        keep: How much of the statistics of the frames before counts, from 0, the frame for itself,
-            to 1, for the next frame.
-    """
-
-    def __init__(self, info: StyleInfo, device: str, forward: FrameForward) -> None:
-        super().__init__(info, device, _no_forward)
-        self.keep = 0.0
-        self._frame_forward = forward
-
-    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
-        """Stylise the next frame, as a photo; it is computed at once, in 8 bits.
-
-        Raises:
-            SettingError: ``tile`` is given.
-            FststyleError: The frame is too large for the memory.
-        """
-        if tile is not None:
-            raise SettingError("Films are not computed in tiles; leave tile out.")
-        height, width = pixels.shape[:2]
-        levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
-        missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
-        if any(missing):
-            levels = np.pad(levels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        # What is read off a tiny frame says nothing of its statistics.
-        keep = self.keep if min(height, width) >= _LEAST_STEADY else 0.0
-        try:
-            picture: Any = self._frame_forward(np.ascontiguousarray(levels), keep)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise _too_large(self.device, width, height) from error
-        picture = picture[:height, :width]
-        result: Pixels = picture if pixels.dtype == np.uint8 else picture / np.float32(255)
-        return result
-
-
-def load_frame_runtime(
-    path: Path, *, device: Device = "auto", threads: int | None = None
-) -> FrameRuntime:
-    """Make a style file ready to run over the frames of a film.
-
-    Args:
-        path: As in `load_runtime`, and so all that follows.
-        device: See there.
-        threads: See there.
-
-    Returns:
-        The style, ready to run.
-
-    Raises:
-        StyleError: See there.
-        SettingError: See there.
-    """
-    device = _checked_device(device, threads)
-    if device == "cpu":
-        content = read_style(path)
-        model = build_model(content.network, content.weights, norms="steady")
-        compiled = _openvino_compiler(threads)(model.SerializeToString())
-        return FrameRuntime(content.info, device, _openvino_frame_forward(compiled))
-    network, info = load_style(path)
-    return FrameRuntime(info, device, _torch_frame_forward(network, device))
 
 
 def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
@@ -215,20 +148,62 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
         StyleError: The style file cannot be used, as in `fststyle.stylefile.read_style`.
         SettingError: ``device`` is unknown or not there, or ``threads`` is below 1.
     """
-    device = _checked_device(device, threads)
+    device = checked_device(device, threads)
     if device == "cpu":
         content = read_style(path)
-        compiler = _openvino_compiler(threads)
+        compiler = openvino_compiler(threads)
         tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
         return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
     network, info = load_style(path)
-    forward = _torch_forward(network, device)
+    forward = torch_forward(network, device)
     memory = _cuda_memory if device == "cuda" else available_memory
     tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
     return Runtime(info, device, forward, tiled)
 
 
-def _checked_device(device: Device, threads: int | None) -> Device:
+@contextmanager
+def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
+    """Say of a photo of this size that it is too large, where the memory does not suffice.
+
+    Raises:
+        FststyleError: It does not.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and all(sign not in text for sign in _OUT_OF_MEMORY):
+            raise
+        raise FststyleError(
+            f"There is not enough memory on the {device} device for a photo of "
+            f"{width}×{height} pixels; choose a smaller size, such as "
+            f"--size {max(1, max(height, width) // 2)}."
+        ) from error
+
+
+def extended(pixels: Pixels) -> Pixels:
+    """Extend a photo ``(H, W, 3)`` below and to the right, by its edge, to what a network takes."""
+    height, width = pixels.shape[:2]
+    missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
+    if not any(missing):
+        return pixels
+    result: Pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    return result
+
+
+def checked_device(device: Device, threads: int | None) -> Device:
+    """Settle where a style runs.
+
+    Args:
+        device: As in `load_runtime`.
+        threads: Likewise.
+
+    Returns:
+        ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        SettingError: As in `load_runtime`.
+    """
     if device not in get_args(Device):
         raise SettingError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}.")
     if threads is not None and (type(threads) is not int or threads < 1):
@@ -257,7 +232,12 @@ def _check_gpu(device: Device) -> None:
         raise SettingError(f"This computer has no {device} device that torch can use; use cpu.")
 
 
-def _openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
+def openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
+    """Make what compiles ONNX models for the CPU, for photos of any size.
+
+    Args:
+        threads: How many run a model; by default OpenVINO chooses.
+    """
     core = openvino_core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     settings: dict[str, Any] = {
@@ -303,57 +283,13 @@ def _openvino_pin(
     return pin
 
 
-def _openvino_frame_forward(compiled: Any) -> FrameForward:
-    request = compiled.create_infer_request()
-    shape = compiled.input("before").get_shape()
-    before = np.zeros(tuple(shape), np.float32)
+def torch_forward(network: Any, device: str) -> Forward:
+    """Make a network run with torch in float16; it is moved to the device.
 
-    def forward(pixels: NDArray[np.uint8], keep: float) -> NDArray[np.uint8]:
-        nonlocal before
-        inputs = {"photo": pixels[np.newaxis], "keep": np.array([keep], np.float32)}
-        results = request.infer(inputs | {"before": before}, share_inputs=True, share_outputs=True)
-        before = np.array(results["statistics"])
-        return np.array(results["picture"][0])
-
-    return forward
-
-
-def _torch_frame_forward(network: Any, device: str) -> FrameForward:
-    import torch
-    from torch import nn
-
-    kept: dict[str, tuple[Any, Any]] = {}
-    share = 0.0  # of what was kept
-
-    def norm(name: str, layer: Any, hidden: Any) -> Any:
-        hidden = hidden.float()
-        variance, mean = torch.var_mean(hidden, (0, 2, 3), correction=0, keepdim=True)
-        now = (mean, (variance + layer.eps).sqrt())
-        old = kept.get(name, now)
-        kept[name] = (mean, deviation) = (
-            now[0].lerp(old[0], share),
-            now[1].lerp(old[1], share),
-        )
-        scale = layer.weight.float().view_as(mean) / deviation
-        shift = layer.bias.float().view_as(mean) - mean * scale
-        return (hidden * scale + shift).to(layer.weight.dtype)
-
-    for name, module in network.named_modules():
-        if isinstance(module, nn.InstanceNorm2d):
-            module.register_forward_hook(
-                lambda layer, inputs, _, name=name: norm(name, layer, inputs[0])
-            )
-    run = _torch_forward(network, device)
-
-    def forward(pixels: NDArray[np.uint8], keep: float) -> NDArray[np.uint8]:
-        nonlocal share
-        share = keep
-        return from_batch(run(to_batch(pixels)), pixels)
-
-    return forward
-
-
-def _torch_forward(network: Any, device: str) -> Forward:
+    Args:
+        network: A `TransformerNet`.
+        device: ``cuda`` or ``mps``.
+    """
     import torch
 
     network = network.to(device, torch.float16, memory_format=torch.channels_last)
@@ -396,7 +332,7 @@ def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
             norm.register_forward_hook(
                 lambda norm, inputs, _, name=name: measure(name, norm, inputs[0])
             )
-        _torch_forward(pinned, device)(sample.batch)
+        torch_forward(pinned, device)(sample.batch)
         folded = fold_norms(weights, statistics)
         for name in norms:
             layer, _, index = name.rpartition(".")
@@ -405,29 +341,12 @@ def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
             convolutions[int(index) - 1].bias = nn.Parameter(torch.empty_like(norms[name].bias))
         state = {name: torch.from_numpy(array) for name, array in folded.items()}
         pinned.load_state_dict(state, assign=True)
-        return _torch_forward(pinned, device)
+        return torch_forward(pinned, device)
 
     return pin
-
-
-def _no_forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-    raise NotImplementedError("frames have a forward of their own")
 
 
 def _cuda_memory() -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0])
-
-
-def _too_large(device: str, width: int, height: int) -> FststyleError:
-    return FststyleError(
-        f"There is not enough memory on the {device} device for a photo of "
-        f"{width}×{height} pixels; choose a smaller size, such as "
-        f"--size {max(1, max(height, width) // 2)}."
-    )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

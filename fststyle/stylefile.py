@@ -36,6 +36,7 @@ from fststyle.onnxgraph import (
     read_weights,
     rebuild,
 )
+from fststyle.onnxmessages import messages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -323,8 +324,6 @@ def save_info(source: Path, info: StyleInfo, target: Path) -> None:
 
 
 def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> bytes:
-    from onnx import helper
-
     model = build_model(config, weights)
     metadata = {
         "format": "fststyle",
@@ -333,7 +332,8 @@ def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> 
         "network": json.dumps({k: n for k, n in config.items() if n or k != "linear_output"}),
         "style": info.to_json(),
     }
-    helper.set_model_props(model, metadata)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
     model.producer_name, model.producer_version = "fststyle", __version__
     serialised: bytes = model.SerializeToString()
     return serialised
@@ -341,12 +341,11 @@ def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> 
 
 def _parse(data: bytes, path: str) -> StyleFile:
     """Check the bytes of a style file; ``path`` is for the messages."""
-    import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
     damaged = "the file is damaged or incomplete; copy or train it again."
     try:
-        model = onnx.ModelProto.FromString(data)
+        model = messages().ModelProto.FromString(data)
     except DecodeError as error:
         raise StyleError(f"{path} is not an ONNX file, or {damaged}") from error
     # Protobuf hands over text that is not UTF-8 as bytes.

@@ -19,7 +19,6 @@ from fststyle.blend import style_weights
 from fststyle.compiler import import_without_converter
 from fststyle.errors import FststyleError, PhotoError, SettingError, require_packages
 from fststyle.images import OUTPUT_SUFFIXES, check_output
-from fststyle.optimize_options import share
 from fststyle.photolist import (
     Existing,
     Job,
@@ -31,6 +30,7 @@ from fststyle.photolist import (
     suffix_of,
 )
 from fststyle.pipeline import Outcome, default_jobs, run
+from fststyle.readers import share, stroke_scale
 from fststyle.styles import FoundStyle, find_style
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def add_options(
     control.add_argument("--size", type=_size, metavar="N|full", help=size_help)
     control.add_argument(
         "--scale",
-        type=_scale,
+        type=stroke_scale,
         metavar="0.25..64",
         help="size of the strokes: 2 is twice as large; default: 1, and more for photos of more "
         "than 1280 pixels a side",
@@ -413,20 +413,6 @@ def _size(text: str) -> int | Literal["full"]:
     if text.isascii() and text.isdigit() and 0 < int(text) < 2**31:
         return int(text)
     raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
-
-
-def _scale(text: str) -> float:
-    from fststyle.strokes import HIGHEST_SCALE, LOWEST_SCALE
-
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not LOWEST_SCALE <= number <= HIGHEST_SCALE:
-        raise argparse.ArgumentTypeError(
-            f"must be a number from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {text!r}"
-        )
-    return number
 
 
 def _quality(text: str) -> int:

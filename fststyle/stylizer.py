@@ -23,7 +23,7 @@ from fststyle.arrays import (
 from fststyle.blend import between, keep_colors, mix, style_weights
 from fststyle.errors import SettingError, StyleError
 from fststyle.images import Photo, fit_long_side, from_pil, load_photo, to_pil
-from fststyle.runtime import Device, Runtime, load_runtime
+from fststyle.runtime import Device, ReadyStyle, load_runtime
 from fststyle.strokes import default_scale, enlarge, fitted_size, resized, working_size
 from fststyle.stylefile import StyleInfo
 from fststyle.styles import FoundStyle, art_folder, find_style
@@ -91,7 +91,7 @@ class Stylizer:
     """
 
     # What `fststyle.film.FilmStylizer` has otherwise: this, and `_settle`.
-    _load: Callable[..., Runtime] = staticmethod(load_runtime)
+    _load: Callable[..., ReadyStyle] = staticmethod(load_runtime)
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Stylizer:
         self._outside = None if outside is None else _open(outside, device, threads, self._load)
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[Runtime, float]]) -> Stylizer:
+    def of(cls, parts: Sequence[tuple[ReadyStyle, float]]) -> Stylizer:
         """Make one of networks that are loaded already, which many may share.
 
         Args:
@@ -307,11 +307,11 @@ class Stylizer:
         return picture.astype(image.dtype, copy=False)
 
 
-_Parts = list[tuple[Runtime, float]]
+_Parts = list[tuple[ReadyStyle, float]]
 
 
 def _open(
-    style: Style, device: Device, threads: int | None, load: Callable[..., Runtime]
+    style: Style, device: Device, threads: int | None, load: Callable[..., ReadyStyle]
 ) -> _Parts:
     parts = []
     for name, weight in style_weights(style).items():

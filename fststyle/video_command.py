@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fststyle.blend import style_weights
 from fststyle.errors import FilmError, StyleError
 from fststyle.images import check_output
-from fststyle.optimize_options import share
+from fststyle.readers import share, stroke_scale
 from fststyle.styles import FoundStyle, find_style
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
     control = command.add_argument_group("control")
     control.add_argument("--size", type=pixels, metavar="N", help="long side of the result")
     control.add_argument(
-        "--scale", type=float, metavar="0.25..64", help="size of the strokes, as for stylize"
+        "--scale", type=stroke_scale, metavar="0.25..64", help="size of the strokes, as for stylize"
     )
     control.add_argument(
         "--strength", type=share, default=1.0, metavar="0..1", help="as for stylize"
@@ -104,14 +104,11 @@ def video(options: argparse.Namespace) -> int:
     Raises:
         FststyleError: Something that the user can mend.
     """
-    from fststyle.strokes import working_size
     from fststyle.videofile import check_av
 
     check_av()
     styles = [_network(name) for name in style_weights(options.style)]
     _check_paths(options, styles)
-    if options.scale is not None:
-        working_size(1, 1, options.scale)
 
     from fststyle.film import SMOOTHING, STEADY, FilmStylizer
     from fststyle.video import FilmReader

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
 from fststyle.film import FilmStylizer, histograms_of, is_cut
-from fststyle.runtime import FrameRuntime, _torch_frame_forward, load_frame_runtime
+from fststyle.frames import FrameRuntime, _torch_forward, load_frame_runtime
 from fststyle.stylefile import load_style
 from fststyle.stylizer import Stylizer
 
@@ -114,7 +114,7 @@ def test_smoothing_is_a_time(style_path: Path, smoothing: float) -> None:
 def test_torch_smooths_as_openvino_does(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
     network, info = load_style(each_style_path)
-    on_gpu = FrameRuntime(info, "cuda", _torch_frame_forward(network, "cpu"))
+    on_gpu = FrameRuntime(info, "cuda", _torch_forward(network, "cpu"))
     on_cpu = load_frame_runtime(each_style_path, device="cpu")
     for keep, frame in ((0.0, scene(0)), (0.9, with_shape(scene(0))), (0.9, scene(0))):
         on_gpu.keep = on_cpu.keep = keep

@@ -83,7 +83,7 @@ def test_torch_in_half_precision_gives_the_same_picture(each_style_path: Path) -
     loaded, info = load_style(each_style_path)
     pixels = random_pixels(33, 64)
     expected = run_torch(loaded, pixels)
-    run = Runtime(info, "cuda", runtime._torch_forward(loaded, "cpu"))
+    run = Runtime(info, "cuda", runtime.torch_forward(loaded, "cpu"))
     actual = run(pixels)
     assert actual.dtype == np.float32
     assert actual.flags.c_contiguous

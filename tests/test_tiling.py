@@ -219,7 +219,7 @@ def test_torch_pins_the_same_statistics(each_style_path: Path) -> None:
     network, info = load_style(each_style_path)
     margin = reach(asdict(network.config))
     photo = photo_of(75, 118)
-    forward = runtime._torch_forward(network, "cpu")
+    forward = runtime.torch_forward(network, "cpu")
     tiled = Tiled(runtime._torch_pin(network, "cpu"), margin)
     run = Runtime(info, "cuda", forward, tiled)
     assert np.abs(run(photo, tile=40) - run(photo)).max() < 0.02

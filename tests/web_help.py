@@ -44,7 +44,9 @@ class Server:
 
     def left_behind(self) -> list[Path]:
         # os.walk, because pathlib's rglob fails at a folder that goes while it looks.
-        return [Path(folder, name) for folder, _, names in os.walk(self.temporary) for name in names]
+        return [
+            Path(folder, name) for folder, _, names in os.walk(self.temporary) for name in names
+        ]
 
     def post(
         self, path: str, body: bytes, content_type: str = "image/png", **query: Any
