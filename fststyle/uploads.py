@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -74,7 +74,8 @@ async def receive(
             else:
                 files = {names[0]: folder / names[0]}
                 with files[names[0]].open("wb") as file:
-                    await _copy(request, file, limits)
+                    async for chunk in _chunks(request, limits):
+                        file.write(chunk)
     except TimeoutError:
         raise Refusal(
             408, "upload_too_slow", f"The upload took longer than {limits.seconds:g} seconds."
@@ -94,13 +95,13 @@ async def receive(
     return files
 
 
-async def _copy(request: Request, file: BinaryIO, limits: UploadLimits) -> None:
+async def _chunks(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limits.bytes:
             raise _too_large(limits)
-        file.write(chunk)
+        yield chunk
 
 
 async def _receive_form(
@@ -121,11 +122,7 @@ async def _receive_form(
                 "on_end": parts.finish,
             },
         )
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limits.bytes:
-                raise _too_large(limits)
+        async for chunk in _chunks(request, limits):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import pytest
+from command_help import Done, Run, run_command
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -46,15 +47,6 @@ HEAVY = {
 }
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command line in this process, with an empty zoo."""
@@ -62,11 +54,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(module, "zoo_folder", lambda: tmp_path / "zoo")
 
     def run_(*arguments: str | Path) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, captured.out, captured.err)
+        return run_command(capsys, *arguments)
 
     return run_
 

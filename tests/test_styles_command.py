@@ -3,14 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from command_help import Done, Run, run_command
 
-from fststyle import cli, styles, styles_command
+from fststyle import styles, styles_command
 from fststyle.images import load_image, save_photo
 from fststyle.quality import Quality, with_quality
 from fststyle.stylefile import StyleInfo, save_info
@@ -22,25 +21,12 @@ QUALITY = [
 ]
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``fststyle styles`` in this process."""
 
     def run_(*arguments: str | Path) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["styles", *map(str, arguments)])
-        captured = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, captured.out, captured.err)
+        return run_command(capsys, "styles", *arguments)
 
     return run_
 

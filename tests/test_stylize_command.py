@@ -9,32 +9,23 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from command_help import Done, Run, run_command
 from numpy.typing import NDArray
 from PIL import Image
 
-from fststyle import cli, strokes, styles, stylize_files
+from fststyle import strokes, styles, stylize_files
 from fststyle.animation import load_frames, save_animation
 from fststyle.blend import keep_colors
 from fststyle.images import Photo, load_image, save_photo
 from fststyle.stylizer import Stylizer
 
 COMMAND = [sys.executable, "-m", "fststyle.cli", "stylize"]
-
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -48,11 +39,7 @@ def run(
     monkeypatch.setattr(styles, "zoo_folder", lambda: tmp_path / "zoo")
 
     def run_(*arguments: str | Path, style: str | Path = style_path) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["stylize", *map(str, arguments), "--style", str(style)])
-        captured = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, captured.out, captured.err)
+        return run_command(capsys, "stylize", *arguments, "--style", style)
 
     return run_
 
