@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from fststyle.errors import SettingError
 from fststyle.guards import FallGuard, StepGuard
@@ -34,7 +34,8 @@ class Schedule:
         steps: Optimiser steps after which training ends, or None.
         minutes: Minutes after which training ends, or None.
         warmup_steps: Steps over which the learning rate rises linearly.
-        ema_decay: Decay of the weights' exponential moving average, which is what is shipped.
+        ema_decay: Decay of the weights' exponential moving average, which is what is shipped;
+            less at first, as `averaging` says.
         gradient_clip: Largest norm of the gradient.
 
     Raises:
@@ -43,7 +44,7 @@ class Schedule:
 
     steps: int | None = None
     minutes: float | None = None
-    warmup_steps: int = 50
+    warmup_steps: int = 10
     ema_decay: float = 0.99
     gradient_clip: float = 1.0
 
@@ -87,6 +88,30 @@ class Schedule:
         return warmup * 0.5 * (1 + math.cos(math.pi * self.progress(steps, seconds)))
 
 
+def averaging(
+    decay: float,
+) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Make the step of an exponential moving average that begins as a short one.
+
+    After n steps the decay is (1 + n) / (10 + n) at most, as in TensorFlow's
+    ``ExponentialMovingAverage``, so that the average of a short run is not that of its beginning.
+
+    Args:
+        decay: In [0, 1), of a long run.
+
+    Returns:
+        What ``AveragedModel`` takes as its ``multi_avg_fn``.
+    """
+
+    def update(average: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        steps = int(count)
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
+        for mean, value in zip(average, values, strict=True):
+            mean.lerp_(value, share)
+
+    return update
+
+
 class StyleModule(pl.LightningModule):
     """Trains a transformer network under a perceptual loss.
 
@@ -115,8 +140,7 @@ class StyleModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False  # for steps that fail
         self.network = network
-        average = get_ema_multi_avg_fn(schedule.ema_decay)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(network, multi_avg_fn=average)
+        self.average = AveragedModel(network, multi_avg_fn=averaging(schedule.ema_decay))
         self.loss = loss
         self.schedule = schedule
         self.steady = SteadyConfig(weight=0.0) if steady is None else steady
@@ -176,7 +200,7 @@ class StyleModule(pl.LightningModule):
         picture = self.network(batch).float()
         terms = self.loss(picture, targets)
         values = {"total": terms.total, **terms._asdict()}
-        if self.steady.is_due(self.steps_made):
+        if self.steady.is_due(self.steps_made, self.progress()):
             motion = draw(self.steady, self.steps_made)
             unsteady = consistency(self.network, batch, picture, motion)
             values["steady"] = self.steady.weight * self.steady.every * unsteady

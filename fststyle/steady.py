@@ -43,6 +43,8 @@ class SteadyConfig:
         weight: Of the term in the total, 0 for none; without it, a network's term is about 0.6.
         every: Steps from one with the term to the next. The term then counts so many times,
             so that the weight's meaning stays; 2 halves the cost.
+        start: Share of the run from which the term counts, from 0 to 1: before, steps are cheaper
+            and learn the style.
         seed: Two runs with the same seed draw the same motions.
         whole: Share of draws that shift by whole pixels, which no resampling blurs.
         zoom: Largest zoom, up to 0.05: from 1 - zoom to 1 + zoom.
@@ -55,6 +57,7 @@ class SteadyConfig:
 
     weight: float = 1.0
     every: int = 2
+    start: float = 0.3
     seed: int = 0
     whole: float = 0.7
     zoom: float = 0.05
@@ -64,6 +67,7 @@ class SteadyConfig:
     def __post_init__(self) -> None:
         for name, most in (
             ("weight", math.inf),
+            ("start", 1.0),
             ("whole", 1.0),
             ("zoom", 0.05),
             ("gain", 0.5),
@@ -83,9 +87,9 @@ class SteadyConfig:
                     f"steady.{name} must be a whole number from {least}, not {value!r}."
                 )
 
-    def is_due(self, step: int) -> bool:
-        """Whether the term counts at a step."""
-        return self.weight > 0 and step % self.every == 0
+    def is_due(self, step: int, progress: float) -> bool:
+        """Whether the term counts at a step, where this share of the run is done."""
+        return self.weight > 0 and step % self.every == 0 and progress >= self.start
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fststyle.errors import DivergedError, SettingError
 from fststyle.guards import StepGuard
 from fststyle.losses import PerceptualLoss
-from fststyle.module import OptimizerFactory, Schedule, StyleModule
+from fststyle.module import OptimizerFactory, Schedule, StyleModule, averaging
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import loss_config
 from fststyle.vgg import VGGWeights
@@ -186,14 +186,26 @@ def test_learning_rate_is_set_at_each_step(loss: PerceptualLoss) -> None:
 
 
 def test_average_is_the_exponential_moving_average(loss: PerceptualLoss) -> None:
-    recorder = fit(make_module(loss, ema_decay=0.7), photos(4))
+    recorder = fit(make_module(loss, ema_decay=0.15), photos(4))
     name = "0.weight" if "0.weight" in recorder.weights[0] else next(iter(recorder.weights[0]))
     weights = [state[name].double().numpy() for state in recorder.weights]
     expected = weights[1]  # the start is forgotten at once
     for after in weights[2:]:
-        expected = 0.7 * expected + 0.3 * after
+        expected = 0.15 * expected + 0.85 * after
     assert np.abs(weights[-1] - expected).max() > 1e-4
     np.testing.assert_allclose(recorder.averages[-1][name].numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.99, 0.0])
+def test_the_average_begins_as_a_short_one(decay: float) -> None:
+    update, mean, expected = averaging(decay), torch.zeros(2), 0.0
+    for steps in range(1, 2000):
+        update([mean], [torch.full((2,), float(steps))], torch.tensor(steps))
+        kept = min(decay, (1 + steps) / (10 + steps))
+        expected = kept * expected + (1 - kept) * steps
+    np.testing.assert_allclose(mean, expected, rtol=1e-5)
+    # It lags behind by as many steps as the average has in the end.
+    assert 1999 - expected == pytest.approx(decay / (1 - decay), rel=0.01)
 
 
 def test_gradient_is_clipped(loss: PerceptualLoss) -> None:

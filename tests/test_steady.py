@@ -316,11 +316,12 @@ def test_config_refuses(values: dict[str, Any], message: str) -> None:
 def test_term_counts_at_its_steps(loss: PerceptualLoss) -> None:
     logged = []
     for config in (
-        SteadyConfig(weight=2.0, every=1),
-        SteadyConfig(weight=2.0, every=2),
+        SteadyConfig(weight=2.0, every=1, start=0),
+        SteadyConfig(weight=2.0, every=2, start=0),
+        SteadyConfig(weight=2.0, every=1, start=0.5),
         SteadyConfig(weight=0.0),
     ):
-        module = make_module(loss, sgd, warmup_steps=0)
+        module = make_module(loss, sgd, warmup_steps=0, steps=2)
         module.steady = config
         values: list[dict[str, float]] = []
 
@@ -332,14 +333,15 @@ def test_term_counts_at_its_steps(loss: PerceptualLoss) -> None:
         module.log = log  # type: ignore[method-assign, assignment]
         fit(module, photos(2))
         logged.append(values)
-    each, alternate, never = logged
+    each, alternate, late, never = logged
     assert all("train/steady" in step for step in each)
     for step in (each[0], each[1], alternate[0]):
         terms = (step[f"train/{name}"] for name in ("content", "style", "tv", "steady"))
         assert step["train/total"] == pytest.approx(sum(terms), rel=1e-5)
     assert alternate[0]["train/steady"] == pytest.approx(2 * each[0]["train/steady"], rel=1e-5)
     assert each[0]["train/steady"] > 0
-    for step in (alternate[1], *never):
+    assert "train/steady" in late[1]
+    for step in (alternate[1], late[0], *never):
         assert "train/steady" not in step
 
 
