@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fststyle.errors import SettingError
 from fststyle.tiling import Pixels
 
-FLOW_SIDE: Final = 288
+FLOW_SIDE: Final = 224
 """Long side at which motion is measured at most, in pixels."""
 
 _TRUST_SIDE: Final = 200

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
-import json
 import math
 import statistics
 import sys
@@ -36,7 +35,6 @@ from fststyle.images import save_photo, write_atomically
 from fststyle.network import NetworkConfig
 from fststyle.runtime import load_runtime
 from fststyle.styles import find_picture
-from fststyle.vggweights import load_weights
 
 SHAPES: Final = (
     "2/24/64/5", "1/16/64/5", "1/32/128/5", "1/12/48/5", "2/32/64/5", "2/24/96/5", "2/24/64/3",
@@ -138,25 +136,8 @@ def bench(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.output
     picture = find_picture(arguments.style).resolve()
     name = training.style_name(arguments.style, picture)
-    rows = plan(arguments, picture, name)
-    records = training.read_records(folder / "curves.json")
-
-    def finished(row: training.Row) -> dict[str, Any] | None:
-        key = (name, row.name, json.loads(json.dumps(row.settings)))
-        return next((r for r in records if (r["style"], r["row"], r["settings"]) == key), None)
-
-    progress = training.Progress(sum(60 * row.minutes for row in rows if not finished(row)))
-    weights = load_weights()
-    folder.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        if finished(row):
-            continue
-        tell = progress.row(row.name, 60 * row.minutes)
-        record = training.run_row(row, picture, name, folder, weights, tell)
-        records = [r for r in records if (r["style"], r["row"]) != (name, row.name)] + [record]
-        training.write_records(folder / "curves.json", records)
-    found = [finished(row) for row in rows]
-    done = [record for record in found if record is not None and record["file"]]
+    found = training.run_rows({name: plan(arguments, picture, name)}, {name: picture}, folder)[name]
+    done = [record for record in found if record["file"]]
     speeds = milliseconds({r["row"]: folder / r["file"] for r in done}, 512, arguments.calls)
     points = {r["row"]: (speeds[r["row"]], float(r["points"][-1]["total"])) for r in done}
     text = table(points, done)

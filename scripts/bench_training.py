@@ -500,7 +500,7 @@ def curves_figure(styles: dict[str, list[dict[str, Any]]]) -> bytes:
         axes = figure.add_subplot(len(styles), 1, index + 1)
         for number, record in enumerate(records):
             points = [point for point in record["points"] if point["seconds"] > 0]
-            dashes = "--" if record["row"].startswith("A") else "-"
+            dashes = "--" if record["row"] in PEER_LOSSES else "-"
             axes.plot(
                 [point["seconds"] for point in points],
                 [point["total"] for point in points],
@@ -608,6 +608,47 @@ def run_row(
     }
 
 
+def run_rows(
+    plans: dict[str, list[Row]], pictures: dict[str, Path], folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Train the rows that are not in ``curves.json`` yet.
+
+    Args:
+        plans: The rows of each style.
+        pictures: Each style's picture.
+        folder: Where the curves and the style files are; it is made.
+
+    Returns:
+        The records of the rows, in their order.
+
+    Raises:
+        FststyleError: A training cannot be made.
+    """
+    records = read_records(folder / "curves.json")
+
+    def finished(name: str, row: Row) -> dict[str, Any] | None:
+        key = (name, row.name, json.loads(json.dumps(row.settings)))
+        return next((r for r in records if (r["style"], r["row"], r["settings"]) == key), None)
+
+    waiting = [row for name, rows in plans.items() for row in rows if not finished(name, row)]
+    progress = Progress(60 * sum(row.minutes for row in waiting))
+    weights = load_weights()
+    for name, rows in plans.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            if finished(name, row):
+                continue
+            tell = progress.row(f"{name}, {row.name}", 60 * row.minutes)
+            record = run_row(row, pictures[name], name, folder, weights, tell)
+            others = [r for r in records if (r["style"], r["row"]) != (name, row.name)]
+            records = [*others, json.loads(json.dumps(record))]
+            write_records(folder / "curves.json", records)
+    return {
+        name: [cast(dict[str, Any], finished(name, row)) for row in rows]
+        for name, rows in plans.items()
+    }
+
+
 def bench(arguments: argparse.Namespace) -> None:
     """Train what is not trained yet, and write and print the tables.
 
@@ -620,42 +661,17 @@ def bench(arguments: argparse.Namespace) -> None:
         picture = find_picture(text).resolve()
         pictures[style_name(text, picture)] = picture
     plans = {name: plan_rows(arguments, picture, name) for name, picture in pictures.items()}
-    records = read_records(folder / "curves.json")
-
-    def finished(name: str, row: Row) -> dict[str, Any] | None:
-        for record in records:
-            if (record["style"], record["row"], record["settings"]) == (
-                name,
-                row.name,
-                row.settings,
-            ):
-                return record
-        return None
-
-    waiting = [row for name, rows in plans.items() for row in rows if not finished(name, row)]
-    progress = Progress(60 * sum(row.minutes for row in waiting))
-    weights = load_weights()
     data = PhotoDataModule(
         arguments.photos, size=arguments.size, validation_photos=arguments.held_out
     )
+    done = run_rows(plans, pictures, folder)
     text = ""
-    for name, rows in plans.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            if finished(name, row):
-                continue
-            tell = progress.row(f"{name}, {row.name}", 60 * row.minutes)
-            record = run_row(row, pictures[name], name, folder, weights, tell)
-            others = [r for r in records if (r["style"], r["row"]) != (name, row.name)]
-            records = [*others, record]
-            write_records(folder / "curves.json", records)
-        done = [cast(dict[str, Any], finished(name, row)) for row in rows]
-        picture_sheet = rows_sheet(folder, done, data.held_out_crops())
+    for name, records in done.items():
+        picture_sheet = rows_sheet(folder, records, data.held_out_crops())
         save_photo(picture_sheet, folder / f"sheet_{name}.png")
-        text += f"## {name}\n\n{table(done)}\n\n"
-        write_atomically(folder / "table.md", text.encode())
-    shown = {name: [cast(dict[str, Any], finished(name, r)) for r in plans[name]] for name in plans}
-    write_atomically(folder / "curves.png", curves_figure(shown))
+        text += f"## {name}\n\n{table(records)}\n\n"
+    write_atomically(folder / "table.md", text.encode())
+    write_atomically(folder / "curves.png", curves_figure(done))
     print(text.strip())
 
 

@@ -147,6 +147,34 @@ def test_bench_shapes(folder: Path) -> None:
     assert load_image(out / "sheet.png").shape[1] == 3 * 64 + 4 * 8
 
 
+# bench_levers.py
+
+
+@pytest.mark.usefixtures("original_weights")
+def test_bench_levers(folder: Path) -> None:
+    common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
+    tiny = [part for item in TINY for part in ("--ours", item)]
+    more = ("--minutes", "0.004", "--held-out", "1", "--lever", "larger: data.batch_size=2 seed=3")
+    done = run(folder, "bench_levers", *common, *more, *tiny)
+    assert done.returncode == 0, done.stderr
+    out = folder / "out"
+    default, larger = json.loads((out / "curves.json").read_text())["rows"]
+    assert (default["row"], larger["row"]) == ("the default", "larger")
+    assert larger["settings"]["config"]["data"]["batch_size"] == 2
+    rows = {name.strip("*"): row for name, row in cells(done.stdout).items()}
+    totals = {r["row"]: r["points"][-1]["total"] for r in (default, larger)}
+    assert [*rows][2:] == sorted(totals, key=lambda name: float(totals[name]))
+    assert rows["larger"][:2] == [
+        f"{totals['larger']:.3f}", f"{totals['larger'] / totals['the default'] - 1:+.1%}"
+    ]  # fmt: skip
+    assert rows["the default"][1] == "+0.0%"
+    assert done.stdout == (out / "levers.md").read_text()
+    assert load_image(out / "sheet.png").shape[1] == 3 * 64 + 4 * 8
+    refused = run(folder, "bench_levers", *common, "--lever", "no settings:")
+    assert refused.returncode == 2
+    assert "must be NAME: key=value" in refused.stderr
+
+
 def test_bench_shapes_front_and_wrong_shapes() -> None:
     points = {"slow": (9.0, 1.0), "fast": (1.0, 2.0), "bad": (5.0, 2.5), "same": (9.0, 1.0)}
     assert bench_shapes.on_the_front(points) == ["fast", "slow"]
