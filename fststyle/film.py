@@ -22,7 +22,7 @@ from fststyle.runtime import Device, ReadyStyle
 from fststyle.stylizer import Style, Stylizer
 from fststyle.tiling import Pixels
 
-STEADY: Final = 0.7
+STEADY: Final = 0.6
 """How much of the picture before counts, unless the user says otherwise."""
 
 SMOOTHING: Final = 0.5
@@ -121,8 +121,8 @@ class FilmStylizer(Stylizer):
         self._last = None
         self._blend.reset()
 
-    def _settle(self, seen: Pixels, picture: Pixels) -> Pixels:
-        return self._blend(seen, picture)
+    def _painted(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
+        return self._blend(seen, paint)
 
 
 def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:

@@ -12,6 +12,8 @@ OpenCV comes with the extra ``fststyle[video]``; it is imported when it is neede
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -38,8 +40,42 @@ _Frame = NDArray[np.uint8]
 _Map = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Motion:
+    """How the picture before is fetched, and how much of it counts; all ``(H, W)``."""
+
+    x: _Map
+    y: _Map
+    share: _Map
+
+    def mixed(self, old: _Frame, new: _Frame) -> _Frame:
+        """Mix an old picture, moved, into a new one, both ``(H, W, 3)``."""
+        cv2 = opencv()
+        moved = cv2.remap(old, self.x, self.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        result: _Frame = cv2.blendLinear(moved, new, self.share, 1 - self.share)
+        return result
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What is kept of the frame before.
+
+    Attributes:
+        small: The frame, for its motion.
+        frame: The frame as the network saw it.
+        picture: What was made of it, not sharpened, or that would add up.
+    """
+
+    small: _Frame
+    frame: _Frame
+    picture: _Frame
+
+
 class FlowBlend:
     """Mixes into each picture of a film the one before, moved as the film moves.
+
+    The frame before is mixed into the frame likewise, before the network sees it: its noise, which
+    would be painted as other strokes each time, is less then.
 
     Args:
         steady: From 0, nothing of it, to 1, as much as can be.
@@ -53,7 +89,7 @@ class FlowBlend:
         if not is_number or not 0 <= steady <= 1:
             raise SettingError(f"steady must be a number from 0 to 1, not {steady!r}.")
         self._share = _MOST_KEPT * steady
-        self._before: tuple[_Frame, _Frame] | None = None
+        self._before: _Before | None = None
         if self._share > 0:
             cv2 = opencv()
             self._coarse = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -67,43 +103,41 @@ class FlowBlend:
         """Begin anew: the next picture has none before it."""
         self._before = None
 
-    def __call__(self, seen: Pixels, picture: Pixels) -> Pixels:
-        """Mix the picture before into this one.
+    def __call__(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
+        """Paint the next frame.
 
         Args:
             seen: The frame, ``(H, W, 3)``.
-            picture: The frame stylised, of the same shape and type.
+            paint: Stylises a frame; its picture is of the same shape and type.
 
         Returns:
-            The picture; itself where there is none before it.
+            The picture; where no frame was before, what ``paint`` makes of this one.
         """
         if self._share == 0:
+            return paint(seen)
+        frame = _levels(seen)
+        small, before = _shrunk(frame, FLOW_SIDE), self._before
+        if before is None or before.frame.shape != frame.shape:
+            picture = paint(seen)
+            # The caller may use the frame's memory again.
+            self._before = _Before(small.copy(), frame.copy(), _levels(picture))
             return picture
-        painted: Any
-        small, painted = _shrunk(_levels(seen), FLOW_SIDE), _levels(picture)
-        before = self._before
-        self._before = (small.copy(), painted)  # the caller may use the frame's memory again
-        if before is not None and before[1].shape == painted.shape:
-            mixed = self._blended(*before, small, painted)
-            self._before = (self._before[0], mixed)
-            # Not what the next picture is mixed with, or it would add up.
-            painted = _sharpened(mixed, _SHARPENED * self._share)
-        result: Pixels = painted if picture.dtype == np.uint8 else painted / np.float32(255)
-        return result
+        motion = self._motion(before.small, small, *frame.shape[:2])
+        calm = motion.mixed(before.frame, frame)
+        picture = paint(_typed_as(seen, calm))
+        mixed = motion.mixed(before.picture, _levels(picture))
+        self._before = _Before(small.copy(), calm, mixed)
+        return _typed_as(picture, _sharpened(mixed, _SHARPENED * self._share))
 
-    def _blended(
-        self, old_small: _Frame, old_painted: _Frame, small: _Frame, painted: _Frame
-    ) -> _Frame:
+    def _motion(self, old: _Frame, new: _Frame, height: int, width: int) -> _Motion:
+        """Measure the motion of small frames, for pictures of a height and width."""
         cv2 = opencv()
-        grey, old_grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (small, old_small))
+        grey, old_grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (new, old))
         to_old: _Map = self._flow.calc(grey, old_grey, None)
         to_new: _Map = self._coarse.calc(old_grey, grey, None)
-        height, width = painted.shape[:2]
-        share = np.float32(self._share) * _trust(old_small, small, to_old, to_new)
+        share = np.float32(self._share) * _trust(old, new, to_old, to_new)
         share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
-        moved = _moved(old_painted, _scaled(to_old, height, width), cv2.INTER_CUBIC)
-        blended: _Frame = cv2.blendLinear(moved, painted, share, 1 - share)
-        return blended
+        return _Motion(*_places(_scaled(to_old, height, width)), share)
 
 
 def _sharpened(picture: _Frame, amount: float) -> _Frame:
@@ -120,14 +154,14 @@ def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
     old, new = _shrunk(old, _TRUST_SIDE), _shrunk(new, _TRUST_SIDE)
     height, width = new.shape[:2]
     to_old, to_new = (_scaled(flow, height, width) for flow in (to_old, to_new))
-    returned = _moved(to_new, to_old, cv2.INTER_LINEAR)
+    returned = _moved(to_new, to_old)
     there_and_back = np.square(to_old + returned).sum(axis=2)
     length = np.square(to_old).sum(axis=2) + np.square(returned).sum(axis=2)
     trust = np.clip(1.5 - there_and_back / (0.01 * length + 0.5), 0, 1)
-    difference = cv2.absdiff(_moved(old, to_old, cv2.INTER_LINEAR), new).max(axis=2)
+    difference = cv2.absdiff(_moved(old, to_old), new).max(axis=2)
     local = cv2.blur(difference, (_WINDOW, _WINDOW)).astype(np.float32)
     trust *= np.clip((_UNLIKE - local) / (_UNLIKE - _ALIKE), 0, 1)
-    x, y = (line + to_old[..., axis] for axis, line in enumerate(_grid(height, width)))
+    x, y = _places(to_old)
     # What comes in from outside is new.
     trust[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
     # What is uncovered begins a little before it differs.
@@ -136,17 +170,17 @@ def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
     return smooth
 
 
-def _moved(picture: NDArray[Any], to_old: _Map, interpolation: int) -> Any:
+def _moved(picture: NDArray[Any], to_old: _Map) -> Any:
     """Fetch each pixel from where it was."""
     cv2 = opencv()
+    border = cv2.BORDER_REPLICATE
+    return cv2.remap(picture, *_places(to_old), cv2.INTER_LINEAR, borderMode=border)
+
+
+def _places(to_old: _Map) -> tuple[_Map, _Map]:
+    """Where each pixel was: x and y, each ``(h, w)``."""
     x, y = _grid(*to_old.shape[:2])
-    return cv2.remap(
-        picture,
-        to_old[..., 0] + x,
-        to_old[..., 1] + y,
-        interpolation,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    return to_old[..., 0] + x, to_old[..., 1] + y
 
 
 def _grid(height: int, width: int) -> tuple[_Map, _Map]:
@@ -181,6 +215,12 @@ def _levels(pixels: NDArray[Any]) -> _Frame:
         return pixels
     levels: _Frame = np.rint(255 * pixels).astype(np.uint8)
     return levels
+
+
+def _typed_as(like: Pixels, levels: _Frame) -> Pixels:
+    result: Any = levels if like.dtype == np.uint8 else levels / np.float32(255)
+    typed: Pixels = result
+    return typed
 
 
 def opencv() -> Any:

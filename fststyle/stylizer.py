@@ -90,7 +90,7 @@ class Stylizer:
             not from 0.
     """
 
-    # What `fststyle.film.FilmStylizer` has otherwise: this, and `_settle`.
+    # What `fststyle.film.FilmStylizer` has otherwise: this, and `_painted`.
     _load: Callable[..., ReadyStyle] = staticmethod(load_runtime)
 
     def __init__(
@@ -281,19 +281,24 @@ class Stylizer:
         """Run the networks at the height and width ``low``, and return to the photo's own."""
         height, width = pixels.shape[:2]
         seen = resized(pixels, *low)
-        # Only of one are there bytes. They are mixed before enlarging, which is then done once.
-        pictures: Any = (runtime(seen, tile=tile) for runtime, _ in parts)
-        mixed: Any = mix(pictures, [weight for _, weight in parts])
-        picture: Pixels = self._settle(seen, mixed)
+
+        def paint(photo: Pixels) -> Pixels:
+            # Only of one are there bytes. They are mixed before enlarging, which is then done once.
+            pictures: Any = (runtime(photo, tile=tile) for runtime, _ in parts)
+            mixed: Any = mix(pictures, [weight for _, weight in parts])
+            picture: Pixels = mixed
+            return picture
+
+        picture = self._painted(seen, paint)
         if low == (height, width):
             return picture
         if low[0] > height or low[1] > width:
             return resized(picture, height, width)
         return enlarge(picture, seen, pixels)
 
-    def _settle(self, seen: Pixels, picture: Pixels) -> Pixels:
-        """Have the last word on a picture, at the size at which the network saw the photo."""
-        return picture
+    def _painted(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
+        """Paint a photo, at the size at which the network sees it."""
+        return paint(seen)
 
     def _array(self, image: object, control: Control, layout: str = "") -> NDArray[Any]:
         """Stylise an array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""

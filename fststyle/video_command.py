@@ -58,7 +58,7 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         "--steady",
         type=share,
         metavar="0..1",
-        help="how much of the picture before is moved along and mixed in; default: 0.7, 0: none",
+        help="how much of the picture before is moved along and mixed in; default: 0.6, 0: none",
     )
     steady.add_argument(
         "--smoothing",

@@ -378,8 +378,7 @@ def speed(arguments: argparse.Namespace) -> None:
                 for image in images[:3]:
                     stylizer.frame(image, 0.0)
                 pictures, network = _timed(partial(_stylised, stylizer, images))
-                blend = FlowBlend(steady)
-                pictures, blending = _timed(partial(_all, map(blend, images, pictures)))
+                pictures, blending = _timed(partial(_blended, FlowBlend(steady), images, pictures))
                 with FilmReader(film) as source:
                     writer = FilmWriter(result, Output(result), source)
                     _, encoding = _timed(partial(_encoded, writer, decoded, pictures))
@@ -403,6 +402,11 @@ def _all(items: Iterable[Any]) -> list[Any]:
 
 def _stylised(stylizer: FilmStylizer, images: Sequence[Frame]) -> list[Frame]:
     return [stylizer.frame(image, i / RATE) for i, image in enumerate(images)]
+
+
+def _blended(blend: FlowBlend, images: Sequence[Frame], pictures: Sequence[Frame]) -> list[Frame]:
+    ready: Iterator[Any] = iter(pictures)
+    return [blend(image, lambda _: next(ready)) for image in images]
 
 
 def _encoded(writer: FilmWriter, frames: Sequence[Decoded], pictures: Sequence[Frame]) -> None:
