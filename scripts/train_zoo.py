@@ -164,6 +164,7 @@ class Zoo:
             "resume=auto",
             setting("output_dir", self.folder / style.name),
             "install=false",
+            "steady.start=0",  # for film, as many minutes are at hand
         ]
         return [*TRAIN, *settings, *self.extra]
 
