@@ -107,6 +107,10 @@ def _installed(names: dict[str, list[str]]) -> list[Path]:
     return sorted(paths, key=lambda path: path.name)
 
 
+_PLAIN: Final = 1 / 255
+"""Standard deviation below which a crop is of a single colour, to a network."""
+_GRAIN: Final = 2 / 255
+"""That of the grain that it gets, as a camera's sensor gives."""
 _MOST_BEND: Final = 0.5
 """Largest logarithm of a tone curve's power, either way."""
 
@@ -198,7 +202,12 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             crop = crop[:, ::-1]
         if self._vary_colours:
             crop = _recoloured(crop, rng)
-        return to_tensor(resize(crop, width=self._size, height=self._size))[0]
+        crop = resize(crop, width=self._size, height=self._size)
+        # Instance norm would divide by next to nothing, and the gradients would be infinite.
+        if crop.std(axis=(0, 1)).max() < _PLAIN:
+            grain = _GRAIN * rng.standard_normal(crop.shape).astype(np.float32)
+            crop = np.clip(crop + grain, 0, 1)
+        return to_tensor(crop)[0]
 
 
 def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

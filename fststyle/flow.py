@@ -28,6 +28,8 @@ FLOW_SIDE: Final = 224
 _TRUST_SIDE: Final = 200
 """Likewise, at which it is checked."""
 
+_LEAST_SIDE: Final = 16
+"""Of frames whose motion can be measured, in pixels; smaller ones are left as they are."""
 _MOST_KEPT: Final = 0.9
 _ALIKE: Final = 9.0
 """Frames that differ by less, locally and in 1/255, show the same thing; noise is less."""
@@ -113,7 +115,7 @@ class FlowBlend:
         Returns:
             The picture; where no frame was before, what ``paint`` makes of this one.
         """
-        if self._share == 0:
+        if self._share == 0 or min(seen.shape[:2]) < _LEAST_SIDE:
             return paint(seen)
         frame = _levels(seen)
         small, before = _shrunk(frame, FLOW_SIDE), self._before
@@ -195,7 +197,7 @@ def _shrunk(frame: _Frame, side: int) -> _Frame:
     if ratio >= 1:
         return frame
     cv2 = opencv()
-    size = (max(1, round(ratio * width)), max(1, round(ratio * height)))
+    size = (max(_LEAST_SIDE, round(ratio * width)), max(_LEAST_SIDE, round(ratio * height)))
     shrunk: _Frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     return shrunk
 

@@ -25,7 +25,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.measure import MEASURE, measure_for
 from fststyle.module import StyleModule
 from fststyle.presets import LossConfig
-from fststyle.styles import user_styles_folder
+from fststyle.styles import user_styles_folder, zoo_folder
 from fststyle.stylizer import Stylizer
 from fststyle.vgg import VGGWeights
 
@@ -131,6 +131,12 @@ def install(style_file: Path, steps: int, interrupted: bool) -> Path | None:
                 "This network of %d steps replaces an older one, which is kept as %s",
                 steps,
                 kept.stem,
+            )
+        elif (zoo_folder() / target.name).exists():
+            log.info(
+                "--style %s is this network from now on; delete %s to have the shipped one again",
+                target.stem,
+                target,
             )
         write_atomically(target, style_file.read_bytes())
     except (OSError, FststyleError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,16 @@ def serve(options: argparse.Namespace) -> int:
         count = export_page(options.export)
         print(f"{options.export}  {count} style{'' if count == 1 else 's'}")
         return 0
+    for item in options.training:
+        if not re.fullmatch(r"[~+]?[\w.]+=.*|~[\w.]+", item):
+            raise SettingError(
+                f"--training takes KEY=VALUE, such as trainer.gates=false, not {item}."
+            )
+    if options.vgg_weights is not None and not Path(options.vgg_weights).is_file():
+        raise SettingError(
+            f"There is no file of VGG weights at {options.vgg_weights}; name one, or leave "
+            "--vgg-weights out."
+        )
     try:
         import uvicorn
 

@@ -18,6 +18,7 @@ from fststyle.served import PICTURE_KINDS, kind_of
 RAW_TYPES: Final = tuple(f"image/{kind}" for kind in PICTURE_KINDS)
 """Content types of a body that is a picture itself."""
 
+_KINDS: Final = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP"
 _FORM: Final = "multipart/form-data"
 _PART_TYPES: Final = (*RAW_TYPES, "application/octet-stream")  # what curl says of some
 _MOST_HEADER_BYTES: Final = 4096  # of a part
@@ -89,8 +90,7 @@ async def receive(
             raise Refusal(
                 415,
                 "no_picture",
-                f"The {name} is not a picture that can be read here; use JPEG, PNG, WebP, AVIF, "
-                "HEIC, TIFF, GIF or BMP.",
+                f"The {name} is not a picture that can be read here; use {_KINDS}.",
             )
     return files
 
@@ -180,7 +180,11 @@ class _Parts:
             raise Refusal(400, "bad_form", f"The form has more than one {name}.")
         kind = parse_options_header(self._headers.get(b"content-type", b""))[0].decode("latin-1")
         if kind and kind not in _PART_TYPES:
-            raise Refusal(415, "content_type", f"The {name} must be sent as a picture: image/….")
+            raise Refusal(
+                415,
+                "content_type",
+                f"The {name} is not a kind of picture that can be read here; use {_KINDS}.",
+            )
         self.files[name] = self._folder / name
         self._file = self.files[name].open("wb")
 

@@ -38,8 +38,8 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
     command = commands.add_parser(
         "video",
         help="give a film a style",
-        description="Give a film a style. Sound and subtitles are copied as they are. GIF and WebP "
-        "can be read and written too. Ctrl-C ends it with what is done.",
+        description="Give a film a style. Sound and subtitles are copied as they are. GIF can "
+        "be read too, GIF and WebP written. Ctrl-C ends it with what is done.",
     )
     command.add_argument("film", type=Path, metavar="FILM")
     command.add_argument(
@@ -236,14 +236,14 @@ def _report(
     if not done.is_whole:
         whole = "" if film.seconds is None else f" of {film.seconds:.1f} s"
         _say(f"Interrupted: {options.output} holds the first {done.seconds:.1f} s{whole}.")
-    speed = done.frames / taken
+    speed, s = done.frames / taken, "" if done.frames == 1 else "s"
     if options.json:
         facts = {
             "input": str(options.film),
             "output": str(options.output),
             "style": options.style,
-            "width": film.width,
-            "height": film.height,
+            "width": done.width,
+            "height": done.height,
             "frames": done.frames,
             "seconds": round(done.seconds, 3),
             "broken": damage.broken,
@@ -255,7 +255,7 @@ def _report(
         print(json.dumps(facts, ensure_ascii=False))
     else:
         print(
-            f"{options.output}  {film.width}×{film.height}  {done.frames} frames, "
+            f"{options.output}  {done.width}×{done.height}  {done.frames} frame{s}, "
             f"{done.seconds:.1f} s  {speed:.1f} frames a second"
         )
 

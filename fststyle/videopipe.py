@@ -39,11 +39,15 @@ class Done:
         frames: That were written.
         seconds: How long they last, from 0 on.
         is_whole: Whether it was not stopped.
+        width: Of its frames, in pixels.
+        height: Likewise.
     """
 
     frames: int
     seconds: float
     is_whole: bool
+    width: int
+    height: int
 
 
 class _Stopped(Exception):
@@ -109,7 +113,7 @@ def convert(
                 is_whole = _run(source, writer, work, on_frame, stop)
                 if writer.frames == 0:
                     raise FilmError(f"{output.path} is not written: not one frame was done.")
-            return Done(writer.frames, writer.seconds, is_whole)
+            return Done(writer.frames, writer.seconds, is_whole, *writer.size)
     except OSError as error:
         raise FilmError(cannot_write(output.path, error) + " with -o.") from error
 

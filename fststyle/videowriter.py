@@ -157,6 +157,11 @@ class FilmWriter:
             self._abandon()
             raise self._failed(error) from error
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is written, in pixels."""
+        return self._stream.width, self._stream.height
+
     def __enter__(self) -> Self:
         return self
 
@@ -281,8 +286,8 @@ class FilmWriter:
                 "end the film's name in .mkv, which holds nearly everything."
             ) from error
         is_gif = encoder == "gif"
-        formats = [] if codec.video_formats is None else [f.name for f in codec.video_formats]
-        pixels = next((name for name in _PIXELS if name in formats), formats[0])
+        formats = [f.name for f in codec.video_formats or ()]
+        pixels = next((name for name in _PIXELS if name in formats), (*formats, _PIXELS[0])[0])
         stream.pix_fmt = "pal8" if is_gif else "bgra" if self._suffix == ".webp" else pixels
         step = 1 if encoder in _ODD or pixels not in _PIXELS[::2] else 2
         stream.width, stream.height = film.width // step * step, film.height // step * step

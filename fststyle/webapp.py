@@ -17,11 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
 
 from fststyle import __version__
 from fststyle.errors import FststyleError
@@ -39,6 +36,7 @@ from fststyle.served import (
 )
 from fststyle.stylizer import Control
 from fststyle.uploads import UploadLimits, receive
+from fststyle.weberrors import add_handlers, known_settings
 from fststyle.webguard import Guard
 from fststyle.webmodels import (
     NAME,
@@ -55,7 +53,7 @@ from fststyle.webmodels import (
     body,
     problems,
 )
-from fststyle.workqueue import ClientGone, WorkQueue
+from fststyle.workqueue import WorkQueue
 
 LEAST_STYLE_SIDE: Final = 32
 """MIN_STYLE_SIDE of presets.py, which would load torch."""
@@ -116,10 +114,12 @@ def create_app(
         openapi_url="/api/openapi.json",
         lifespan=state.lifespan,
     )
-    _add_handlers(app)
+    add_handlers(app)
     _add_photos(app, state)
     if jobs:
         _add_jobs(app, state)
+    else:
+        _refuse_jobs(app)
     _add_page(app, state)  # last: it answers to every name
     return Guard(app, token)
 
@@ -158,39 +158,6 @@ class _State:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _add_handlers(app: FastAPI) -> None:
-    def problem(status: int, sentence: str, code: str) -> JSONResponse:
-        headers = {"retry-after": "1"} if status in (429, 503) else {}
-        if status in (400, 408, 413, 415, 429):
-            headers["connection"] = "close"  # the rest of the body is not waited for
-        return JSONResponse({"error": sentence, "code": code}, status, headers)
-
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return problem(error.status, str(error), error.code)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = ".".join(str(item) for item in first["loc"][1:2])
-        message = first["msg"]
-        if first["type"] == "string_pattern_mismatch":  # a pattern is no sentence
-            message = "Names have lower-case letters, digits, _ and -; weights are as in one:0.6"
-        return problem(422, f"{name}: {message}.", "bad_setting")
-
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
-        response = problem(error.status_code, f"{error.detail}.", "http")
-        response.headers.update(error.headers or {})
-        return response
-
-    async def gone(request: Request, error: Exception) -> Response:
-        return problem(400, "The connection was closed.", "gone")  # nobody reads it
-
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(ClientGone, gone)
-
-
 def _add_photos(app: FastAPI, state: _State) -> None:
     limits = state.limits
 
@@ -214,6 +181,7 @@ def _add_photos(app: FastAPI, state: _State) -> None:
         },
         response_class=Response,
         openapi_extra=body("photo", "mask", raw=True),
+        dependencies=[Depends(known_settings)],
     )
     async def stylize(
         request: Request,
@@ -288,13 +256,21 @@ def _add_page(app: FastAPI, state: _State) -> None:
             raise Refusal(404, "no_file", "There is no such file.")
         return send(files[name], keep=True)
 
-    @app.get("/{name:path}", include_in_schema=False)
+    @app.api_route("/{name:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(name: str) -> Response:
         # A dictionary of names: no path is ever made of what is asked for.
         path = pages.get(name or "index.html")
         if path is None:
             raise Refusal(404, "no_file", "There is no such page.")
         return send(path)
+
+
+def _refuse_jobs(app: FastAPI) -> None:
+    @app.post("/api/{kind}", include_in_schema=False)
+    async def refuse(kind: str) -> Response:
+        if kind not in ("optimize", "train"):
+            raise Refusal(404, "no_page", "There is no such page.")
+        raise Refusal(403, "no_jobs", "This server repaints and trains nothing (--no-jobs).")
 
 
 def _add_jobs(app: FastAPI, state: _State) -> None:
@@ -315,6 +291,7 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
         status_code=202,
         responses=problems(*UPLOAD, 404, 409),
         openapi_extra=body("photo", "picture", raw=True),
+        dependencies=[Depends(known_settings)],
     )
     async def optimize(
         request: Request,
@@ -349,6 +326,7 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
         status_code=202,
         responses=problems(*UPLOAD, 409),
         openapi_extra=body("picture", raw=True),
+        dependencies=[Depends(known_settings)],
     )
     async def train(
         request: Request,

@@ -25,6 +25,7 @@ ORDER = (
     ("files", "profiles", "deep", "metadata", "resize", "blend", "limits", "compiler", "refusal")
     + ("onnxmessages",),
     ("encode", "workqueue"),
+    ("weberrors",),
     ("images", "network", "steady", "tiling", "vgg"),
     ("vggweights", "arrays", "pipeline"),
     ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
@@ -61,10 +62,10 @@ ONLY_IN = {
     "torchvision": {"transforms", "vggweights"},
     "av": {"video", "videofile", "videowriter"},
     "cv2": {"flow"},
-    "fastapi": {"webapp", "webmodels"},
+    "fastapi": {"webapp", "weberrors", "webmodels"},
     "pydantic": {"webmodels"},
     "python_multipart": {"uploads"},
-    "starlette": {"uploads", "webapp"},
+    "starlette": {"uploads", "weberrors"},
     "uvicorn": {"serve_command"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}

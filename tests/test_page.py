@@ -403,7 +403,7 @@ def test_in_the_browser_it_is_the_same_within_2_of_255(
     page.uncheck("#local")
     _, by_server = download(page)
     both = {"thanos_poster": 0.5, "great_wave": 0.5}
-    exact = exactly(both, photo, strength=0.7, keep_colors=True, scale=2**0.5)
+    exact = exactly(both, photo, strength=0.7, keep_colors=True, scale=1.41)
     assert_alike(here, by_server, exact)
 
 

@@ -56,6 +56,13 @@ def test_a_token_that_is_none(token: str, capsys: pytest.CaptureFixture[str]) ->
     assert "A token must have" in capsys.readouterr().err
 
 
+def test_what_a_training_could_not_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--training", "foo") == 1
+    assert "--training takes KEY=VALUE" in capsys.readouterr().err
+    assert run("--vgg-weights", "none.pth") == 1
+    assert "no file of VGG weights at none.pth" in capsys.readouterr().err
+
+
 def test_without_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +95,8 @@ def test_elsewhere_a_token_is_asked_for(style_path: Path, tmp_path: Path) -> Non
             )
             assert answer.status_code == 200
             # There are no jobs here.
+            refused = browser.post(f"{url}api/train?name=a", content=b"")
+            assert (refused.status_code, refused.json()["code"]) == (403, "no_jobs")
             assert browser.get(f"{url}api/jobs").status_code == 404
             assert browser.get(f"{url}config.json").json()["jobs"] is False
 

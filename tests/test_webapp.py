@@ -95,6 +95,29 @@ def test_health_and_styles(server: Server) -> None:
     assert str(server.folder) not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("strenght=0.5", "no setting 'strenght'; there are style, format"),
+        ("style_outside=small", "no setting 'style_outside'"),
+        ("strength=0.5&strength=0.7", "strength is given more than once"),
+    ],
+)
+def test_settings_that_there_are_not(server: Server, query: str, words: str) -> None:
+    address = f"{server.url}api/stylize?style=small&{query}"
+    answer = httpx.post(address, content=encoded(1), headers={"content-type": "image/png"})
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]
+    assert answer.json()["code"] == "bad_setting"
+
+
+def test_head(server: Server) -> None:
+    answer = httpx.head(server.url)
+    assert answer.status_code == 200
+    assert int(answer.headers["content-length"]) > 1000
+    assert answer.content == b""
+
+
 def test_style_file(server: Server, style_path: Path) -> None:
     response = httpx.get(f"{server.url}api/styles/small.onnx")
     assert response.content == style_path.read_bytes()

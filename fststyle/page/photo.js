@@ -26,6 +26,7 @@ export function startPhoto(given) {
   else if (!here) say($("drop-privacy"), "The server forgets it when it is done.");
 
   $("choose").onclick = $("another").onclick = () => $("file").click();
+  const early = $("file").files[0]; // chosen before the page was ready
   $("file").onchange = () => {
     if ($("file").files.length) takePhoto($("file").files[0]);
     $("file").value = "";
@@ -44,7 +45,7 @@ export function startPhoto(given) {
   local.checked = !config.server;
   local.disabled = !config.server || !config.local;
   if (!config.local) {
-    say($("local-note"), "Not available: the server lacks onnxruntime-web (docs/web.md).");
+    say($("local-note"), "Not available: the server lacks onnxruntime-web; python scripts/vendor_ort.py, from a clone, fetches it.");
   } else if (!config.server) {
     say($("local-note"), "There is no server here; nothing is ever sent.");
   }
@@ -64,6 +65,7 @@ export function startPhoto(given) {
   $("download").onclick = () => download().catch(complain);
   $("panel").onsubmit = (event) => event.preventDefault();
   refreshStyles(context, "");
+  if (early) takePhoto(early);
   if (config.server && config.sample && styles.length) drawSamples();
 
   if (config.jobs && artworks.length) startClassic(artworks);
@@ -306,17 +308,22 @@ function settings() {
   return {
     styles,
     strength: Number($("strength").value) / 100,
-    stroke: 2 ** (Number($("stroke").value) / 4),
+    stroke: stroke(),
     keepColors: $("colors").checked,
   };
 }
 
+/** The very number that is shown, so that `--scale` gives the same picture. */
+function stroke() {
+  return Number((2 ** (Number($("stroke").value) / 4)).toFixed(2));
+}
+
 function showValues() {
-  const times = 2 ** (Number($("stroke").value) / 4);
+  const times = stroke();
   say($("strength-value"), `${$("strength").value} %`);
-  say($("stroke-value"), `${Number(times.toFixed(2))} ×`);
+  say($("stroke-value"), `${times} ×`);
   say($("share-value"), `${$("share").value} %`);
-  $("stroke").setAttribute("aria-valuetext", `${Number(times.toFixed(2))} times`);
+  $("stroke").setAttribute("aria-valuetext", `${times} times`);
   $("share-control").hidden = !$("blend").value;
 }
 

@@ -1,0 +1,64 @@
+"""What was not possible, told over HTTP as a sentence and a word."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from fststyle.refusal import Refusal
+from fststyle.workqueue import ClientGone
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have all that goes wrong told as a `fststyle.webmodels.Problem`."""
+
+    def problem(status: int, sentence: str, code: str) -> JSONResponse:
+        headers = {"retry-after": "1"} if status in (429, 503) else {}
+        if status in (400, 408, 413, 415, 429):
+            headers["connection"] = "close"  # the rest of the body is not waited for
+        return JSONResponse({"error": sentence, "code": code}, status, headers)
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return problem(error.status, str(error), error.code)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = ".".join(str(item) for item in first["loc"][1:2])
+        message = first["msg"]
+        if first["type"] == "string_pattern_mismatch":  # a pattern is no sentence
+            message = "Names have lower-case letters, digits, _ and - (no ending)"
+            if name == "style":
+                message += "; weights are as in one:0.6,other:0.4"
+        return problem(422, f"{name}: {message}.", "bad_setting")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        response = problem(error.status_code, f"{error.detail}.", "http")
+        response.headers.update(error.headers or {})
+        return response
+
+    async def gone(request: Request, error: Exception) -> Response:
+        return problem(400, "The connection was closed.", "gone")  # nobody reads it
+
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(ClientGone, gone)
+
+
+async def known_settings(request: Request) -> None:
+    """Refuse a setting in the address that there is not, or that stands there twice."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            raise Refusal(
+                422,
+                "bad_setting",
+                f"There is no setting {name!r:.80}; there are {', '.join(known)}.",
+            )
+        if given.count(name) > 1:
+            raise Refusal(422, "bad_setting", f"{name} is given more than once.")
