@@ -28,8 +28,8 @@ FLOW_SIDE: Final = 224
 _TRUST_SIDE: Final = 200
 """Likewise, at which it is checked."""
 
-_LEAST_SIDE: Final = 16
-"""Of frames whose motion can be measured, in pixels; smaller ones are left as they are."""
+_LEAST_SIDE: Final = 40
+"""Side to which smaller frames are enlarged: OpenCV 5 fails or crashes on long and narrow ones."""
 _MOST_KEPT: Final = 0.9
 _ALIKE: Final = 9.0
 """Frames that differ by less, locally and in 1/255, show the same thing; noise is less."""
@@ -44,17 +44,24 @@ _Map = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Motion:
-    """How the picture before is fetched, and how much of it counts; all ``(H, W)``."""
+    """How the picture before is fetched, and how much of it counts.
 
-    x: _Map
-    y: _Map
+    Attributes:
+        places: Where each pixel was, as ``cv2.convertMaps`` has it.
+        share: Of the picture before, ``(H, W)``.
+        rest: Of the new one, likewise.
+    """
+
+    places: tuple[NDArray[Any], NDArray[Any]]
     share: _Map
+    rest: _Map
 
     def mixed(self, old: _Frame, new: _Frame) -> _Frame:
         """Mix an old picture, moved, into a new one, both ``(H, W, 3)``."""
         cv2 = opencv()
-        moved = cv2.remap(old, self.x, self.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        result: _Frame = cv2.blendLinear(moved, new, self.share, 1 - self.share)
+        border = cv2.BORDER_REPLICATE
+        moved = cv2.remap(old, *self.places, cv2.INTER_CUBIC, borderMode=border)
+        result: _Frame = cv2.blendLinear(moved, new, self.share, self.rest)
         return result
 
 
@@ -115,7 +122,7 @@ class FlowBlend:
         Returns:
             The picture; where no frame was before, what ``paint`` makes of this one.
         """
-        if self._share == 0 or min(seen.shape[:2]) < _LEAST_SIDE:
+        if self._share == 0:
             return paint(seen)
         frame = _levels(seen)
         small, before = _shrunk(frame, FLOW_SIDE), self._before
@@ -139,7 +146,8 @@ class FlowBlend:
         to_new: _Map = self._coarse.calc(old_grey, grey, None)
         share = np.float32(self._share) * _trust(old, new, to_old, to_new)
         share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
-        return _Motion(*_places(_scaled(to_old, height, width)), share)
+        places = cv2.convertMaps(*_places(_scaled(to_old, height, width)), cv2.CV_16SC2)
+        return _Motion(places, share, 1 - share)
 
 
 def _sharpened(picture: _Frame, amount: float) -> _Frame:
@@ -192,12 +200,13 @@ def _grid(height: int, width: int) -> tuple[_Map, _Map]:
 
 
 def _shrunk(frame: _Frame, side: int) -> _Frame:
+    """Shrink a frame to a long side at most, but for sides below `_LEAST_SIDE`."""
     height, width = frame.shape[:2]
-    ratio = side / max(height, width)
-    if ratio >= 1:
+    ratio = min(1.0, side / max(height, width))
+    size = (max(_LEAST_SIDE, round(ratio * width)), max(_LEAST_SIDE, round(ratio * height)))
+    if size == (width, height):
         return frame
     cv2 = opencv()
-    size = (max(_LEAST_SIDE, round(ratio * width)), max(_LEAST_SIDE, round(ratio * height)))
     shrunk: _Frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     return shrunk
 
