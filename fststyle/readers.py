@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
@@ -27,13 +28,7 @@ def share(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: It is none, or out of range.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
-    return number
+    return _number(text, 0, 1)
 
 
 def stroke_scale(text: str) -> float:
@@ -44,12 +39,16 @@ def stroke_scale(text: str) -> float:
     """
     from fststyle.strokes import HIGHEST_SCALE, LOWEST_SCALE
 
+    return _number(text, LOWEST_SCALE, HIGHEST_SCALE)
+
+
+def _number(text: str, least: float, most: float) -> float:
     try:
         number = float(text)
     except ValueError:
-        number = 0.0
-    if not LOWEST_SCALE <= number <= HIGHEST_SCALE:
+        number = math.nan
+    if not least <= number <= most:  # nor is NaN
         raise argparse.ArgumentTypeError(
-            f"must be a number from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {text!r}"
+            f"must be a number from {least:g} to {most:g}, not {text!r}"
         )
     return number

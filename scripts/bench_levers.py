@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +20,6 @@ from typing import Any, Final
 import bench_training as training
 
 from fststyle.data import PhotoDataModule
-from fststyle.errors import FststyleError
 from fststyle.images import save_photo, write_atomically
 from fststyle.styles import find_picture
 
@@ -98,28 +95,10 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training.plain_parser(__doc__, 2.0)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, help="folder of photographs to train on")
-    add("--style", default="thanos_poster", help="an artwork's name or a picture")
-    add("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    add("--minutes", type=float, default=2.0, help="of each training (2)")
     add("--lever", type=lever, action="append", metavar="NAME: key=value …")
-    add("--size", type=int, default=256, help="side of the crops in pixels (256)")
-    add("--held-out", type=int, default=8, help="photographs to measure on at most (8)")
-    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="for train.py, in all")
-    arguments = parser.parse_args()
-    if not 0 < arguments.minutes < math.inf:
-        parser.error(f"minutes must be above 0, not {arguments.minutes:g}")
-    try:
-        bench(arguments)
-    except FststyleError as error:
-        raise SystemExit(f"Error: {error}") from None
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; the same command goes on after the finished rows.\n")
-        raise SystemExit(130) from None
+    training.run_bench(bench, parser.parse_args())
 
 
 if __name__ == "__main__":

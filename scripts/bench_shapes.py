@@ -18,7 +18,6 @@ import dataclasses
 import io
 import math
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,29 +152,11 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training.plain_parser(__doc__, 5.0)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, help="folder of photographs to train on")
-    add("--style", default="thanos_poster", help="an artwork's name or a picture")
-    add("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    add("--minutes", type=float, default=5.0, help="of each training (5)")
     add("--shapes", type=lambda text: text.split(","), default=list(SHAPES), metavar="2/24/64/5,…")
-    add("--size", type=int, default=256, help="side of the crops in pixels (256)")
-    add("--held-out", type=int, default=8, help="photographs to measure on at most (8)")
     add("--calls", type=int, default=21, help="for the speed, of each network (21)")
-    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="for train.py")
-    arguments = parser.parse_args()
-    if not 0 < arguments.minutes < math.inf:
-        parser.error(f"minutes must be above 0, not {arguments.minutes:g}")
-    try:
-        bench(arguments)
-    except FststyleError as error:
-        raise SystemExit(f"Error: {error}") from None
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; the same command goes on after the finished shapes.\n")
-        raise SystemExit(130) from None
+    training.run_bench(bench, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -700,6 +700,40 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def plain_parser(description: str | None, minutes: float) -> argparse.ArgumentParser:
+    """The command line of benchmarks that train B alone, each time for the same ``minutes``."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    add("--photos", type=Path, required=True, help="folder of photographs to train on")
+    add("--style", default="thanos_poster", help="an artwork's name or a picture")
+    add("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    add("--minutes", type=_minutes, default=minutes, help=f"of each training ({minutes:g})")
+    add("--size", type=int, default=256, help="side of the crops in pixels (256)")
+    add("--held-out", type=int, default=8, help="photographs to measure on at most (8)")
+    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="for train.py, in all")
+    return made
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"minutes must be above 0, not {minutes:g}")
+    return minutes
+
+
+def run_bench(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> None:
+    """Run a benchmark, and end with a sentence where it cannot go on."""
+    try:
+        work(arguments)
+    except FststyleError as error:
+        raise SystemExit(f"Error: {error}") from None
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; the same command goes on after the finished rows.\n")
+        raise SystemExit(130) from None
+
+
 def main() -> None:
     """The command line."""
     # Lightning's own remarks are about its defaults.
@@ -708,13 +742,7 @@ def main() -> None:
     for minutes in (arguments.minutes, arguments.ours_minutes, *arguments.budgets):
         if not 0 < minutes < math.inf:
             parser().error(f"minutes must be above 0, not {minutes:g}")
-    try:
-        bench(arguments)
-    except FststyleError as error:
-        raise SystemExit(f"Error: {error}") from None
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; the same command goes on after the finished rows.\n")
-        raise SystemExit(130) from None
+    run_bench(bench, arguments)
 
 
 if __name__ == "__main__":

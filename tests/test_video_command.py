@@ -88,8 +88,8 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
         # Which library decodes AV1 differs.
         assert name in seen["codec"] or codec == "av1"
         assert len(frames_of(Path("o.mkv"))) == 3
-    # An encoder that names no pixel formats; it may need the one that comes first.
-    assert run("short.mkv", "--style", style_path, "-o", "o.mkv", "--codec", "rawvideo") in (0, 1)
+    # An encoder that names no pixel formats.
+    assert run("short.mkv", "--style", style_path, "-o", "o.mkv", "--codec", "rawvideo") == 0
     assert "Traceback" not in capsys.readouterr().err
     arguments = ("short.mkv", "--style", style_path, "-o")
     assert "no encoder nothing" in refused(capsys, *arguments, "o.mkv", "--codec", "nothing")
