@@ -44,7 +44,7 @@ MAX_PIXELS: Final = 100_000_000
 
 _LEAST_MISSING: Final = 0.5
 """Seconds by which a film may end before its file says so."""
-_MOST_LATE: Final = 10.0
+_LATEST: Final = 10
 """Seconds that the sound may lie behind the pictures in the file."""
 _MOST_ERRORS: Final = 3
 _SEEK_BACK: Final = 10.0
@@ -159,9 +159,26 @@ class FilmReader:
 
     @property
     def chapters(self) -> list[Any]:
-        """PyAV's; none where only a part of the film is read."""
-        is_whole = self._end is None and self._begin == 0
-        return list(self._container.chapters()) if is_whole else []
+        """PyAV's, those that lie in what is read, and cut to it."""
+        cut = []
+        for chapter in self._container.chapters():
+            unit = Fraction(chapter["time_base"])
+            begin, end = max(chapter["start"] * unit, self._begin), chapter["end"] * unit
+            if self._end is not None:
+                end = min(end, self._end)
+            if begin < end:
+                times = {"start": round((begin - self._begin) / unit)}
+                times["end"] = max(times["start"] + 1, round((end - self._begin) / unit))
+                cut.append({**chapter, **times})
+        return cut
+
+    def end_at(self, seconds: float) -> None:
+        """Have what is read end earlier, while it is read.
+
+        Args:
+            seconds: From its beginning on.
+        """
+        self._end = self._begin + Fraction(seconds).limit_denominator(MICROSECONDS)
 
     def items(self) -> Iterator[Frame | Copied]:
         """Read the film, once, in the order of its file.
@@ -293,7 +310,6 @@ class FilmReader:
         waiting: list[int] = []  # the times of frames that are to come, a heap
         is_damaged = False
         ended = False
-        latest = math.inf if self._end is None else float(self._end) + _MOST_LATE
         passed = dict.fromkeys((s.index for s in self.copied if s.type == "audio"), False)
         for packet in self._packets():
             if packet.stream_index != self._stream.index:
@@ -305,7 +321,8 @@ class FilmReader:
                 continue
             if ended:
                 time = packet.dts if packet.dts is not None else packet.pts
-                is_late = time is not None and time * self._time_base > latest
+                assert self._end is not None
+                is_late = time is not None and time * self._time_base > self._end + _LATEST
                 if all(passed.values()) or is_late:
                     return
                 continue

@@ -67,7 +67,12 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         help="over which the network's statistics are smoothed; default: 0.5, 0: none",
     )
     control = command.add_argument_group("control")
-    control.add_argument("--size", type=pixels, metavar="N", help="long side of the result")
+    control.add_argument(
+        "--size",
+        type=pixels,
+        metavar="N",
+        help="long side of the result, in pixels; films are never enlarged",
+    )
     control.add_argument(
         "--scale", type=stroke_scale, metavar="0.25..64", help="size of the strokes, as for stylize"
     )
@@ -198,19 +203,23 @@ def _note(stylizer: Any) -> str:
 
 @contextmanager
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Have the first Ctrl-C ask for an end; the second one ends at once, as usual."""
+    """Have the first Ctrl-C, or SIGTERM, ask for an end; the second ends at once, as usual."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    before = signal.signal(signal.SIGINT, press)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {n: signal.signal(n, press) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 @contextmanager

@@ -112,6 +112,11 @@ class Copied:
     index: int
     packet: Any
 
+    @property
+    def seconds(self) -> float:
+        """When it begins."""
+        return float(self.packet.pts * self.packet.time_base)
+
 
 @dataclass
 class Damage:

@@ -160,19 +160,26 @@ def _run(
                 writer.add_frame(item.pixels, item.pts, item.duration)
 
     stages = [stage(read), stage(write)]
-    is_whole, count = True, 0
+    is_whole, count, until = True, 0, 0.0
     newest: NDArray[np.uint8] | None = None
     try:
         while (item := ahead.get()) is not None:
-            if stop():
+            if is_whole and stop():
                 is_whole = False
-                break
+                if count == 0:
+                    break
+                source.end_at(until)
+            if not is_whole:  # nothing more but the sound of what is done
+                if isinstance(item, Copied) and item.seconds < until:
+                    behind.put(item)
+                continue
             if isinstance(item, Frame):
                 if item.pixels is not None:
                     newest = work(item.pixels, float(item.pts * film.time_base))
                 assert newest is not None, "a film begins with a frame that is sound"
                 item = Frame(newest, item.pts, item.duration)
                 count += 1
+                until = float((item.pts + item.duration) * film.time_base)
             behind.put(item)
             if isinstance(item, Frame):
                 on_frame(count)

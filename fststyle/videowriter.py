@@ -41,10 +41,9 @@ PRESET: Final = "superfast"
 _CODECS: Final = {
     "h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9",
 }  # fmt: skip
-# What each encoder calls its quality, which is CRF by another name, and where it is by default.
+# CRF of each encoder by default, and the most that it takes.
 _QUALITIES: Final = {
-    "libx264": ("crf", CRF), "libx265": ("crf", 24), "libsvtav1": ("crf", 32),
-    "libvpx-vp9": ("crf", 31),
+    "libx264": (CRF, 51), "libx265": (24, 51), "libsvtav1": (32, 63), "libvpx-vp9": (31, 63),
 }  # fmt: skip
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     "libx264": {"preset": PRESET},
@@ -108,8 +107,11 @@ def check_film_output(output: Output) -> None:
     if output.crf is not None:
         if encoder not in _QUALITIES:
             raise SettingError(f"{encoder} has no CRF; leave --crf out.")
-        if not 0 <= output.crf <= 63:
-            raise SettingError(f"crf must be from 0, lossless, to 63, not {output.crf}.")
+        most = _QUALITIES[encoder][1]
+        if not 0 <= output.crf <= most:
+            raise SettingError(
+                f"crf must be from 0, the best, to {most} for {encoder}, not {output.crf}."
+            )
 
 
 class FilmWriter:
@@ -232,7 +234,7 @@ class FilmWriter:
         frame.pts, frame.time_base, frame.duration = pts, self._unit, duration
         self._times[pts] = duration
         if self._graph is None:
-            self._mux(self._stream.encode(frame))
+            self._mux(self._encoded(frame))
         else:
             self._graph.push(frame)
             self._drain()
@@ -248,7 +250,17 @@ class FilmWriter:
                 frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            self._mux(self._stream.encode(frame))
+            self._mux(self._encoded(frame))
+
+    def _encoded(self, frame: Any) -> Sequence[Any]:
+        """Packets of a frame, or with None the last ones."""
+        import av
+
+        try:
+            packets: Sequence[Any] = self._stream.encode(frame)
+        except av.error.FFmpegError as error:  # none of the file's: nothing is written here
+            raise self._unusable(error) from error
+        return packets
 
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:
@@ -259,7 +271,7 @@ class FilmWriter:
         if self._graph is not None:
             self._graph.push(None)
             self._drain()
-        self._mux(self._stream.encode(None))
+        self._mux(self._encoded(None))
         self._container.close()
 
     def _abandon(self) -> None:
@@ -276,14 +288,13 @@ class FilmWriter:
         codec = av.Codec(encoder, "w")
         options = dict(_OPTIONS.get(encoder, {}))
         if encoder in _QUALITIES:
-            key, usual = _QUALITIES[encoder]
-            options[key] = str(usual if self._output.crf is None else self._output.crf)
+            usual = _QUALITIES[encoder][0]
+            options["crf"] = str(usual if self._output.crf is None else self._output.crf)
         try:
             stream: Any = self._container.add_stream(encoder, rate=film.rate, options=options)
         except ValueError as error:
             raise FilmError(
-                f"{self._suffix} cannot hold what {encoder} encodes; choose another --codec, or "
-                "end the film's name in .mkv, which holds nearly everything."
+                f"{self._suffix} cannot hold what {encoder} encodes; {self._another()}."
             ) from error
         is_gif = encoder == "gif"
         formats = [f.name for f in codec.video_formats or ()]
@@ -303,6 +314,10 @@ class FilmWriter:
             context.sample_aspect_ratio = film.aspect
             context.colorspace, context.color_range = colours.matrix, colours.scaler_range
             context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        try:
+            context.open()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._unusable(error) from error
         self._reformatter = VideoReformatter()
         if is_gif:
             self._graph = _palettes(stream.width, stream.height, self._unit)
@@ -334,13 +349,24 @@ class FilmWriter:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
+    def _another(self) -> str:
+        ending = "" if self._suffix == ".mkv" else ", or end the film's name in .mkv"
+        return f"choose another --codec, such as h264{ending}"
+
+    def _unusable(self, error: Exception) -> FilmError:
+        encoder = _encoder(self._output)
+        return FilmError(
+            f"The encoder {encoder} cannot be used here for this film ({why(error)}); it may need "
+            f"other frames, or hardware that this machine lacks. {self._another().capitalize()}."
+        )
+
     def _failed(self, error: Exception) -> FilmError:
         path = self._output.path
         if isinstance(error, OSError) and error.errno is not None:
             return FilmError(cannot_write(path, error) + " with -o.")
         return FilmError(
-            f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); choose "
-            "another --codec, or another ending, such as .mkv."
+            f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); "
+            f"{self._another()}."
         )
 
 

@@ -41,6 +41,8 @@ def write_film(
     subtitles: str | None = None,
     title: str = "",
     options: dict[str, str] | None = None,
+    chapters: Sequence[tuple[int, int]] = (),
+    interleaved: bool = True,
 ) -> Path:
     """Write a film of 25 frames a second, or with its frames' times in milliseconds.
 
@@ -50,7 +52,22 @@ def write_film(
     ends = [*times[1:], times[-1] + 40]
     scaler = 5 if matrix in (5, 6) else matrix
     settings = {"crf": "5", "preset": "ultrafast"} if codec == "libx264" else {}
-    with av.open(str(path), "w") as container:
+    # What is muxed last comes last in the file, unless the muxer may wait for it.
+    muxing = {} if interleaved else {"max_interleave_delta": "1"}
+    with av.open(str(path), "w", options=muxing) as container:
+        if chapters:
+            container.set_chapters(
+                [
+                    {
+                        "id": index,
+                        "start": start,
+                        "end": end,
+                        "time_base": MILLISECOND,
+                        "metadata": {"title": f"part {index}"},
+                    }
+                    for index, (start, end) in enumerate(chapters, 1)
+                ]
+            )
         container.metadata["title"] = title
         container.metadata["location"] = "+48.8584+002.2945/"
         video: Any = container.add_stream(codec, rate=25, options=settings | (options or {}))
@@ -107,6 +124,20 @@ def packets_of(path: Path, kind: str) -> list[bytes]:
     with av.open(str(path)) as container:
         stream = next(s for s in container.streams if s.type == kind)
         return [bytes(p) for p in container.demux(stream) if p.size > 2]
+
+
+def chapters_of(path: Path) -> list[tuple[str, float, float]]:
+    """Title, beginning and end of each chapter, in seconds."""
+    with av.open(str(path)) as container:
+        found: list[Any] = container.chapters()
+    return [
+        (
+            chapter["metadata"]["title"],
+            round(float(chapter["start"] * chapter["time_base"]), 3),
+            round(float(chapter["end"] * chapter["time_base"]), 3),
+        )
+        for chapter in found
+    ]
 
 
 def times_of(path: Path) -> list[float]:

@@ -44,6 +44,7 @@ ORDER = (
     ("training", "interop_command", "optimize_command", "styles_command", "stylize_command")
     + ("video_command", "serve_command"),
     ("cli",),
+    ("__main__",),
 )
 LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
 

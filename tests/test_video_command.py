@@ -95,7 +95,15 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     assert "no encoder nothing" in refused(capsys, *arguments, "o.mkv", "--codec", "nothing")
     assert "does not encode pictures" in refused(capsys, *arguments, "o.mkv", "--codec", "aac")
     assert "no CRF" in refused(capsys, *arguments, "o.mkv", "--codec", "ffv1", "--crf", "3")
-    assert "crf must be" in refused(capsys, *arguments, "o.mkv", "--crf", "64")
+    assert "to 51 for libx264" in refused(capsys, *arguments, "o.mkv", "--crf", "52")
+    vp9 = ("--codec", "vp9", "--crf", "64")
+    assert "to 63 for libvpx-vp9" in refused(capsys, *arguments, "o.mkv", *vp9)
+    # Motion JPEG wants levels up to 255.
+    unusable = refused(capsys, *arguments, "o.mkv", "--codec", "mjpeg")
+    assert "encoder mjpeg cannot be used here" in unusable
+    assert ".mkv cannot hold what png encodes; choose another --codec, such as h264.\n" in refused(
+        capsys, *arguments, "o.mkv", "--codec", "png"
+    )
     assert ".webm cannot hold" in refused(capsys, *arguments, "o.webm", "--codec", "h264")
 
 
@@ -137,7 +145,8 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of Unix")
-def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path) -> None:
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> None:
     write_film(Path("long.mp4"), moving(200, 128, 192))
     program = (
         "import sys, time\nfrom fststyle import cli, film\n"
@@ -156,7 +165,7 @@ def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path) -> None:
         assert process.stderr is not None
         for _ in range(12):
             process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, number))
         process.stdout.read()
         err = process.stderr.read()
     assert process.returncode == 130

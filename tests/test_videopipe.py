@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from film_help import facts_of, frames_of, moving, packets_of, times_of, write_film
+from film_help import chapters_of, facts_of, frames_of, moving, packets_of, times_of, write_film
 from numpy.typing import NDArray
 
 from fststyle.errors import FilmError
@@ -277,6 +277,44 @@ def test_stopping_leaves_what_is_done(tmp_path: Path) -> None:
     with FilmReader(film) as reader, pytest.raises(FilmError, match="not one frame"):
         convert(reader, Output(tmp_path / "none.mp4"), same, stop=lambda: True)
     assert {p.name for p in tmp_path.iterdir()} == {"film.mp4", "result.mp4"}
+
+
+def test_stopping_leaves_the_sound_of_what_is_done(tmp_path: Path) -> None:
+    import av
+
+    # The sound lies behind all pictures in the file, and is read after the stop.
+    film = write_film(tmp_path / "film.mkv", moving(100), interleaved=False)
+    counts: list[int] = []
+    with FilmReader(film) as reader:
+        convert(
+            reader,
+            Output(tmp_path / "result.mkv"),
+            same,
+            on_frame=counts.append,
+            stop=lambda: len(counts) == 50,
+        )
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        ends = {"video": 0.0, "audio": 0.0}
+        for packet in container.demux():
+            if packet.pts is not None and packet.size:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                ends[packet.stream.type] = max(ends[packet.stream.type], end)
+    assert ends["video"] == pytest.approx(2.0, abs=0.002)
+    assert ends["audio"] == pytest.approx(2.0, abs=0.03)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_chapters_are_cut_as_the_film_is(tmp_path: Path, suffix: str) -> None:
+    chapters = [(0, 800), (800, 1600), (1600, 2400)]
+    film = write_film(tmp_path / f"film{suffix}", moving(60), chapters=chapters)
+    for start, duration, expected in (
+        (0.0, None, [("part 1", 0, 0.8), ("part 2", 0.8, 1.6), ("part 3", 1.6, 2.4)]),
+        (1.0, None, [("part 2", 0, 0.6), ("part 3", 0.6, 1.4)]),
+        (0.4, 0.8, [("part 1", 0, 0.4), ("part 2", 0.4, 0.8)]),
+    ):
+        with FilmReader(film, start=start, duration=duration) as reader:
+            convert(reader, Output(tmp_path / f"result{suffix}"), same)
+        assert chapters_of(tmp_path / f"result{suffix}") == expected
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
