@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ _KINDS: Final = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP"
 _FORM: Final = "multipart/form-data"
 _PART_TYPES: Final = (*RAW_TYPES, "application/octet-stream")  # what curl says of some
 _MOST_HEADER_BYTES: Final = 4096  # of a part
+
+# What a client sends is told to the client, not to the server's log.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)

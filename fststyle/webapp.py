@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import HTTPException
 from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.routing import APIRoute
 
 from fststyle import __version__
 from fststyle.errors import FststyleError
@@ -258,6 +260,10 @@ def _add_page(app: FastAPI, state: _State) -> None:
 
     @app.api_route("/{name:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(name: str) -> Response:
+        for route in app.routes:
+            if isinstance(route, APIRoute) and route.path == f"/{name}":
+                methods = ", ".join(sorted(route.methods or ()))
+                raise HTTPException(405, f"/{name} takes {methods}", {"allow": methods})
         # A dictionary of names: no path is ever made of what is asked for.
         path = pages.get(name or "index.html")
         if path is None:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from training_help import SMALL
 from web_help import PATIENCE, Server, running_server
 
 from fststyle import cli
@@ -31,6 +33,7 @@ from fststyle.runtime import Runtime, _openvino_forward
 from fststyle.stylefile import read_style
 from fststyle.styles import zoo_folder
 from fststyle.stylizer import Stylizer
+from fststyle.vgg import VGGWeights
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 STYLED = "#status:text-matches(', in [0-9.]+ (s|min)')"
@@ -500,6 +503,54 @@ def test_a_training_survives_a_reload(
     expect(page.locator("#photo")).to_be_visible()
 
 
+def test_one_job_runs_for_all_tabs(context: BrowserContext, server: Server, photo: Path) -> None:
+    jobs: list[dict[str, Any]] = []
+    context.route("**/api/jobs", lambda route: route.fulfill(json={"jobs": jobs}))
+    context.route("**/api/jobs/*/picture**", lambda route: route.fulfill(path=photo))
+    context.route("**/api/jobs/*/events", lambda route: route.abort())
+    page, _ = open_page(context, server.url)
+    page.set_input_files("#file", photo)
+    page.click("#classic summary")
+    expect(page.locator("#optimize")).to_be_enabled()
+    # Another tab begins a training, and this one is looked at again.
+    jobs.append(job("train", share=None, seconds=3.0))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#optimize")).to_be_disabled()
+    expect(page.locator("#optimize-busy")).to_have_text(
+        "Training of mine is under way; one runs at a time."
+    )
+    page.click(".tabs a[href='#train']")
+    expect(page.locator(".job-text")).to_have_text(
+        re.compile(r"Training of mine: getting ready, for [5-9] s …")
+    )
+
+
+def test_a_style_is_trained_and_used(
+    browser: Browser, style_path: Path, photo: Path, tmp_path: Path, original_weights: VGGWeights
+) -> None:
+    settings = [f"--training={setting}" for setting in SMALL if setting != "install=false"]
+    settings += ["--training=init=none", "--training=steps=3", "--threads=1"]
+    with running_server(tmp_path / "server", style_path, *settings) as server:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        page, said = open_page(context, f"{server.url}#train")
+        page.set_input_files("#picture", small_photo(tmp_path / "My picture.png", 4, 96, 96))
+        page.click("#train-start")
+        expect(page.locator(".job-text")).to_contain_text("getting ready")
+        page.reload()
+        done = re.compile("Training of my_picture is done, after .* s")
+        expect(page.locator(".job-text")).to_have_text(done, timeout=1000 * PATIENCE)
+        expect(page.locator("#sheet")).to_be_visible()
+        page.click(".job-use")
+        page.set_input_files("#file", photo)
+        page.wait_for_selector(STYLED)
+        expect(page.locator("input[value=my_picture]")).to_be_checked()
+        name, content = download(page)
+        trained = server.folder / "data" / "fststyle" / "styles" / "my_picture.onnx"
+        assert content == by_command_line(tmp_path, photo, trained)
+        assert (name, said) == ("holiday_my_picture.png", [])
+        context.close()
+
+
 def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
     result = small_photo(tmp_path / "result.png", seed=9)
     state = job("optimize", name="ink_wash", picture="result_00010")
@@ -520,7 +571,7 @@ def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
     page.wait_for_selector(STYLED)
     page.click("#classic summary")
     page.click("#optimize")
-    expect(page.locator(".job-text")).to_contain_text("Repainting of ink_wash is done")
+    expect(page.locator(".job-text")).to_contain_text("Repainting of Misty Ranges is done")
     with page.expect_download() as waiting:
         page.click("#optimize-job a")
     assert waiting.value.suggested_filename == "holiday_ink_wash_repainted.png"

@@ -252,6 +252,17 @@ def test_unknown_addresses(server: Server) -> None:
         response = httpx.get(server.url + path)
         assert (response.status_code, response.json()["code"]) == (404, "no_file")
     assert httpx.put(f"{server.url}api/styles").status_code == 405
+    for path in ("api/stylize", "api/train"):
+        response = httpx.get(server.url + path)
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
+        assert response.json()["error"] == f"/{path} takes POST."
+
+
+def test_broken_forms_say_nothing_in_the_log(server: Server) -> None:
+    form = "multipart/form-data; boundary=b"
+    for body in (b"--x\r\n", b"--b\r\nno colon\r\n\r\n", b"--b\r\n\x00: \x00\r\n\r\n--b--"):
+        assert server.post("api/stylize", body, form, style="small").status_code == 400
+    assert "multipart" not in server.log
 
 
 def test_every_answer_has_its_policy(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import { askJson } from "./api.js";
 import { $, complain, fill, forgive } from "./dom.js";
+import { findJobs } from "./jobs.js";
 import { startLive, stopCamera } from "./live.js";
 import { refreshStyles, startPhoto, takePhoto } from "./photo.js";
 import { startTraining } from "./train.js";
@@ -50,6 +51,11 @@ async function start() {
       context.styles = (await list()).styles;
       refreshStyles(context, name);
       fill($("live-style"), context.styles);
+    });
+    await findJobs(true).catch(complain);
+    // Another tab may have begun one.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) findJobs().catch(() => {});
     });
   }
   document.body.dataset.ready = "yes";

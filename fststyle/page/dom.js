@@ -17,6 +17,12 @@ export function forgive() {
   $("alert").hidden = true;
 }
 
+/** Say why a job cannot be begun, if one runs. */
+export function tellBusy(element, running) {
+  say(element, running === null ? "" : `${running} is under way; one runs at a time.`);
+  element.hidden = running === null;
+}
+
 const addresses = new WeakMap();
 
 /** Show a blob in an image, and let go of the one before. */

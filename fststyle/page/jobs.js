@@ -5,8 +5,41 @@ import { complain, say, seconds } from "./dom.js";
 
 const NAMES = { train: "Training", optimize: "Repainting" };
 
-/** Show a job in a box until it ends. `seen` gets every state, and the address of its picture. */
-export function watch(job, box, seen) {
+const followers = {}; // by kind: shows a job
+const buttons = []; // told of the job that runs, or null
+const states = new Map(); // by id, of the jobs that are shown
+
+/**
+ * Take part in the jobs, of which one runs at a time. `follow` shows a job of this kind, one that
+ * another tab has begun too; `told` hears which job runs, of any kind, as a sentence, or null.
+ */
+export function joinJobs(kind, follow, told) {
+  followers[kind] = follow;
+  buttons.push(told);
+}
+
+/** Show what the server has: at the start all of it, later what another tab has begun. */
+export async function findJobs(first = false) {
+  const { jobs } = await askJson("api/jobs");
+  for (const [kind, follow] of Object.entries(followers)) {
+    const newest = jobs.find((job) => job.kind === kind);
+    if (!newest || states.has(newest.id)) continue;
+    const isTraining = kind === "train" && newest.status === "done";
+    if (newest.status === "running" || (first && isTraining)) follow(newest);
+  }
+}
+
+function note(state, name) {
+  states.set(state.id, state.status === "running" ? name : null);
+  const running = [...states.values()].find((each) => each !== null);
+  for (const told of buttons) told(running ?? null);
+}
+
+/**
+ * Show a job in a box until it ends. `seen` gets every state, and the address of its picture;
+ * `title` is that of the style.
+ */
+export function watch(job, box, seen, title = job.name) {
   const card = document.getElementById("job-card").content.cloneNode(true);
   const text = card.querySelector(".job-text");
   const bar = card.querySelector("progress");
@@ -16,7 +49,10 @@ export function watch(job, box, seen) {
   const address = `api/jobs/${encodeURIComponent(job.id)}`;
   box.replaceChildren(card);
   box.hidden = false;
-  bar.setAttribute("aria-label", `${NAMES[job.kind]} of ${job.name}`);
+  const name = `${NAMES[job.kind]} of ${title}`;
+  bar.setAttribute("aria-label", name);
+  const begin = performance.now() - 1000 * job.seconds;
+  let clock = 0;
 
   const end = (kept) => {
     keep.disabled = cancel.disabled = true;
@@ -27,7 +63,7 @@ export function watch(job, box, seen) {
 
   function update(state) {
     const running = state.status === "running";
-    const name = `${NAMES[state.kind]} of ${state.name}`;
+    clearTimeout(clock);
     if (state.share === null) bar.removeAttribute("value");
     else bar.value = state.share;
     bar.hidden = cancel.hidden = !running;
@@ -37,7 +73,7 @@ export function watch(job, box, seen) {
     const sentences = {
       running:
         state.share === null
-          ? `${name}: getting ready …`
+          ? `${name}: getting ready, for ${seconds((performance.now() - begin) / 1000)} …`
           : state.share >= 1
             ? `${name}: the last checks …`
             : `${name}: ${Math.round(100 * state.share)} %, step ${state.step}${left}`,
@@ -46,6 +82,8 @@ export function watch(job, box, seen) {
       failed: `${name} failed. ${state.error}`,
     };
     say(text, sentences[state.status]);
+    if (running && state.share === null) clock = setTimeout(() => update(state), 1000);
+    note(state, name);
     seen(state, state.picture === null ? null : `${address}/picture?of=${state.picture}`, use);
   }
 

@@ -1,8 +1,8 @@
 // A photo, the styles, the settings, before and after, and saving the result.
 
 import { ask, askJson, send, Trouble } from "./api.js";
-import { $, complain, fill, forgive, say, seconds, show } from "./dom.js";
-import { watch } from "./jobs.js";
+import { $, complain, fill, forgive, say, seconds, show, tellBusy } from "./dom.js";
+import { findJobs, joinJobs, watch } from "./jobs.js";
 import { stylizeHere } from "./local.js";
 import { defaultScale } from "./pixels.js";
 
@@ -17,6 +17,7 @@ let thumbnails = null;
 let current = null; // the request whose result will be shown
 let chosen = "";
 let repainting = false; // whether a repainting of this very photo is shown
+let busy = false; // whether a job runs
 
 export function startPhoto(given) {
   context = given;
@@ -85,21 +86,23 @@ function startClassic(artworks) {
       watchClassic(await answer.json(), photo.name);
     } catch (error) {
       complain(error);
+      findJobs().catch(() => {});
     }
   };
-  askJson("api/jobs").then(({ jobs }) => {
-    const running = jobs.find((job) => job.kind === "optimize" && job.status === "running");
-    if (running) {
-      $("classic").open = true;
-      watchClassic(running, "photo");
-    }
-  }, complain);
+  const follow = (job) => {
+    $("classic").open = true;
+    watchClassic(job, "photo");
+  };
+  joinJobs("optimize", follow, (running) => {
+    busy = running !== null;
+    $("optimize").disabled = busy || photo === null;
+    tellBusy($("optimize-busy"), running);
+  });
 }
 
 function watchClassic(job, name) {
   let shown = null;
-  watch(job, $("optimize-job"), async (state, address) => {
-    $("optimize").disabled = state.status === "running" || photo === null;
+  const seen = async (state, address) => {
     if (address === null || address === shown) return;
     shown = address;
     try {
@@ -110,7 +113,9 @@ function watchClassic(job, name) {
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
-  });
+  };
+  const { title } = context.artworks.find((each) => each.name === job.name) ?? { title: job.name };
+  watch(job, $("optimize-job"), seen, title);
 }
 
 function offerResult(blob, name) {
@@ -261,7 +266,8 @@ export async function takePhoto(file, name = file.name || "photo") {
     await Promise.all([show($("before"), preview), show($("after"), preview)]);
     $("drop").hidden = true;
     $("compare").hidden = false;
-    $("download").disabled = $("optimize").disabled = context.styles.length === 0;
+    $("download").disabled = context.styles.length === 0;
+    $("optimize").disabled = busy;
     say($("facts"), `${name}, ${width}×${height}`);
     drawPreview();
     drawThumbnails();

@@ -1,8 +1,8 @@
 // Training a style from the page. The job is the server's: a reload finds it again.
 
-import { ask, askJson, send } from "./api.js";
-import { $, complain, forgive, say, show } from "./dom.js";
-import { watch } from "./jobs.js";
+import { ask, send } from "./api.js";
+import { $, complain, forgive, say, show, tellBusy } from "./dom.js";
+import { findJobs, joinJobs, watch } from "./jobs.js";
 
 let trained = () => {};
 
@@ -26,17 +26,17 @@ export function startTraining(context, onTrained) {
     } catch (error) {
       $("train-start").disabled = false;
       complain(error);
+      findJobs().catch(() => {});
     }
   };
-  askJson("api/jobs").then(({ jobs }) => {
-    const newest = jobs.find((job) => job.kind === "train");
-    if (newest && ["running", "done"].includes(newest.status)) follow(newest);
-  }, complain);
+  joinJobs("train", follow, (running) => {
+    $("train-start").disabled = running !== null;
+    tellBusy($("train-busy"), running);
+  });
 }
 
 function follow(job) {
   let shown = null;
-  $("train-start").disabled = job.status === "running";
   $("sheet").hidden = true;
   $("sheet-placeholder").hidden = false;
   let told = false;
@@ -46,7 +46,6 @@ function follow(job) {
       trained(state.name);
     };
     if (state.status !== "running") {
-      $("train-start").disabled = false;
       if (state.status === "done" && !told) trained("");
       told = true;
     }
