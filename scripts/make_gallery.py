@@ -4,7 +4,7 @@
     python scripts/make_gallery.py --check    # exit status 1 if the page is not the zoo's
 
 Each picture is a strip of the same three photographs, which fststyle's dependencies carry and
-no network is trained on: a cat, a palace and a portrait.
+no network is trained on: a cat, a palace and a portrait. One more picture has a face in all styles.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.data import builtin_held_out
+from fststyle.data import builtin_held_out, builtin_photos
 from fststyle.errors import FststyleError
 from fststyle.images import load_image, resize, to_pil, write_atomically
 from fststyle.quality import recorded
-from fststyle.sheets import sheet
+from fststyle.sheets import contact_sheet, sheet
 from fststyle.stylefile import read_info
 from fststyle.styles import zoo_folder
 from fststyle.stylizer import Stylizer
@@ -38,6 +38,10 @@ MOST_BYTES: Final = 60_000
 """Of a strip's file; for busy ones the quality falls, and then the size."""
 _TRIALS: Final = [(height, quality) for height in (300, 240, 200) for quality in (82, 74, 66, 58)]
 _ORIGINALS: Final = "_photos"  # no style's name begins so
+_ALL: Final = "_all"
+_FACE: Final = "astronaut.png"  # of scikit-image
+_FACE_HEIGHT: Final = 320
+_MOST_ALL_BYTES: Final = 400_000
 
 
 def page(zoo: Path) -> str:
@@ -102,6 +106,11 @@ def page(zoo: Path) -> str:
         "",
         _image(_ORIGINALS, "the photographs"),
         "",
+        "A face in all of them, as `fststyle styles --sheet` draws it; all were trained with the "
+        "default weight of the style (Eileen Collins; NASA, public domain, scikit-image):",
+        "",
+        _image(_ALL, "an astronaut in all styles"),
+        "",
         *strips,
     ]
     return "\n".join(lines)
@@ -137,6 +146,12 @@ def write(zoo: Path, docs: Path) -> list[Path]:
             pictures = [stylizer(photo) for photo in photos]
         written.append(folder / f"{name}.jpg")
         _save_small(sheet([pictures], gap=0), written[-1])
+    (path,) = (path for path in builtin_photos() if path.name == _FACE)
+    face = _at_height(load_image(path), _FACE_HEIGHT)
+    faces = [Stylizer(str(zoo / f"{name}.onnx"), device="cpu")(face) for name in listed(text)]
+    written.append(folder / f"{_ALL}.jpg")
+    whole = contact_sheet([face, *faces], ["photo", *listed(text)])
+    _save_small(whole, written[-1], [(whole.shape[0], q) for q in (85, 78, 70)], _MOST_ALL_BYTES)
     for path in folder.glob("*.jpg"):
         if path not in written:
             path.unlink()
@@ -161,7 +176,7 @@ def staleness(zoo: Path, docs: Path) -> str:
         return f"{path.name} is of a zoo that is empty." if text else ""
     if text != page(zoo):
         return f"{path.name} is of other files than the zoo holds."
-    expected = {f"{name}.jpg" for name in (_ORIGINALS, *names)}
+    expected = {f"{name}.jpg" for name in (_ORIGINALS, _ALL, *names)}
     there = {item.name for item in (docs / "gallery").glob("*")}
     if there != expected:
         return f"docs/gallery differs in {', '.join(sorted(there ^ expected))}."
@@ -172,13 +187,18 @@ def _at_height(photo: NDArray[np.float32], height: int) -> NDArray[np.float32]:
     return resize(photo, width=round(photo.shape[1] * height / photo.shape[0]), height=height)
 
 
-def _save_small(picture: NDArray[np.float32], path: Path) -> None:
+def _save_small(
+    picture: NDArray[np.float32],
+    path: Path,
+    trials: Sequence[tuple[int, int]] = _TRIALS,
+    most: int = MOST_BYTES,
+) -> None:
     encoded = BytesIO()
-    for height, quality in _TRIALS:
+    for height, quality in trials:
         encoded = BytesIO()
         image = to_pil(_at_height(picture, height))
         image.save(encoded, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
-        if encoded.tell() <= MOST_BYTES:
+        if encoded.tell() <= most:
             break
     write_atomically(path, encoded.getvalue())
 

@@ -78,8 +78,9 @@ def test_gallery(zoo: Path, tmp_path: Path) -> None:
     )
     assert "| a \\| museum |" in text
     pictures = sorted((docs / "gallery").iterdir())
-    assert [path.name for path in pictures] == ["_photos.jpg", "a.jpg", "b.jpg"]
-    for path in pictures:
+    assert [path.name for path in pictures] == ["_all.jpg", "_photos.jpg", "a.jpg", "b.jpg"]
+    assert pictures[0].stat().st_size <= 400_000
+    for path in pictures[1:]:
         assert path.stat().st_size <= 60_000
         height, width, _ = load_image(path).shape
         assert height in (300, 240, 200)
@@ -100,8 +101,8 @@ def test_stale_gallery(zoo: Path, tmp_path: Path) -> None:
 
     assert staleness() == "gallery.md does not list a, b."
     (docs / "gallery.md").write_text(make_gallery.page(zoo), encoding="utf-8")
-    assert staleness() == "docs/gallery differs in _photos.jpg, a.jpg, b.jpg."
-    for name in ("_photos", "a", "b"):
+    assert staleness() == "docs/gallery differs in _all.jpg, _photos.jpg, a.jpg, b.jpg."
+    for name in ("_all", "_photos", "a", "b"):
         (docs / "gallery" / f"{name}.jpg").touch()
     assert staleness() == ""
     info = read_info(zoo / "a.onnx")
