@@ -277,7 +277,11 @@ def config_folder() -> Path:
 
 def style_choices() -> list[str]:
     """The values that ``style=`` takes."""
-    folder = config_folder() / "style"
+    return _choices("style")
+
+
+def _choices(group: str) -> list[str]:
+    folder = config_folder() / group
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     )
@@ -323,11 +327,13 @@ def explain(error: Exception) -> str:
         return _no_such_key(missing[1])
     if missing := re.search(r"Could not override '([^']+)'", text):
         return f"There is no setting {missing[1]}; see `python train.py --help`."
-    if style := re.search(r"Could not find 'style/([^']*)'", text):
-        choices = style_choices()
-        near = difflib.get_close_matches(style[1], choices, n=1)
+    if choice := re.search(r"Could not find '(\w+)/([^']*)'", text):
+        group, name = choice.groups()
+        choices = _choices(group)
+        near = difflib.get_close_matches(name, choices, n=1)
         hint = f" did you mean {near[0]}?" if near else ""
-        return f"There is no style {style[1]};{hint} there are {', '.join(choices)}."
+        what = f"style {name}" if group == "style" else f"{group}={name}"
+        return f"There is no {what};{hint} there are {', '.join(choices)}."
     if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
         line = text.splitlines()[0]
         return (

@@ -60,7 +60,7 @@ from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, save_style
 from fststyle.stylizer import Stylizer
 from fststyle.sweep import Job, write_sweep_sheet
-from fststyle.warmstart import starting_network
+from fststyle.warmstart import check_start, starting_network
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     schedule = read_schedule(cfg, trainer_settings)
     optimizer = read_optimizer(cfg.optim)
     steady = construct(SteadyConfig, cfg.steady, "steady")
+    check_start(cfg.init)
     picture = load_image(picture_path)
     data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
     run = Run.open(Path(cfg.output_dir), comparable(cfg, info), cfg.resume)

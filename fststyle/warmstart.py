@@ -61,6 +61,16 @@ def starting_network(
     return network_from(found.path, config)
 
 
+def check_start(init: str | None) -> None:
+    """Find out early whether there is what `starting_network` will be asked for.
+
+    Raises:
+        StyleError: There is no such style.
+    """
+    if init not in (None, "none", "nearest") and not Path(str(init)).is_dir():
+        find_style(str(init))
+
+
 def nearest_network(
     candidates: Iterable[Path],
     config: NetworkConfig,

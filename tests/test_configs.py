@@ -396,7 +396,7 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
     [
         (("style=thanos",), ("There is no style thanos;", "thanos_poster", "painting/the_kiss")),
         (("style=painting/the_scram",), ("did you mean painting/the_scream?",)),
-        (("style=ink_wash", "network=big"), ("network/big", "slim", "johnson")),
+        (("style=ink_wash", "network=big"), ("There is no network=big; there are johnson, slim.",)),
         (("style=ink_wash", "minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
         (("style=ink_wash", "+minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
         (("style.image=gemälde.jpg", "style.name=mine"), ("needs quotes of its own",)),
@@ -405,7 +405,8 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
         (("style=ink_wash", "+loss.stile_weight=1"), ("There is no loss.stile_weight",)),
         (("style=ink_wash", "+network.widht=1"), ("There is no network.widht",)),
         (("style=ink_wash", "stepss=1"), ("stepss",)),
-        (("style=ink_wash", "optim=adan"), ("optim/adan", "adam")),
+        (("style=ink_wash", "optim=adan"), ("no optim=adan; did you mean adam? there are adam,",)),
+        (("style=ink_wash", "init=nosuch", "vgg_weights=no"), ("There is no style 'nosuch'",)),
         (("style=ink_wash", "data=folder"), ("data.root",)),
         (("style=ink_wash", "style.image=${nothing}"), ("nothing",)),
         (("style.image=gone.jpg", "style.name=mine"), ("There is no picture gone.jpg",)),
