@@ -197,14 +197,15 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         side = round(float(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
         top = int(rng.integers(height - side + 1))
         left = int(rng.integers(width - side + 1))
-        crop = np.asarray(photo[top : top + side, left : left + side] / 255, dtype=np.float32)
+        levels = photo[top : top + side, left : left + side]
         if rng.random() < 0.5:
-            crop = crop[:, ::-1]
+            levels = levels[:, ::-1]
+        levels = resize(levels, width=self._size, height=self._size)
+        crop = levels.astype(np.float32) / np.float32(255)
         if self._vary_colours:
             crop = _recoloured(crop, rng)
-        crop = resize(crop, width=self._size, height=self._size)
         # Instance norm would divide by next to nothing, and the gradients would be infinite.
-        if crop.std(axis=(0, 1)).max() < _PLAIN:
+        if max(float(crop[..., channel].std()) for channel in range(3)) < _PLAIN:
             grain = _GRAIN * rng.standard_normal(crop.shape).astype(np.float32)
             crop = np.clip(crop + grain, 0, 1)
         return to_tensor(crop)[0]
