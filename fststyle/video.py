@@ -157,15 +157,17 @@ class FilmReader:
         """What it says of the pictures, such as their language."""
         return dict(self._stream.metadata)
 
-    @property
-    def chapters(self) -> list[Any]:
-        """PyAV's, those that lie in what is read, and cut to it."""
-        cut = []
+    def chapters(self, seconds: float) -> list[Any]:
+        """PyAV's, those that lie in what is read, and cut to it.
+
+        Args:
+            seconds: How long that is.
+        """
+        cut, last = [], self._begin + Fraction(seconds).limit_denominator(MICROSECONDS)
         for chapter in self._container.chapters():
             unit = Fraction(chapter["time_base"])
-            begin, end = max(chapter["start"] * unit, self._begin), chapter["end"] * unit
-            if self._end is not None:
-                end = min(end, self._end)
+            begin = max(chapter["start"] * unit, self._begin)
+            end = min(chapter["end"] * unit, last)
             if begin < end:
                 times = {"start": round((begin - self._begin) / unit)}
                 times["end"] = max(times["start"] + 1, round((end - self._begin) / unit))
@@ -380,15 +382,17 @@ class FilmReader:
             packet.pts = packet.dts
         begin = packet.pts * base
         end = begin + (packet.duration or 0) * base
-        self._reached = max(self._reached, float(end))
+        is_text = packet.stream.type == "subtitle"  # which stays for long
+        self._reached = max(self._reached, float(begin if is_text else end))
         if self._end is not None and begin >= self._end:
             if packet.stream_index in passed:
                 passed[packet.stream_index] = True
             return None
+        if self._end is not None and is_text and end > self._end:
+            packet.duration = round((self._end - begin) / base)
         offset = round(self._begin / base)
         if self._starts_later and begin < self._begin:
-            is_seen = packet.stream.type == "subtitle" and end > self._begin
-            if not is_seen:
+            if not (is_text and end > self._begin):
                 return None
             packet.duration -= offset - packet.pts
             packet.pts = packet.dts = offset
@@ -407,10 +411,12 @@ class FilmReader:
         return pts is not None and self._end is not None and pts * self._time_base >= self._end
 
     def _check_end(self) -> None:
-        if self.damage.truncated or self._promised is None or self._end is not None:
+        if self.damage.truncated or self._promised is None:
             return
-        start = (self._stream.start_time or 0) * self._time_base
-        if self._reached < float(start) + self._promised - _LEAST_MISSING:
+        expected = float((self._stream.start_time or 0) * self._time_base) + self._promised
+        if self._end is not None:
+            expected = min(expected, float(self._end))
+        if self._reached < expected - _LEAST_MISSING:
             self.damage.truncated = f"its file promises {self._promised:.1f} s"
 
     def _nothing(self, start: float) -> str:

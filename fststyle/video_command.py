@@ -39,7 +39,8 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         "video",
         help="give a film a style",
         description="Give a film a style. Sound and subtitles are copied as they are. GIF can "
-        "be read too, GIF and WebP written. Ctrl-C ends it with what is done.",
+        "be read too, GIF and WebP written. Ctrl-C ends it with what is done; a second one leaves "
+        "nothing.",
     )
     command.add_argument("film", type=Path, metavar="FILM")
     command.add_argument(
@@ -118,7 +119,12 @@ def video(options: argparse.Namespace) -> int:
     from fststyle.film import SMOOTHING, STEADY, FilmStylizer
     from fststyle.video import FilmReader
     from fststyle.videopipe import convert
-    from fststyle.videowriter import SILENT_SUFFIXES, Output, check_film_output
+    from fststyle.videowriter import (
+        SILENT_SUFFIXES,
+        Output,
+        check_film_output,
+        needs_square_pixels,
+    )
 
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks past FFmpeg
     is_silent = options.output.suffix.lower() in SILENT_SUFFIXES
@@ -135,7 +141,7 @@ def video(options: argparse.Namespace) -> int:
         size=options.size,
         start=options.start,
         duration=options.duration,
-        square=is_silent,
+        square=needs_square_pixels(output),
         copies=tuple(copies),
     ) as source:
         if is_silent and source.copied:

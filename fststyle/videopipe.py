@@ -7,6 +7,7 @@ but the result.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -24,6 +25,8 @@ from fststyle.videowriter import FilmWriter, Output
 _HELD_BYTES: Final = 2**28
 """About so much is held at most of frames ahead, and of pictures behind."""
 _MOST_HELD: Final = 8
+_MOST_EARLY: Final = 4096
+"""Packets of sound and subtitles that wait for their pictures at most."""
 _PATIENCE: Final = 0.1
 """Seconds after which a stage that waits looks whether it is to stop."""
 
@@ -106,11 +109,14 @@ def convert(
     Raises:
         FilmError: The film cannot be read or written; there is no file then, unless there
             was one before.
+        KeyboardInterrupt: It was stopped before its first frame was done; likewise.
     """
     try:
         with replacing(output.path) as temporary:
             with FilmWriter(temporary, output, source) as writer:
                 is_whole = _run(source, writer, work, on_frame, stop)
+                if not is_whole and writer.frames == 0:
+                    raise KeyboardInterrupt
                 if writer.frames == 0:
                     raise FilmError(f"{output.path} is not written: not one frame was done.")
             return Done(writer.frames, writer.seconds, is_whole, *writer.size)
@@ -161,6 +167,7 @@ def _run(
 
     stages = [stage(read), stage(write)]
     is_whole, count, until = True, 0, 0.0
+    early: deque[Copied] = deque()  # sound of what is not done yet
     newest: NDArray[np.uint8] | None = None
     try:
         while (item := ahead.get()) is not None:
@@ -169,20 +176,22 @@ def _run(
                 if count == 0:
                     break
                 source.end_at(until)
-            if not is_whole:  # nothing more but the sound of what is done
-                if isinstance(item, Copied) and item.seconds < until:
-                    behind.put(item)
-                continue
-            if isinstance(item, Frame):
+                early = deque(copied for copied in early if copied.seconds < until)
+            if isinstance(item, Copied):
+                if is_whole or item.seconds < until:
+                    early.append(item)
+            elif is_whole:
                 if item.pixels is not None:
                     newest = work(item.pixels, float(item.pts * film.time_base))
                 assert newest is not None, "a film begins with a frame that is sound"
-                item = Frame(newest, item.pts, item.duration)
                 count += 1
                 until = float((item.pts + item.duration) * film.time_base)
-            behind.put(item)
-            if isinstance(item, Frame):
+                behind.put(Frame(newest, item.pts, item.duration))
                 on_frame(count)
+            while early and (early[0].seconds < until or len(early) > _MOST_EARLY):
+                behind.put(early.popleft())
+        for copied in early:
+            behind.put(copied)
         behind.put(None)
         stages[1].join()
     except _Stopped:

@@ -55,6 +55,8 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
 # Encoders that take odd sizes where the colours have half the resolution; others lose a row.
 _ODD: Final = ("libvpx-vp9", "ffv1", "libwebp_anim", "gif")
 _PIXELS: Final = ("yuv420p", "bgra", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le")
+# Matroska says nothing of the pixels' aspect here (PyAV cannot tell it to); these streams do.
+_TELL_ASPECT: Final = ("libx264", "libx265")
 # Of the place where a film was made nothing is kept, as of photos.
 _PLACES: Final = ("location", "gps", "geo")
 _OF_THE_FILE: Final = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
@@ -78,6 +80,13 @@ class Output:
     codec: str | None = None
     crf: int | None = None
     note: str = ""
+
+
+def needs_square_pixels(output: Output) -> bool:
+    """Tell whether a film so written cannot have pixels of another aspect."""
+    suffix = output.path.suffix.lower()
+    is_matroska = suffix in (".mkv", ".webm") and _encoder(output) not in _TELL_ASPECT
+    return suffix in SILENT_SUFFIXES or is_matroska
 
 
 def check_film_output(output: Output) -> None:
@@ -129,7 +138,7 @@ class FilmWriter:
     def __init__(self, file: Path, output: Output, source: FilmReader) -> None:
         import av
 
-        self._output, film = output, source.film
+        self._output, self._source, film = output, source, source.film
         self._suffix = output.path.suffix.lower()
         own = film.path.suffix.lower()
         self._own_suffix = own if own in _FORMATS and own != self._suffix else ".mkv"
@@ -149,8 +158,6 @@ class FilmWriter:
             self._container.metadata.update(_kept(source.metadata, output.note))
             self._stream = self._add_pictures(film, source)
             self._copies = {s.index: self._add_copy(s) for s in source.copied}
-            if source.chapters and self._suffix not in SILENT_SUFFIXES:
-                self._container.set_chapters(source.chapters)
             self._container.start_encoding()
         except FilmError:
             self._abandon()
@@ -272,6 +279,10 @@ class FilmWriter:
             self._graph.push(None)
             self._drain()
         self._mux(self._encoded(None))
+        # Now, since the film may have been ended early.
+        chapters = self._source.chapters(self.seconds)
+        if chapters and self._suffix not in SILENT_SUFFIXES:
+            self._container.set_chapters(chapters)
         self._container.close()
 
     def _abandon(self) -> None:

@@ -165,7 +165,7 @@ def facts_of(path: Path) -> dict[str, Any]:
             "pixels": context.pix_fmt,
             "matrix": int(context.colorspace),
             "range": int(context.color_range),
-            "aspect": context.sample_aspect_ratio,
+            "aspect": video.sample_aspect_ratio,
             "rate": video.average_rate,
             "seconds": None if container.duration is None else container.duration / 1e6,
             "metadata": dict(container.metadata),

@@ -18,7 +18,7 @@ from fststyle.errors import FilmError
 from fststyle.video import FilmReader
 from fststyle.videofile import Frame
 from fststyle.videopipe import Done, convert
-from fststyle.videowriter import Output
+from fststyle.videowriter import Output, needs_square_pixels
 
 UNEVEN = [0, 40, 80, 200, 220, 240, 300, 1000, 1033, 1066]
 
@@ -245,6 +245,12 @@ def test_a_truncated_film_ends_with_what_there_is(tmp_path: Path, suffix: str) -
     assert len(frames_of(tmp_path / "result.mp4")) == done.frames
     # A transport stream does not say how long it is.
     assert (reader.damage.truncated != "") == (suffix != ".ts")
+    with FilmReader(film, duration=9) as reader:
+        assert [*reader.items()] != []
+    assert (reader.damage.truncated != "") == (suffix != ".ts")
+    with FilmReader(film, duration=0.4) as reader:  # which there is
+        assert [*reader.items()] != []
+    assert reader.damage.truncated == ""
 
 
 def test_sound_films_are_not_taken_for_truncated(tmp_path: Path) -> None:
@@ -274,33 +280,76 @@ def test_stopping_leaves_what_is_done(tmp_path: Path) -> None:
     assert counts == list(range(1, 11))
     assert len(frames_of(tmp_path / "result.mp4")) == 10
     assert packets_of(tmp_path / "result.mp4", "audio") != []
-    with FilmReader(film) as reader, pytest.raises(FilmError, match="not one frame"):
+    with FilmReader(film) as reader, pytest.raises(KeyboardInterrupt):
         convert(reader, Output(tmp_path / "none.mp4"), same, stop=lambda: True)
     assert {p.name for p in tmp_path.iterdir()} == {"film.mp4", "result.mp4"}
 
 
-def test_stopping_leaves_the_sound_of_what_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize(("interleaved", "frames"), [(False, 50), (True, 50), (True, 97)])
+def test_stopping_leaves_the_sound_of_what_is_done(
+    tmp_path: Path, suffix: str, interleaved: bool, frames: int
+) -> None:
     import av
 
-    # The sound lies behind all pictures in the file, and is read after the stop.
-    film = write_film(tmp_path / "film.mkv", moving(100), interleaved=False)
+    # Where the sound lies behind all pictures in the file, it is read after the stop.
+    chapters = [(0, 1000), (1000, 4000)]
+    film = write_film(
+        tmp_path / f"film{suffix}", moving(100), interleaved=interleaved, chapters=chapters
+    )
+    result = tmp_path / f"result{suffix}"
     counts: list[int] = []
     with FilmReader(film) as reader:
         convert(
             reader,
-            Output(tmp_path / "result.mkv"),
+            Output(result),
             same,
             on_frame=counts.append,
-            stop=lambda: len(counts) == 50,
+            stop=lambda: len(counts) == frames,
         )
-    with av.open(str(tmp_path / "result.mkv")) as container:
+    end = frames / 25
+    assert chapters_of(result) == [("part 1", 0, 1), ("part 2", 1, pytest.approx(end, abs=0.002))]
+    with av.open(str(result)) as container:
+        assert container.duration is not None
+        assert container.duration / 1e6 == pytest.approx(end, abs=0.05)  # of the sound
         ends = {"video": 0.0, "audio": 0.0}
         for packet in container.demux():
             if packet.pts is not None and packet.size:
-                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                ends[packet.stream.type] = max(ends[packet.stream.type], end)
-    assert ends["video"] == pytest.approx(2.0, abs=0.002)
-    assert ends["audio"] == pytest.approx(2.0, abs=0.03)
+                last = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                if packet.stream.type in ends:
+                    ends[packet.stream.type] = max(ends[packet.stream.type], last)
+    assert ends["video"] == pytest.approx(end, abs=0.002)
+    assert ends["audio"] == pytest.approx(end, abs=0.03)
+
+
+def test_subtitles_end_where_the_film_does(tmp_path: Path) -> None:
+    import av
+
+    film = write_film(tmp_path / "film.mkv", moving(20), subtitles="subrip")  # to 0.4 s
+    with FilmReader(film, duration=0.2) as reader:
+        convert(reader, Output(tmp_path / "result.mkv"), same)
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        assert container.duration is not None
+        assert container.duration / 1e6 == pytest.approx(0.2, abs=0.05)
+        (packet,) = (p for p in container.demux(subtitles=0) if p.size)
+        assert (packet.pts, packet.duration) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "square"),
+    [(".webm", None, True), (".mkv", "vp9", True), (".mkv", None, False), (".mp4", "vp9", False)],
+)
+def test_pixels_that_are_not_square(
+    tmp_path: Path, suffix: str, codec: str | None, square: bool
+) -> None:
+    film = write_film(tmp_path / "film.mp4", moving(3), aspect=Fraction(4, 3), audio=None)
+    output = Output(tmp_path / f"result{suffix}", codec)
+    assert needs_square_pixels(output) == square
+    with FilmReader(film, square=square) as reader:
+        convert(reader, output, same)
+    facts = facts_of(output.path)
+    width, height = facts["size"]
+    assert width * (facts["aspect"] or 1) / height == pytest.approx(64 * 4 / 3 / 48, rel=0.01)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
