@@ -220,6 +220,8 @@ class _Recorder:
             "{postfix}",
         )  # fmt: skip
         self._next_line = self._begin + _SECONDS_A_LINE
+        self._first: tuple[float, float] | None = None
+        """When the first iteration was done, and the share of the work by then."""
 
     def on_step(self, step: Step) -> None:
         """Take one iteration in."""
@@ -234,10 +236,13 @@ class _Recorder:
             self.terms[name].append(value)
         now = time.perf_counter()
         done = self._share_done(step)
-        left = (now - self._begin) * (1 - done) / done
-        text = f"{left:.0f} s left, " + ", ".join(
-            f"{name} {values[name]:.4g}" for name in ("total", "content", "style")
-        )
+        # The first iteration's time is not that of the others.
+        self._first = self._first or (now, done)
+        (begin, begun), left = self._first, None
+        if done > begun:
+            left = (now - begin) * (1 - done) / (done - begun)
+        text = "" if left is None else f"{left:.0f} s left, "
+        text += ", ".join(f"{name} {values[name]:.4g}" for name in ("total", "content", "style"))
         self._bar.total = step.total
         self._bar.n = step.index
         self._bar.set_postfix_str(text)

@@ -44,8 +44,8 @@ def add_command(commands: Any, positive: Callable[[str], int]) -> None:
     )
     command.add_argument(
         "--token",
-        help=f"that requests must bring; default: ${TOKEN_VARIABLE}, or a new one where --host is "
-        "not this computer's own",
+        help=f"that requests must bring, of 16 letters or more; default: ${TOKEN_VARIABLE}, or a "
+        "new one where --host is not this computer's own",
     )
     command.add_argument("--no-browser", action="store_true", help="open none")
     command.add_argument("--no-jobs", action="store_true", help="no training, no optimising")
@@ -70,7 +70,8 @@ def add_command(commands: Any, positive: Callable[[str], int]) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of every training, such as trainer.gates=false; may be repeated",
+        help="a setting of every training, such as trainer.gates=false, which is checked when one "
+        "begins; may be repeated",
     )
     command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
     command.set_defaults(run=serve)
@@ -117,6 +118,7 @@ def serve(options: argparse.Namespace) -> int:
             "pip install 'fststyle[web]'."
         ) from error
     token = _token(options)
+    server: uvicorn.Server | None = None
     app = create_app(
         limits=Limits(
             upload=UploadLimits(options.max_megabytes * 2**20, options.max_upload_seconds),
@@ -130,6 +132,7 @@ def serve(options: argparse.Namespace) -> int:
         training=options.training,
         vgg_weights=options.vgg_weights,
         network_threads=options.threads,
+        stopping=lambda: server is not None and server.should_exit,
     )
     config = uvicorn.Config(
         app,
@@ -153,7 +156,8 @@ def serve(options: argparse.Namespace) -> int:
 
             webbrowser.open(address + (f"?token={token}" if token else ""))
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            server = uvicorn.Server(config)
+            server.run(sockets=[listener])
     return 0
 
 

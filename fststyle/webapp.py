@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +20,6 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import FileResponse, StreamingResponse
-from fastapi.routing import APIRoute
 
 from fststyle import __version__
 from fststyle.errors import FststyleError
@@ -38,7 +37,7 @@ from fststyle.served import (
 )
 from fststyle.stylizer import Control
 from fststyle.uploads import UploadLimits, receive
-from fststyle.weberrors import add_handlers, known_settings
+from fststyle.weberrors import add_handlers, known_settings, methods_at
 from fststyle.webguard import Guard
 from fststyle.webmodels import (
     NAME,
@@ -91,6 +90,7 @@ def create_app(
     training: Sequence[str] = (),
     vgg_weights: str | None = None,
     network_threads: int | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Guard:
     """Make the server's application.
 
@@ -101,12 +101,13 @@ def create_app(
         training: Settings of every training, as ``fststyle train`` takes them.
         vgg_weights: A file of VGG weights for that, instead of looking for them.
         network_threads: Of the processor, for a network.
+        stopping: Tells whether the server is about to end, so that no answer may go on for long.
 
     Returns:
         An ASGI application.
     """
     limits = limits or Limits()
-    state = _State(limits, jobs, training, vgg_weights, network_threads)
+    state = _State(limits, jobs, training, vgg_weights, network_threads, stopping)
     app = FastAPI(
         title="fststyle",
         version=__version__,
@@ -136,6 +137,7 @@ class _State:
         training: Sequence[str],
         vgg_weights: str | None,
         network_threads: int | None,
+        stopping: Callable[[], bool],
     ) -> None:
         self.limits = limits
         self.has_jobs = has_jobs
@@ -143,6 +145,7 @@ class _State:
         self.queue: WorkQueue
         self.jobs: Jobs
         self.streams = 0
+        self.stopping = stopping
         self._training = training
         self._vgg_weights = vgg_weights
 
@@ -167,6 +170,10 @@ def _add_photos(app: FastAPI, state: _State) -> None:
     async def health() -> Health:
         """Tell that the server is there; it needs no token."""
         return Health(status="ok", version=__version__)
+
+    @app.head("/healthz", include_in_schema=False)
+    async def is_there() -> Response:
+        return Response()
 
     @app.get("/api/styles", responses=problems())
     def styles() -> Styles:
@@ -207,6 +214,8 @@ def _add_photos(app: FastAPI, state: _State) -> None:
         keep_gps: Annotated[bool, Query(description="keep where it was taken")] = False,
     ) -> Response:
         """Stylise a photo; the answer is the very file that ``fststyle stylize`` writes."""
+        if strip and keep_gps:
+            raise Refusal(422, "bad_setting", "Give strip or keep_gps, not both.")
         control = Control(size=size, scale=scale, strength=strength, keep_colors=keep_colors)
         wish = Wish(style, format or "", control, quality, strip, keep_gps)
         async with state.queue.place() as place:
@@ -259,11 +268,9 @@ def _add_page(app: FastAPI, state: _State) -> None:
         return send(files[name], keep=True)
 
     @app.api_route("/{name:path}", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page(name: str) -> Response:
-        for route in app.routes:
-            if isinstance(route, APIRoute) and route.path == f"/{name}":
-                methods = ", ".join(sorted(route.methods or ()))
-                raise HTTPException(405, f"/{name} takes {methods}", {"allow": methods})
+    async def page(request: Request, name: str) -> Response:
+        if methods_at(request):
+            raise HTTPException(405)
         # A dictionary of names: no path is ever made of what is asked for.
         path = pages.get(name or "index.html")
         if path is None:
@@ -272,10 +279,10 @@ def _add_page(app: FastAPI, state: _State) -> None:
 
 
 def _refuse_jobs(app: FastAPI) -> None:
-    @app.post("/api/{kind}", include_in_schema=False)
-    async def refuse(kind: str) -> Response:
-        if kind not in ("optimize", "train"):
-            raise Refusal(404, "no_page", "There is no such page.")
+    @app.post("/api/optimize", include_in_schema=False)
+    @app.post("/api/train", include_in_schema=False)
+    @app.get("/api/jobs", include_in_schema=False)
+    async def refuse() -> Response:
         raise Refusal(403, "no_jobs", "This server repaints and trains nothing (--no-jobs).")
 
 
@@ -313,9 +320,9 @@ def _add_jobs(app: FastAPI, state: _State) -> None:
         async with state.queue.place() as place:
             files = await take(request, place.folder, "photo", "picture")
             if ("picture" in files) == (style is not None):
-                raise Refusal(
-                    422, "bad_style", "Name an artwork (style=NAME) or send a picture of a style."
-                )
+                end = "." if style is None else ", not both."
+                sentence = f"Name an artwork (style=NAME) or send a picture of a style{end}"
+                raise Refusal(422, "bad_style", sentence)
             if style is not None and all(style != work["name"] for work in list_artworks()):
                 raise Refusal(404, "no_style", f"There is no artwork {style}.")
             job = state.jobs.optimize(
@@ -407,7 +414,9 @@ async def _events(request: Request, job: Job, state: _State) -> AsyncIterator[st
             elif now - silent_since > _HEARTBEAT:
                 silent_since = now
                 yield ": still there\n\n"
-            if facts["status"] != "running" or await request.is_disconnected():
+            if facts["status"] != "running" or state.stopping():
+                return
+            if await request.is_disconnected():
                 return
             await asyncio.sleep(0.3)
     except FststyleError:  # the job is forgotten

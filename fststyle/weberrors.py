@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -40,6 +41,10 @@ def add_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         response = problem(error.status_code, f"{error.detail}.", "http")
         response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            methods = ", ".join(methods_at(request))
+            response = problem(405, f"{request.url.path} takes {methods}.", "wrong_method")
+            response.headers["allow"] = methods
         return response
 
     async def gone(request: Request, error: Exception) -> Response:
@@ -47,6 +52,16 @@ def add_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(ClientGone, gone)
+
+
+def methods_at(request: Request) -> list[str]:
+    """What the API takes at a request's address; nothing where that is none of the API's."""
+    path, found = request.url.path, set()
+    for route in request.app.routes:
+        if isinstance(route, APIRoute) and route.path_regex.match(path):
+            # All pages are at one address.
+            found |= set() if "{name:path}" in route.path else route.methods or set()
+    return sorted(found)
 
 
 async def known_settings(request: Request) -> None:

@@ -411,9 +411,28 @@ def test_in_the_browser_it_is_the_same_within_2_of_255(
 
 
 @needs_runner
+def test_what_is_to_stay_here_stays_here(page: Page, tmp_path: Path) -> None:
+    photo = small_photo(tmp_path / "scan.tif")
+    page.check("#local")
+    page.reload()
+    expect(page.locator("#local")).to_be_checked()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.set_input_files("#file", photo)
+    expect(page.locator("#alert-text")).to_contain_text("scan.tif cannot be opened by this browser")
+    assert "POST" not in sent
+    page.uncheck("#local")
+    page.set_input_files("#file", photo)
+    page.wait_for_selector(STYLED)
+
+
+@needs_runner
 def test_the_export_needs_no_server(context: BrowserContext, site: str, photo: Path) -> None:
     page, said = open_page(context, site)
     expect(page.locator("#train-tab")).to_be_hidden()
+    page.goto(f"{site}#train")
+    expect(page.locator("#train")).to_be_hidden()
+    expect(page.locator("#photo")).to_be_visible()
     expect(page.locator("#local")).to_be_checked()
     expect(page.locator("#local")).to_be_disabled()
     page.set_input_files("#file", photo)
@@ -432,8 +451,15 @@ def test_the_camera_is_styled_live_and_gives_a_photo(page: Page) -> None:
     page.click("#camera")
     expect(page.locator("#fps")).to_contain_text("pictures a second")
     assert page.evaluate("() => document.getElementById('live-canvas').width") == 192
+    page.select_option("#live-style", "the_scream")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
     page.click("#snap")
     page.wait_for_selector(STYLED)
+    # It is in the style in which it was seen, and stays here too.
+    expect(page.locator("input[value=the_scream]")).to_be_checked()
+    expect(page.locator("#local")).to_be_checked()
+    assert "POST" not in sent
     expect(page.locator("#facts")).to_contain_text("camera.png, ")
     page.click(".tabs a[href='#live']")
     expect(page.locator("#live-placeholder")).to_be_visible()  # it was switched off
@@ -557,8 +583,10 @@ def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
 
     def answer(route: Any) -> None:
         if route.request.url.endswith("/events"):
-            done = {**state, "status": "done", "share": 1.0, "picture": "result"}
-            told = "".join(f"data: {json.dumps(each)}\n\n" for each in (state, done))
+            # The result is there before the process has ended.
+            written = {**state, "share": 1.0, "picture": "result"}
+            states = (state, written, {**written, "status": "done"})
+            told = "".join(f"data: {json.dumps(each)}\n\n" for each in states)
             route.fulfill(body=told, content_type="text/event-stream")
         elif "/picture" in route.request.url:
             route.fulfill(body=result.read_bytes(), content_type="image/png")
@@ -577,6 +605,18 @@ def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
     assert waiting.value.suggested_filename == "holiday_ink_wash_repainted.png"
     assert Path(waiting.value.path()).read_bytes() == result.read_bytes()
     expect(page.locator("#optimize")).to_be_enabled()
+
+
+def test_a_finished_repainting_is_found_again(
+    context: BrowserContext, server: Server, photo: Path
+) -> None:
+    done = job("optimize", name="ink_wash", status="done", share=1.0, picture="result")
+    context.route("**/api/jobs", lambda route: route.fulfill(json={"jobs": [done]}))
+    context.route("**/api/jobs/*/picture**", lambda route: route.fulfill(path=photo))
+    page, _ = open_page(context, server.url)
+    with page.expect_download() as waiting:
+        page.click("#optimize-job a")
+    assert Path(waiting.value.path()).read_bytes() == photo.read_bytes()
 
 
 def test_a_training_is_asked_for(page: Page, photo: Path) -> None:

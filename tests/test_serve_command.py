@@ -14,6 +14,7 @@ from web_help import encoded, running_server
 
 from fststyle import cli
 from fststyle.serve_command import _is_loopback
+from fststyle.vgg import VGGWeights
 
 
 def run(*arguments: str) -> int:
@@ -97,7 +98,7 @@ def test_elsewhere_a_token_is_asked_for(style_path: Path, tmp_path: Path) -> Non
             # There are no jobs here.
             refused = browser.post(f"{url}api/train?name=a", content=b"")
             assert (refused.status_code, refused.json()["code"]) == (403, "no_jobs")
-            assert browser.get(f"{url}api/jobs").status_code == 404
+            assert browser.get(f"{url}api/jobs").status_code == 403
             assert browser.get(f"{url}config.json").json()["jobs"] is False
 
 
@@ -126,6 +127,26 @@ def test_it_ends_cleanly_by_a_signal(
         assert status in (0, -number)
         assert list(server.temporary.iterdir()) == []
         assert "Traceback" not in server.log
+
+
+def test_it_ends_cleanly_while_a_job_is_followed(
+    style_path: Path, tmp_path: Path, original_weights: VGGWeights
+) -> None:
+    with running_server(tmp_path / "server", style_path) as server:
+        job = server.post("api/optimize", encoded(1), style="ink_wash", iterations=500).json()
+        with httpx.stream("GET", f"{server.url}api/jobs/{job['id']}/events", timeout=60) as told:
+            assert "getting" not in next(told.iter_lines())
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(60) == 0
+        assert server.log == "Ctrl-C ends it.\n"
+        assert list(server.temporary.iterdir()) == []
+
+
+def test_without_jobs_they_are_refused(style_path: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path / "server", style_path, "--no-jobs") as server:
+        answers = [server.post(f"api/{kind}", encoded(1)) for kind in ("train", "optimize")]
+        answers.append(httpx.get(f"{server.url}api/jobs"))
+        assert [(a.status_code, a.json()["code"]) for a in answers] == [(403, "no_jobs")] * 3
 
 
 def test_help_names_the_extra() -> None:

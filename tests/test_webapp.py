@@ -111,6 +111,11 @@ def test_settings_that_there_are_not(server: Server, query: str, words: str) -> 
     assert answer.json()["code"] == "bad_setting"
 
 
+def test_head_of_health(server: Server) -> None:
+    response = httpx.head(f"{server.url}healthz")
+    assert (response.status_code, response.content) == (200, b"")
+
+
 def test_head(server: Server) -> None:
     answer = httpx.head(server.url)
     assert answer.status_code == 200
@@ -192,6 +197,7 @@ def test_animation_stays_one(server: Server) -> None:
         ({"size": 0}, 422, "bad_setting"),
         ({"format": "tiff"}, 422, "bad_setting"),
         ({"quality": 101}, 422, "bad_setting"),
+        ({"strip": "true", "keep_gps": "true"}, 422, "bad_setting"),
     ],
 )
 def test_bad_settings(server: Server, query: dict[str, Any], status: int, code: str) -> None:
@@ -255,7 +261,10 @@ def test_unknown_addresses(server: Server) -> None:
     for path in ("api/stylize", "api/train"):
         response = httpx.get(server.url + path)
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
-        assert response.json()["error"] == f"/{path} takes POST."
+        assert response.json() == {"error": f"/{path} takes POST.", "code": "wrong_method"}
+        assert httpx.put(server.url + path).json()["error"] == f"/{path} takes POST."
+    response = httpx.put(f"{server.url}api/jobs/xyz")
+    assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET")
 
 
 def test_broken_forms_say_nothing_in_the_log(server: Server) -> None:

@@ -4,14 +4,15 @@ import { askJson } from "./api.js";
 import { $, complain, fill, forgive } from "./dom.js";
 import { findJobs } from "./jobs.js";
 import { startLive, stopCamera } from "./live.js";
-import { refreshStyles, startPhoto, takePhoto } from "./photo.js";
+import { refreshStyles, startPhoto, takeSnapshot } from "./photo.js";
 import { startTraining } from "./train.js";
 
 const PARTS = ["photo", "live", "train"];
 
 function showPart() {
   const wanted = location.hash.slice(1);
-  const part = PARTS.includes(wanted) ? wanted : "photo";
+  const isThere = PARTS.includes(wanted) && !(wanted === "train" && $("train-tab").hidden);
+  const part = isThere ? wanted : "photo";
   for (const name of PARTS) {
     $(name).hidden = name !== part;
     const link = document.querySelector(`.tabs a[href="#${name}"]`);
@@ -41,12 +42,13 @@ async function start() {
 
   const context = { config, styles, artworks };
   startPhoto(context);
-  startLive(context, (blob) => {
+  startLive(context, (blob, style) => {
     location.hash = "#photo";
-    takePhoto(blob, "camera.png");
+    takeSnapshot(blob, style);
   });
   if (config.jobs) {
     $("train-tab").hidden = false;
+    showPart();
     startTraining(context, async (name) => {
       context.styles = (await list()).styles;
       refreshStyles(context, name);

@@ -24,8 +24,7 @@ export async function findJobs(first = false) {
   for (const [kind, follow] of Object.entries(followers)) {
     const newest = jobs.find((job) => job.kind === kind);
     if (!newest || states.has(newest.id)) continue;
-    const isTraining = kind === "train" && newest.status === "done";
-    if (newest.status === "running" || (first && isTraining)) follow(newest);
+    if (newest.status === "running" || (first && newest.status === "done")) follow(newest);
   }
 }
 
@@ -77,7 +76,10 @@ export function watch(job, box, seen, title = job.name) {
           : state.share >= 1
             ? `${name}: the last checks …`
             : `${name}: ${Math.round(100 * state.share)} %, step ${state.step}${left}`,
-      done: `${name} is done, after ${seconds(state.seconds)}.`,
+      done:
+        state.share < 1
+          ? `${name} was stopped at ${Math.round(100 * state.share)} % and kept.`
+          : `${name} is done, after ${seconds(state.seconds)}.`,
       cancelled: `${name} was cancelled.`,
       failed: `${name} failed. ${state.error}`,
     };

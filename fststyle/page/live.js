@@ -26,7 +26,8 @@ export function startLive(given, taken) {
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
     canvas.getContext("2d").drawImage(video, 0, 0);
-    canvas.toBlob(taken, "image/png");
+    const style = context.config.local ? $("live-style").value : "";
+    canvas.toBlob((blob) => taken(blob, style), "image/png");
   };
 }
 

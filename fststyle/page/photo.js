@@ -9,6 +9,8 @@ import { defaultScale } from "./pixels.js";
 const PREVIEW = 1280; // long side, at which the network works on large photos too
 const THUMBNAIL = 320;
 const AT_ONCE = 2; // thumbnails
+const UNKNOWN_HERE =
+  "cannot be opened by this browser; switch “Work in this browser” off to let the server do it.";
 const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 let context = null;
@@ -61,15 +63,32 @@ export function startPhoto(given) {
   }
   // Firefox keeps values over a reload.
   $("panel").reset();
-  local.checked = !config.server;
+  local.checked = !config.server || (!local.disabled && kept() === "yes");
+  local.addEventListener("change", () => keep(local.checked ? "yes" : "no"));
   showValues();
   $("download").onclick = () => download().catch(complain);
   $("panel").onsubmit = (event) => event.preventDefault();
   refreshStyles(context, "");
   if (early) takePhoto(early);
-  if (config.server && config.sample && styles.length) drawSamples();
-
   if (config.jobs && artworks.length) startClassic(artworks);
+}
+
+// The choice to send nothing outlives a reload, where the browser lets pages keep things.
+
+function kept() {
+  try {
+    return localStorage.getItem("fststyle-local");
+  } catch {
+    return null;
+  }
+}
+
+function keep(value) {
+  try {
+    localStorage.setItem("fststyle-local", value);
+  } catch {
+    // it is forgotten then
+  }
 }
 
 function startClassic(artworks) {
@@ -102,14 +121,20 @@ function startClassic(artworks) {
 
 function watchClassic(job, name) {
   let shown = null;
+  let offered = false;
   const seen = async (state, address) => {
-    if (address === null || address === shown) return;
+    const done = state.status === "done";
+    // The last picture may be there some time before the job is over.
+    if (address === null || (address === shown && (offered || !done))) return;
     shown = address;
+    offered = done;
     try {
       const blob = await (await ask(address)).blob();
       // Another photo or style may have been chosen since.
       if (repainting) await show($("after"), blob);
-      if (state.status === "done") offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
+      if (!done) return;
+      offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
+      if (repainting) say($("status"), "This is the repainted photo; it is saved beside its settings.");
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
@@ -144,6 +169,8 @@ export function refreshStyles(given, name) {
   if (photo) {
     drawThumbnails();
     later();
+  } else if (context.config.server && context.config.sample && styles.length) {
+    drawSamples();
   }
 }
 
@@ -155,12 +182,21 @@ function card({ name, title }) {
   input.onchange = () => {
     chosen = name;
     showCredit();
+    showValues();
     later();
   };
   part.querySelector(".name").textContent = title;
   part.querySelector(".card").title = title;
   part.querySelector(".thumb").dataset.style = name;
   return part;
+}
+
+function choose(name) {
+  chosen = name;
+  const input = document.querySelector(`#styles input[value="${CSS.escape(name)}"]`);
+  if (input) input.checked = true;
+  showCredit();
+  showValues();
 }
 
 function showCredit() {
@@ -235,7 +271,14 @@ function listenForDrops() {
   });
 }
 
-/** Take a photo in: a file of the visitor's, or of the camera. */
+/** Take a photo of the camera, in the style in which it was seen, and as privately. */
+export function takeSnapshot(blob, style) {
+  if (context.config.local) $("local").checked = true;
+  if (style) choose(style);
+  return takePhoto(blob, "camera.png");
+}
+
+/** Take a photo in: a file of the visitor's. */
 export async function takePhoto(file, name = file.name || "photo") {
   forgive();
   const { config } = context;
@@ -281,6 +324,7 @@ async function open(file, name) {
   try {
     return { bitmap: await createImageBitmap(file), readable: true };
   } catch {
+    if ($("local").checked && context.config.server) throw new Trouble(`${name} ${UNKNOWN_HERE}`);
     // No format of this browser's; the server knows more. At strength 0 a photo stays itself.
     if (!context.config.server || context.styles.length === 0) {
       throw new Trouble(`${name} is not a picture that this browser can open.`);
@@ -330,7 +374,7 @@ function showValues() {
   say($("stroke-value"), `${times} ×`);
   say($("share-value"), `${$("share").value} %`);
   $("stroke").setAttribute("aria-valuetext", `${times} times`);
-  $("share-control").hidden = !$("blend").value;
+  $("share-control").hidden = ["", chosen].includes($("blend").value);
 }
 
 /** Stylise a picture by the server, or here. */
@@ -426,6 +470,7 @@ async function download() {
   say($("status"), "Working at full size …");
   try {
     photo.scale = defaultScale(photo.width, photo.height);
+    if (!photo.readable && $("local").checked) throw new Trouble(`${photo.name} ${UNKNOWN_HERE}`);
     if (!photo.readable && wish.stroke !== 1) {
       throw new Trouble("Stroke size cannot be changed for photos that this browser cannot open.");
     }

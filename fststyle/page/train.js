@@ -12,7 +12,9 @@ export function startTraining(context, onTrained) {
   $("picture").onchange = () => {
     const [file] = $("picture").files;
     if (!file) return;
-    show($("picture-preview"), file);
+    const preview = $("picture-preview");
+    // The server may know what this browser cannot show.
+    show(preview, file).then(() => (preview.hidden = preview.naturalWidth === 0));
     if (!$("train-name").value) $("train-name").value = nameFrom(file.name);
   };
   $("train-form").onsubmit = async (event) => {
