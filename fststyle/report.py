@@ -103,12 +103,11 @@ def gate_values(gates: Sequence[Gate]) -> dict[str, float | None]:
     }
 
 
-def install(style_file: Path, steps: int, interrupted: bool) -> Path | None:
+def install(style_file: Path, interrupted: bool) -> Path | None:
     """Copy the style file to where ``--style NAME`` finds it; one that is there is kept.
 
     Args:
         style_file: The trained style.
-        steps: Of its training.
         interrupted: Then a network that is there stays.
 
     Returns:
@@ -128,8 +127,7 @@ def install(style_file: Path, steps: int, interrupted: bool) -> Path | None:
             kept = target.with_stem(f"{target.stem}-previous")
             write_atomically(kept, target.read_bytes())
             log.info(
-                "This network of %d steps replaces an older one, which is kept as %s",
-                steps,
+                "This network replaces an older one, which is kept as %s",
                 kept.stem,
             )
         elif (zoo_folder() / target.name).exists():

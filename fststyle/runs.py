@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 
 from fststyle.errors import SettingError, TrainingError
+from fststyle.files import replacing
 from fststyle.images import write_atomically
 
 Status = Literal["running", "interrupted", "finished", "failed"]
@@ -59,7 +60,9 @@ class Run:
             folder: The folder of a new run.
             settings: The run's settings, as JSON holds them.
             resume: None, or ``"auto"`` to go on with the newest unfinished run of the style,
-                if there is one: the one in `folder`, else in the folders beside it.
+                if there is one: the one in `folder`, else in the folders beside it unless
+                there is a run in `folder`. ``"same"``: likewise, but only with a run that has
+                the same settings, for sweeps.
 
         Returns:
             The run.
@@ -70,7 +73,7 @@ class Run:
                 read, or another process is at it.
             SettingError: `resume` is neither.
         """
-        if resume not in (None, "auto"):
+        if resume not in (None, "auto", "same"):
             raise SettingError(f"resume must be auto, not {resume!r}.")
         here = _unfinished(folder / "run.json")
         if resume is None:
@@ -82,6 +85,10 @@ class Run:
             return cls._new(folder, settings)
         beside = [_unfinished(path) for path in folder.parent.glob("*/run.json")]
         others = [run for run in beside if run is not None and _style(run) == _style(settings)]
+        if resume == "same":
+            others = [run for run in others if not _differing_keys(run["settings"], settings)]
+        if (folder / "run.json").exists():  # no other run is meant
+            others = []
         found = here or max(others, key=lambda run: (run["started"], run["folder"]), default=None)
         if found is None:
             log.info("There is no unfinished run in %s; starting a new one.", folder.parent)
@@ -123,13 +130,24 @@ class Run:
     def mark(self, status: Status) -> None:
         """Note how the run stands; one that is finished or failed is not resumed."""
         state = {"status": status, "started": self.started, "settings": self.settings}
-        write_atomically(self.folder / "run.json", json.dumps(state, indent=2).encode())
+        try:
+            with replacing(self.folder / "run.json") as temporary:
+                temporary.write_text(json.dumps(state, indent=2))
+        except OSError as error:
+            raise TrainingError(cannot_go_on(self.folder, error)) from error
 
     def close(self) -> None:
         """Let other processes have the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove what Hydra made for a run that did not come about, or went elsewhere."""
+    with contextlib.suppress(OSError):  # they are not empty
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def counted(number: int, name: str) -> str:
@@ -148,7 +166,10 @@ def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[s
     Returns:
         Sentences, the files sorted; none where nothing happened.
     """
-    notes = [f"Skipped {path}: {reason}" for path, reason in sorted(skipped.items())]
+    notes = [
+        f"Skipped: {reason}" if reason.startswith(path) else f"Skipped {path}: {reason}"
+        for path, reason in sorted(skipped.items())
+    ]
     if notes:
         were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
         notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")

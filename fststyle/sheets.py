@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -24,7 +25,8 @@ def sheet(
     Args:
         rows: Pictures ``(H, W, 3)``, RGB in [0, 1]; at least one in each row. A row's pictures
             are scaled to the same height, shorter rows are filled up with white.
-        titles: Drawn above the pictures of the first row, at most one for each.
+        titles: Drawn above the columns, at most one for each picture of the first row. With
+            titles the pictures stand in columns, also where their widths differ.
         gap: White pixels around and between the pictures.
         cell_height: Height of every row; the default is that of the row's first picture.
 
@@ -34,13 +36,17 @@ def sheet(
     if not rows or not all(rows) or len(titles) > len(rows[0]):
         raise ValueError("a sheet needs a picture in each row and above no title without one")
     bands: list[list[NDArray[np.float32]]] = []
+    columns: list[int] = []
     for row in rows:
         height = len(row[0]) if cell_height is None else cell_height
         widths = [max(1, round(c.shape[1] * height / c.shape[0])) for c in row]
         cells = [resize(c, width=w, height=height) for c, w in zip(row, widths, strict=True)]
-        if titles and not bands:
-            bands.append([_title(t, w) for t, w in zip(titles, widths, strict=False)])
         bands.append(cells)
+        pairs = itertools.zip_longest(columns, widths, fillvalue=0)
+        columns = [max(pair) for pair in pairs]
+    if titles:
+        bands = [[_in_column(c, w) for c, w in zip(b, columns, strict=False)] for b in bands]
+        bands.insert(0, [_title(t, w) for t, w in zip(titles, columns, strict=False)])
     total_width = gap + max(sum(gap + cell.shape[1] for cell in band) for band in bands)
     total_height = gap + sum(gap + len(band[0]) for band in bands)
     canvas = np.ones((total_height, total_width, 3), dtype=np.float32)
@@ -52,6 +58,12 @@ def sheet(
             left += cell.shape[1] + gap
         top += len(band[0]) + gap
     return canvas
+
+
+def _in_column(cell: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    left = (width - cell.shape[1]) // 2
+    sides = (left, width - cell.shape[1] - left)
+    return np.pad(cell, ((0, 0), sides, (0, 0)), constant_values=1)
 
 
 def contact_sheet(

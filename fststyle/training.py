@@ -40,7 +40,7 @@ from fststyle.losses import PerceptualLoss
 from fststyle.module import Schedule, StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import weights_for
-from fststyle.runs import Run, add_notes, cannot_go_on, counted, run_notes
+from fststyle.runs import Run, add_notes, cannot_go_on, counted, remove_empty, run_notes
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
@@ -58,8 +58,9 @@ from fststyle.settings import (
 from fststyle.sheets import sheet
 from fststyle.steady import SteadyConfig
 from fststyle.stylefile import StyleInfo, save_style
+from fststyle.styles import user_styles_folder
 from fststyle.stylizer import Stylizer
-from fststyle.sweep import Job, write_sweep_sheet
+from fststyle.sweep import Job, to_install, write_sweep_sheet
 from fststyle.warmstart import check_start, starting_network
 
 log = logging.getLogger(__name__)
@@ -160,9 +161,9 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         _fit(trainer, module, data, run.checkpoint)
     except OSError as error:
         raise TrainingError(cannot_go_on(run.folder, error)) from error
-    except TrainingError as error:
+    except FststyleError as error:
         run.mark("failed")
-        if not module.average.n_averaged:
+        if not isinstance(error, TrainingError) or not module.average.n_averaged:
             raise
         raise type(error)(f"{error} The last good weights are in {export()}.") from error
     interrupted = stop.received is not None
@@ -182,10 +183,13 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
     sheet_path = run.folder / "sheet.png"
     photos = [fit_long_side(load_image(path), 512) for path in data.held_out[:4]]
     rows = [[photo, stylizer(photo)] for photo in photos]
-    save_photo(sheet(rows, titles=("photo", style.name), cell_height=384), sheet_path)
+    try:
+        save_photo(sheet(rows, titles=("photo", style.name), cell_height=384), sheet_path)
+    except FststyleError as error:  # the style file is there
+        log.warning("The sample sheet is not written: %s", error.__cause__ or error)
     installed = None
     if cfg.install and all(gate.passed for gate in found):
-        installed = report.install(style_file, module.steps_made, interrupted)
+        installed = report.install(style_file, interrupted)
     run.mark("interrupted" if interrupted else "finished")
     written = None
     if cfg.report and not interrupted:
@@ -217,7 +221,8 @@ def _network(
     photos = data.held_out_crops(3)
     start = starting_network(cfg.init, config, loss, photos, info.style_image_sha256)
     if start is not None:
-        log.info("Training starts from the network of %s (init=none: from nothing)", start[1])
+        if not cfg.start_step:  # else the checkpoint's weights take their place
+            log.info("Training starts from the network of %s (init=none: from nothing)", start[1])
         return start[0].train(), start[1]
     with torch.random.fork_rng():
         torch.manual_seed(0 if cfg.seed is None else cfg.seed)
@@ -329,7 +334,10 @@ def main() -> None:
             jobs.run
         )()
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; resume=auto goes on from the last checkpoint.\n")
+        sys.stderr.write(
+            "Interrupted. There is a checkpoint each minute of training: where there was one, "
+            "resume=auto goes on from it.\n"
+        )
         raise SystemExit(INTERRUPTED) from None
     except (HydraException, OmegaConfBaseException) as error:
         sys.stderr.write(f"Error: {explain(error)}\n")
@@ -343,7 +351,7 @@ def main() -> None:
         )
         raise SystemExit(1) from None
     finally:
-        jobs.draw_sheet()
+        jobs.end_sweep()
     if jobs.status:
         raise SystemExit(jobs.status)
 
@@ -367,11 +375,17 @@ class _Jobs:
         """
         self.begun = True
         hydra_cfg = HydraConfig.get()
+        installs = bool(cfg.install)
         if hydra_cfg.mode == RunMode.MULTIRUN:
             self._sweep = Path(hydra_cfg.sweep.dir)
+            cfg.install = False  # at the end it is known whether one may be
+            cfg.resume = "same" if cfg.resume == "auto" else cfg.resume
         try:
             result = train(cfg)
-            self._finished.append(Job(tuple(hydra_cfg.overrides.task), result.style_file))
+            installs = installs and all(gate.passed for gate in result.gates)
+            overrides = tuple(hydra_cfg.overrides.task)
+            job = Job(overrides, result.style_file, result.interrupted, installs)
+            self._finished.append(job)
             _tell(result)
             gates.require(result.gates, result.style_file)
         except FststyleError as error:
@@ -379,15 +393,23 @@ class _Jobs:
         except OmegaConfBaseException as error:
             self._fail(str(error).splitlines()[0])
         finally:
-            _remove_empty_folders(Path(hydra_cfg.runtime.output_dir))
+            remove_empty(Path(hydra_cfg.runtime.output_dir))
 
     def _fail(self, sentence: str) -> None:
         sys.stderr.write(f"Error: {sentence}\n")
         self.status = 1
 
-    def draw_sheet(self) -> None:
-        """Set a multirun's networks side by side; those of the jobs that came through."""
-        if self._sweep is None or len(self._finished) < 2:
+    def end_sweep(self) -> None:
+        """Install what a multirun has trained once, and set its networks side by side."""
+        if self._sweep is None:
+            return
+        sole, several = to_install(self._finished)
+        copies = [report.install(job.style_file, job.interrupted) for job in sole]
+        sys.stdout.write("".join(_how_to_use(copy.stem) for copy in copies if copy is not None))
+        if several:
+            names, folder = ", ".join(several), user_styles_folder()
+            log.info("Of several networks of %s none is installed; copy one to %s", names, folder)
+        if len(self._finished) < 2:
             return
         path = self._sweep / f"sweep_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}.png"
         try:
@@ -399,11 +421,14 @@ class _Jobs:
         sys.stdout.flush()
 
 
+def _how_to_use(name: str) -> str:
+    return f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg\n"
+
+
 def _tell(result: TrainingResult) -> None:
     lines = [f"Style file    {result.style_file}"]
     if result.installed is not None:
-        name = result.installed.stem
-        lines.append(f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg")
+        lines.append(_how_to_use(result.installed.stem).rstrip())
     lines.append(f"Sample sheet  {result.sheet}")
     if result.held_out:
         losses = ", ".join(f"{name} {value:.3f}" for name, value in result.held_out.items())
@@ -418,13 +443,6 @@ def _tell(result: TrainingResult) -> None:
     if result.interrupted:
         sys.stderr.write("Interrupted before its end; resume=auto goes on with this run.\n")
         raise SystemExit(INTERRUPTED)
-
-
-def _remove_empty_folders(folder: Path) -> None:
-    """Remove what Hydra made for a run that did not come about, or went elsewhere."""
-    with contextlib.suppress(OSError):  # they are not empty
-        folder.rmdir()
-        folder.parent.rmdir()
 
 
 if __name__ == "__main__":

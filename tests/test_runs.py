@@ -99,6 +99,23 @@ def test_foreign_file_is_no_run(tmp_path: Path, text: str) -> None:
     assert Run.open(tmp_path / "two", SETTINGS, "auto").checkpoint is None
 
 
+def test_a_run_in_the_folder_is_not_left_for_another(tmp_path: Path) -> None:
+    make_run(tmp_path / "one")
+    make_run(tmp_path / "two")
+    (tmp_path / "two" / "last.ckpt").unlink()  # it ended before its first checkpoint
+    run = Run.open(tmp_path / "two", SETTINGS, "auto")
+    assert (run.folder, run.checkpoint) == (tmp_path / "two", None)
+
+
+def test_only_runs_of_the_same_settings(tmp_path: Path) -> None:
+    make_run(tmp_path / "one")
+    newer = make_run(tmp_path / "two", seed=7)
+    newer.started = "2999"
+    newer.mark("interrupted")
+    assert Run.open(tmp_path / "new", SETTINGS, "same").folder == tmp_path / "one"
+    assert Run.open(tmp_path / "new", {**SETTINGS, "seed": 8}, "same").folder == tmp_path / "new"
+
+
 def test_run_without_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     make_run(tmp_path / "one")
     (tmp_path / "one" / "last.ckpt").unlink()
@@ -217,7 +234,7 @@ def test_lock_leaves_nothing(tmp_path: Path) -> None:
 def test_notes() -> None:
     assert run_notes({}, 0, 1.0) == []
     assert run_notes({"b": "b is empty."}, 1, 0.5) == [
-        "Skipped b: b is empty.",
+        "Skipped: b is empty.",
         "1 file was skipped; it could not be read.",
         "1 step failed; training went back to the last good weights, and ended at 0.5 times the "
         "learning rate.",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fststyle.sheets import contact_sheet, sheet
 
@@ -47,6 +48,19 @@ def test_sheet_titles() -> None:
     for gap in (0, 68, 136):  # each title fits its column, also one too long at full size
         np.testing.assert_array_equal(strip[:, gap : gap + 9], 1)
     np.testing.assert_array_equal(sheet([cells, cells], titles=["photo"])[added:], plain)
+
+
+def test_sheet_columns_stand_under_their_titles() -> None:
+    def picture(width: int, level: float) -> NDArray[np.float32]:
+        return np.full((10, width, 3), level, dtype=np.float32)
+
+    rows = [[picture(100, 0.1), picture(100, 0.2)], [picture(40, 0.1), picture(40, 0.2)]]
+    actual = sheet(rows, titles=("a", "b"))[-18:-8]  # the last row
+    assert actual.shape[1] == 8 + 2 * (100 + 8)
+    for left, level in ((8, 0.1), (116, 0.2)):
+        assert (actual[:, left + 30 : left + 70] == np.float32(level)).all()
+        assert (actual[:, left : left + 30] == 1).all()
+        assert (actual[:, left + 70 : left + 100] == 1).all()
 
 
 def test_sheet_refuses_empty_rows_and_spare_titles() -> None:

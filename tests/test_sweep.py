@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fststyle.images import load_image, save_photo
-from fststyle.sweep import Job, labels, write_sweep_sheet
+from fststyle.sweep import Job, labels, to_install, write_sweep_sheet
 
 
 def test_labels() -> None:
@@ -17,6 +17,18 @@ def test_labels() -> None:
     )
     assert actual == ["w=1 minutes=2", "w=2 minutes=2", "a"]
     assert labels([job("style=a"), job("style=a")]) == ["a", "a"]
+
+
+def test_labels_tell_what_was_interrupted() -> None:
+    jobs = [Job(("w=1",), Path("a.onnx")), Job(("w=2",), Path("a.onnx"), interrupted=True)]
+    assert labels(jobs) == ["w=1", "w=2 (interrupted)"]
+
+
+def test_only_a_style_that_was_trained_once_is_installed() -> None:
+    a, b = Job(("style=a",), Path("1/a.onnx")), Job(("style=b",), Path("2/b.onnx"))
+    assert to_install([a, b]) == ([a, b], [])
+    assert to_install([a, Job(("w=2",), Path("3/a.onnx")), b]) == ([b], ["a"])
+    assert to_install([Job((), Path("a.onnx"), installable=False)]) == ([], [])
 
 
 def test_sheet_of_given_photos(tmp_path: Path, style_path: Path) -> None:
