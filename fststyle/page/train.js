@@ -54,8 +54,9 @@ function follow(job) {
     if (address === null || address === shown) return;
     shown = address;
     try {
-      await show($("sheet"), await (await ask(address)).blob());
+      const sheet = await (await ask(address)).blob();
       $("sheet-placeholder").hidden = true;
+      await show($("sheet"), sheet);
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
