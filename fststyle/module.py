@@ -82,6 +82,12 @@ class Schedule:
         by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
         return min(1.0, max(by_steps, by_time))
 
+    def limits(self) -> str:
+        """When training ends, as a text."""
+        steps = [] if self.steps is None else [f"{self.steps} steps"]
+        minutes = [] if self.minutes is None else [f"{self.minutes:g} minutes"]
+        return " or ".join(steps + minutes)
+
     def learning_rate_factor(self, steps: int, seconds: float) -> float:
         """Linear warm-up, then half a cosine down to zero at the end of the run."""
         warmup = min(1.0, (steps + 1) / (self.warmup_steps + 1))

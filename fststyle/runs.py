@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,6 +142,20 @@ class Run:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def quiet_threads() -> None:
+    """Have a thread that cannot write end without a traceback.
+
+    A logger's thread hands its error to the next one that writes, who tells it in a sentence.
+    """
+    usual = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            usual(arguments)
+
+    threading.excepthook = hook
 
 
 def remove_empty(folder: Path) -> None:

@@ -37,10 +37,18 @@ from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
 from fststyle.images import fit_long_side, load_image, save_photo
 from fststyle.losses import PerceptualLoss
-from fststyle.module import Schedule, StyleModule
+from fststyle.module import StyleModule
 from fststyle.network import NetworkConfig, TransformerNet
 from fststyle.presets import weights_for
-from fststyle.runs import Run, add_notes, cannot_go_on, counted, remove_empty, run_notes
+from fststyle.runs import (
+    Run,
+    add_notes,
+    cannot_go_on,
+    counted,
+    quiet_threads,
+    remove_empty,
+    run_notes,
+)
 from fststyle.settings import (
     StyleSettings,
     TrainerSettings,
@@ -141,7 +149,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         "Training %s on %s for %s; the run is in %s",
         style.name,
         counted(len(data.paths), "photo file"),
-        _limits(schedule),
+        schedule.limits(),
         run.folder,
     )
     run.mark("running")
@@ -303,15 +311,6 @@ def _trainer(
             raise SettingError(f"{text} Choose another trainer.accelerator.") from error
 
 
-def _limits(schedule: Schedule) -> str:
-    limits = []
-    if schedule.steps is not None:
-        limits.append(f"{schedule.steps} steps")
-    if schedule.minutes is not None:
-        limits.append(f"{schedule.minutes:g} minutes")
-    return " or ".join(limits)
-
-
 def main() -> None:
     """``python train.py style=NAME [key=value …]``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -327,6 +326,7 @@ def main() -> None:
         )
         raise SystemExit(2)
     jobs = _Jobs()
+    quiet_threads()
     # Without this, Hydra prints a traceback whatever the error is.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.runs import Run, Status, add_notes, cannot_go_on, run_notes
+from fststyle.runs import Run, Status, add_notes, cannot_go_on, quiet_threads, run_notes
 
 SETTINGS: dict[str, Any] = {
     "seed": 0,
@@ -116,6 +117,25 @@ def test_only_runs_of_the_same_settings(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "new", {**SETTINGS, "seed": 8}, "same").folder == tmp_path / "new"
 
 
+def test_threads_that_cannot_write_are_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: told.append(arguments.exc_value))
+    quiet_threads()
+    errors = OSError(28, "No space left on device"), ValueError("a bug")
+    for error in errors:
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert told == [errors[1]]
+    assert capsys.readouterr().err == ""
+
+
 def test_run_without_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     make_run(tmp_path / "one")
     (tmp_path / "one" / "last.ckpt").unlink()
@@ -189,6 +209,7 @@ def test_both_checkpoints_are_damaged(tmp_path: Path) -> None:
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from fststyle.runs import Run
 run = Run.open(Path(sys.argv[1]), {"style": {"name": "wave"}}, None)
