@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from fststyle.stylefile import StyleInfo, save_style
 
 # The tests' tensors are tiny: beside other work, two threads mostly wait for one another.
 torch.set_num_threads(1)
+
+# Where the tests are started in the background, Ctrl-C is ignored, by what they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # By their first strides, which decide the layers. No two layers have equal shapes by chance.
