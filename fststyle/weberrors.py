@@ -42,7 +42,7 @@ def add_handlers(app: FastAPI) -> None:
         response = problem(error.status_code, f"{error.detail}.", "http")
         response.headers.update(error.headers or {})
         if error.status_code == 405:
-            methods = ", ".join(methods_at(request))
+            methods = ", ".join(methods_at(request) or ["GET", "HEAD"])  # of pages
             response = problem(405, f"{request.url.path} takes {methods}.", "wrong_method")
             response.headers["allow"] = methods
         return response

@@ -19,8 +19,7 @@ from typing import Any, Final
 
 import bench_training as training
 
-from fststyle.data import PhotoDataModule
-from fststyle.images import save_photo, write_atomically
+from fststyle.images import write_atomically
 from fststyle.styles import find_picture
 
 DEFAULT: Final = "the default"
@@ -85,11 +84,7 @@ def bench(arguments: argparse.Namespace) -> None:
     text = table(done[name])
     write_atomically(folder / "levers.md", (text + "\n").encode())
     write_atomically(folder / "curves.png", training.curves_figure(done))
-    data = PhotoDataModule(
-        arguments.photos, size=arguments.size, validation_photos=arguments.held_out
-    )
-    crops = data.held_out_crops()
-    save_photo(training.rows_sheet(folder, done[name], crops), folder / "sheet.png")
+    training.save_sheet(arguments, done[name])
     print(text)
 
 

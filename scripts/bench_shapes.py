@@ -28,9 +28,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fststyle.data import PhotoDataModule
 from fststyle.errors import FststyleError
-from fststyle.images import save_photo, write_atomically
+from fststyle.images import write_atomically
 from fststyle.network import NetworkConfig
 from fststyle.runtime import load_runtime
 from fststyle.styles import find_picture
@@ -143,10 +142,7 @@ def bench(arguments: argparse.Namespace) -> None:
     title = f"{name}, {arguments.minutes:g} minutes each"
     write_atomically(folder / "shapes.md", (text + "\n").encode())
     write_atomically(folder / "shapes.png", figure_of(points, title))
-    data = PhotoDataModule(
-        arguments.photos, size=arguments.size, validation_photos=arguments.held_out
-    )
-    save_photo(training.rows_sheet(folder, done, data.held_out_crops()), folder / "sheet.png")
+    training.save_sheet(arguments, done)
     print(text)
 
 

@@ -675,6 +675,15 @@ def bench(arguments: argparse.Namespace) -> None:
     print(text.strip())
 
 
+def save_sheet(arguments: argparse.Namespace, records: Sequence[dict[str, Any]]) -> None:
+    """Write ``sheet.png``: held-out crops, and what each row's network makes of them."""
+    data = PhotoDataModule(
+        arguments.photos, size=arguments.size, validation_photos=arguments.held_out
+    )
+    folder: Path = arguments.output
+    save_photo(rows_sheet(folder, records, data.held_out_crops()), folder / "sheet.png")
+
+
 def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 

@@ -265,6 +265,8 @@ def test_unknown_addresses(server: Server) -> None:
         assert httpx.put(server.url + path).json()["error"] == f"/{path} takes POST."
     response = httpx.put(f"{server.url}api/jobs/xyz")
     assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET")
+    response = httpx.put(f"{server.url}app.js")
+    assert response.json()["error"] == "/app.js takes GET, HEAD."
 
 
 def test_broken_forms_say_nothing_in_the_log(server: Server) -> None:
