@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 try:
-    from fststyle.training import main
+    from fststyle.training.train import main
 except KeyboardInterrupt:  # importing takes seconds
     raise SystemExit(130) from None
 

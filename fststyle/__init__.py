@@ -20,7 +20,7 @@ from fststyle.errors import (
 )
 
 if TYPE_CHECKING:
-    from fststyle.stylizer import Stylizer
+    from fststyle.stylize.stylizer import Stylizer
 
 __version__ = "0.1.0"
 
@@ -41,7 +41,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import ``Stylizer`` when it is first asked for."""
     if name == "Stylizer":
-        from fststyle.stylizer import Stylizer
+        from fststyle.stylize.stylizer import Stylizer
 
         return Stylizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

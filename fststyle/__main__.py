@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line on the process's own arguments and exit with its status."""
     try:
         signal.signal(signal.SIGTERM, _terminate)
-        from fststyle import cli
+        from fststyle.cli import main as cli
 
         cli.main()
     except KeyboardInterrupt:

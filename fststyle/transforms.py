@@ -17,11 +17,11 @@ from PIL.Image import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from fststyle.blend import style_weights
 from fststyle.errors import SettingError, StyleError
-from fststyle.runtime import Device
-from fststyle.styles import find_style
-from fststyle.stylizer import Style, Stylizer
+from fststyle.runtime.runner import Device
+from fststyle.styles.find import find_style
+from fststyle.stylize.blend import style_weights
+from fststyle.stylize.stylizer import Style, Stylizer
 
 _PROCESS: Final = os.getpid()  # that imported this module: a fork is another
 

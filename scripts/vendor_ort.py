@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fststyle.files import write_atomically
-from fststyle.pagefiles import ORT_FILES, ORT_VERSION, ort_folder
+from fststyle.web.page_files import ORT_FILES, ORT_VERSION, ort_folder
 
 
 @dataclass(frozen=True)

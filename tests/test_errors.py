@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fststyle.errors import SettingError, require_packages
-from fststyle.styles import art_folder
+from fststyle.styles.find import art_folder
 
 PICTURE = str(art_folder() / "ink_wash.jpg")
 
@@ -32,7 +32,7 @@ def test_commands_without_torch(arguments: list[str], tmp_path: Path) -> None:
         "import importlib.util, sys\n"
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'torch' else find(name)\n"
-        "from fststyle.cli import main; main(sys.argv[1:])"
+        "from fststyle.cli.main import main; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)

@@ -29,7 +29,7 @@ SLOW_IMPORT = (
     "import sys, types\n"
     "class Slow:\n"
     "    def find_spec(self, name, path=None, target=None):\n"
-    "        if name == 'fststyle.cli':\n"
+    "        if name == 'fststyle.cli.main':\n"
     "            import time\n"
     "            print('ready', flush=True)\n"
     "            {what}\n"

@@ -47,9 +47,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]
         "fststyle/art/thanos_poster.jpg",
         "fststyle/art/thanos_poster.json",
         "fststyle/py.typed",
-        "fststyle/styles_command.py",
-        "fststyle/page/index.html",
-        "fststyle/page/worker.js",
+        "fststyle/cli/styles.py",
+        "fststyle/web/page/index.html",
+        "fststyle/web/page/worker.js",
     ],
 )
 def test_both_hold_what_runs_need(built: tuple[set[str], set[str]], name: str) -> None:
@@ -65,4 +65,4 @@ def test_configs_lie_where_each_looks_for_them(built: tuple[set[str], set[str]])
 
 def test_source_holds_what_its_tests_need(built: tuple[set[str], set[str]]) -> None:
     _, source = built
-    assert {"train.py", "scripts/train_zoo.py", "docs/gallery.md", "LICENSE"} <= source
+    assert {"train.py", "scripts/zoo/train.py", "docs/gallery.md", "LICENSE"} <= source

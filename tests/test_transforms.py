@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from fststyle.errors import SettingError, StyleError
-from fststyle.stylizer import Stylizer
+from fststyle.stylize.stylizer import Stylizer
 from fststyle.transforms import RandomStylize
 
 PHOTO = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 12, 15), dtype=np.uint8))

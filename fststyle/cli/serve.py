@@ -1,0 +1,231 @@
+"""``fststyle serve``: the page, on this computer, or as files for another host."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fststyle.errors import SettingError
+
+# Every command loads this module, and only this one uses them: they are imported where they are.
+if TYPE_CHECKING:
+    import socket
+
+TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
+"""The environment variable with the token, where not a new one is to be made."""
+
+_MOST_CONNECTIONS: Final = 512
+
+
+def add_command(commands: Any, positive: Callable[[str], int]) -> None:
+    """Add ``fststyle serve``.
+
+    Args:
+        commands: Of argparse, to which commands are added.
+        positive: Reads a whole number from 1.
+    """
+    command = commands.add_parser(
+        "serve",
+        help="a page for the browser: drop a photo, choose a style",
+        description="Open a page on this computer, where photos are dropped, stylised and saved. "
+        "It needs the extra: pip install 'fststyle[web]'.",
+    )
+    command.add_argument("--port", type=_port, default=8765, help="0 for any free one")
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; other than this computer's own, a token is asked for",
+    )
+    command.add_argument(
+        "--token",
+        help=f"that requests must bring, of 16 letters or more; default: ${TOKEN_VARIABLE}, or a "
+        "new one where --host is not this computer's own",
+    )
+    command.add_argument("--no-browser", action="store_true", help="open none")
+    command.add_argument("--no-jobs", action="store_true", help="no training, no optimising")
+    command.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="write the page with all styles for any host of files instead; it needs no server",
+    )
+    limits = command.add_argument_group("limits")
+    limits.add_argument("--max-megabytes", type=positive, default=64, help="of an upload")
+    limits.add_argument("--max-megapixels", type=positive, default=64, help="of a photo")
+    limits.add_argument("--max-seconds", type=positive, default=120, help="for a photo")
+    limits.add_argument("--max-upload-seconds", type=positive, default=60, help="for an upload")
+    limits.add_argument("--jobs", type=positive, default=2, help="photos at the same time")
+    limits.add_argument(
+        "--queue", type=positive, default=32, help="that are taken in; 429 is said to the rest"
+    )
+    command.add_argument("--threads", type=positive, help="processor threads of a network")
+    command.add_argument(
+        "--training",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of every training, such as trainer.gates=false, which is checked when one "
+        "begins; may be repeated",
+    )
+    command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
+    command.set_defaults(run=serve)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C, or export it.
+
+    Args:
+        options: Of the command line.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        FststyleError: Something that the user can mend.
+    """
+    if options.export is not None:
+        from fststyle.web.page_files import export_page
+
+        count = export_page(options.export)
+        print(f"{options.export}  {count} style{'' if count == 1 else 's'}")
+        return 0
+    for item in options.training:
+        if not re.fullmatch(r"[~+]?[\w.]+=.*|~[\w.]+", item):
+            raise SettingError(
+                f"--training takes KEY=VALUE, such as trainer.gates=false, not {item}."
+            )
+    if options.vgg_weights is not None and not Path(options.vgg_weights).is_file():
+        raise SettingError(
+            f"There is no file of VGG weights at {options.vgg_weights}; name one, or leave "
+            "--vgg-weights out."
+        )
+    try:
+        import uvicorn
+
+        from fststyle.web.app import Limits, create_app
+        from fststyle.web.uploads import UploadLimits
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "fststyle":
+            raise
+        raise SettingError(
+            f"The page needs the package {error.name}; install it with: "
+            "pip install 'fststyle[web]'."
+        ) from error
+    token = _token(options)
+    server: uvicorn.Server | None = None
+    app = create_app(
+        limits=Limits(
+            upload=UploadLimits(options.max_megabytes * 2**20, options.max_upload_seconds),
+            pixels=options.max_megapixels * 10**6,
+            seconds=options.max_seconds,
+            threads=options.jobs,
+            places=options.queue,
+        ),
+        token=token,
+        jobs=not options.no_jobs,
+        training=options.training,
+        vgg_weights=options.vgg_weights,
+        network_threads=options.threads,
+        stopping=lambda: server is not None and server.should_exit,
+    )
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # uvicorn's own would take the program's other logs away
+        log_level="warning",
+        access_log=False,  # addresses may hold a token
+        http="h11",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=3,
+    )
+    with contextlib.closing(_listen(options.host, options.port)) as listener:
+        address = _address(options.host, listener.getsockname()[1])
+        print(f"fststyle is at {address}" + (f"?token={token}" if token else ""), flush=True)
+        print("Ctrl-C ends it.", file=sys.stderr)
+        if not options.no_browser and _has_screen():
+            import webbrowser
+
+            webbrowser.open(address + (f"?token={token}" if token else ""))
+        with contextlib.suppress(KeyboardInterrupt):
+            server = uvicorn.Server(config)
+            server.run(sockets=[listener])
+    return 0
+
+
+def _token(options: argparse.Namespace) -> str | None:
+    token = options.token or os.environ.get(TOKEN_VARIABLE)
+    if token is not None:
+        if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
+            raise SettingError("A token must have at least 16 letters and digits.")
+        return str(token)
+    import secrets
+
+    return None if _is_loopback(options.host) else secrets.token_urlsafe(24)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    import socket
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingError(
+            f"The address {host} is not one of this computer's ({error.strerror}); "
+            "choose another --host."
+        ) from error
+    try:
+        if os.name == "posix":  # elsewhere two servers could share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise SettingError(
+            f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port, or "
+            "--port 0 for any that is free."
+        ) from error
+    return listener
+
+
+def _address(host: str, port: int) -> str:
+    import socket
+
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def _has_screen() -> bool:
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform != "linux" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65_535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, not {text!r}")

@@ -1,0 +1,1 @@
+"""VGG, the perceptual loss, optimising one photo, and evaluating a network."""

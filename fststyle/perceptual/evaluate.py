@@ -1,0 +1,387 @@
+"""The quality report: a trained network against the optimiser, on one fixed measure.
+
+Johnson et al. (2016, section 4.1 and figure 5) compare their networks with the optimiser
+by the loss that both minimise. Here that is a number: "equals N L-BFGS iterations".
+
+The measure is always the calibrated loss, whatever the network was trained under, and
+L-BFGS (torch's; learning rate 1, strong Wolfe, history 100, no tolerances) minimises exactly
+that measure from the photograph itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fststyle.errors import SettingError
+from fststyle.images.photo import save_photo, write_atomically
+from fststyle.images.sheets import sheet
+from fststyle.perceptual.figures import Curve, loss_figure
+from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.perceptual.measure import MEASURE, Losses, losses_of
+from fststyle.perceptual.optimize import OptimizeConfig, Step, optimize_image
+from fststyle.perceptual.similarity import psnr, ssim
+from fststyle.perceptual.tensors import to_pixels, to_tensor
+
+ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Iterations of L-BFGS that the table shows."""
+
+_MIN_SIDE: Final = 8  # in pixels: below it the measure's deepest layer sees nothing
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Point:
+    """L-BFGS after some iterations: what it had cost by then, and what it had reached."""
+
+    iterations: int
+    evaluations: int
+    seconds: float
+    total: float
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photograph's figures.
+
+    Attributes:
+        name: Of the photograph.
+        height: In pixels.
+        width: In pixels.
+        photo: Losses of the photograph itself.
+        network: Losses of the network's output.
+        network_seconds: Time of the network on this photograph, the median of three runs.
+        network_ssim: Structural similarity of the output and the photograph.
+        network_psnr: Peak signal-to-noise ratio of the output against the photograph, in dB.
+        curve: L-BFGS at every iteration, from 0.
+        optimised: Iterations → losses of L-BFGS there.
+        optimised_ssim: Of the optimiser's last picture.
+        optimised_psnr: Of the optimiser's last picture, in dB.
+        equals: Iterations of L-BFGS that reach the network's total, interpolated; infinite
+            if the last one does not.
+    """
+
+    name: str
+    height: int
+    width: int
+    photo: Losses
+    network: Losses
+    network_seconds: float
+    network_ssim: float
+    network_psnr: float
+    curve: list[Point]
+    optimised: dict[int, Losses]
+    optimised_ssim: float
+    optimised_psnr: float
+    equals: float
+
+    def equal_evaluations(self) -> float:
+        """Evaluations of the loss that L-BFGS has made after `equals` iterations."""
+        if math.isinf(self.equals):
+            return math.inf
+        before = self.curve[math.floor(self.equals)].evaluations
+        after = self.curve[math.ceil(self.equals)].evaluations
+        return before + (self.equals % 1) * (after - before)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A style's figures on some photographs, and the pictures behind them."""
+
+    style: str
+    vgg: str
+    photos: list[PhotoResult]
+    iterations: tuple[int, ...]
+    pictures: list[list[Pixels]]
+    """Per photograph: itself, the network's output, L-BFGS at about 10, and at the end."""
+
+    def equals(self) -> tuple[float, float]:
+        """Iterations of L-BFGS that the network is worth: the median photo's and the worst's."""
+        values = [result.equals for result in self.photos]
+        return statistics.median(values), min(values)
+
+    def equal_evaluations(self) -> tuple[float, float]:
+        """The same in evaluations of the loss."""
+        values = [result.equal_evaluations() for result in self.photos]
+        return statistics.median(values), min(values)
+
+    def headline(self) -> str:
+        """One line; counts of iterations."""
+        median, worst = (_count(value, self.iterations[-1]) for value in self.equals())
+        return f"equals {median} L-BFGS iterations (median of {len(self.photos)}; worst {worst})"
+
+
+def equal_iterations(curve: Sequence[Point], total: float) -> float:
+    """Iterations after which an optimiser's curve first falls to a total, interpolated.
+
+    Args:
+        curve: Points from iteration 0.
+        total: The level to reach.
+
+    Returns:
+        The iterations, fractions included; 0 if the start is as low, infinite if the last
+        point is higher.
+    """
+    if not total < curve[0].total:  # NaN is worth nothing, too
+        return 0.0
+    for before, after in zip(curve, curve[1:], strict=False):
+        if after.total <= total:
+            share = (before.total - total) / (before.total - after.total)
+            return before.iterations + share * (after.iterations - before.iterations)
+    return math.inf
+
+
+def evaluate(
+    style: str,
+    stylise: Callable[[Pixels], Pixels],
+    measure: PerceptualLoss,
+    photos: Mapping[str, Pixels],
+    *,
+    iterations: Sequence[int] = ITERATIONS,
+    on_progress: Callable[[float], None] | None = None,
+) -> Evaluation:
+    """Compare a network with L-BFGS on the same measure and photographs.
+
+    Args:
+        style: The style's name.
+        stylise: The network: ``(H, W, 3)`` float32 RGB in [0, 1] → the same.
+        measure: What `measure_for` gave.
+        photos: Name → photograph, ``(H, W, 3)`` float32 RGB in [0, 1], at the size to
+            evaluate at.
+        iterations: Iterations of L-BFGS to show; the last is how long it runs.
+        on_progress: Called with the share that is done.
+
+    Returns:
+        The figures.
+
+    Raises:
+        SettingError: There is no photograph, or one that is too small, the iterations do not
+            rise from 1, or it is not the fixed measure.
+    """
+    if measure.config != MEASURE:
+        raise SettingError(
+            f"Styles are compared by the fixed measure, not by loss={measure.config.preset} with "
+            "other values; take what measure_for returns."
+        )
+    shown = tuple(iterations)
+    if not photos:
+        raise SettingError("Name at least one photo to evaluate on.")
+    for name, (height, width, _) in ((name, photo.shape) for name, photo in photos.items()):
+        if min(height, width) < _MIN_SIDE:
+            raise SettingError(
+                f"{name} is {width}×{height} pixels at this size, and must be at least "
+                f"{_MIN_SIDE} on each side; leave it out, or choose a larger size."
+            )
+    if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
+        raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")
+    results, pictures = [], []
+    for index, (name, photo) in enumerate(photos.items()):
+
+        def tell(share: float, index: int = index) -> None:
+            if on_progress is not None:
+                on_progress((index + share) / len(photos))
+
+        result, shots = _evaluate_one(name, stylise, measure, photo, shown, tell)
+        results.append(result)
+        pictures.append(shots)
+    vgg = "the original VGG16" if measure.vgg.original else measure.vgg.source
+    return Evaluation(style, vgg, results, shown, pictures)
+
+
+def _evaluate_one(
+    name: str,
+    stylise: Callable[[Pixels], Pixels],
+    measure: PerceptualLoss,
+    photo: Pixels,
+    iterations: tuple[int, ...],
+    tell: Callable[[float], None],
+) -> tuple[PhotoResult, list[Pixels]]:
+    seconds = []
+    picture = stylise(photo)
+    for _ in range(3):
+        begin = time.perf_counter()
+        picture = stylise(photo)
+        seconds.append(time.perf_counter() - begin)
+
+    content = to_tensor(photo)
+    targets = measure.content_targets(content)
+    own = losses_of(measure, content, targets)
+    curve = [Point(0, 0, 0.0, own.total)]
+    optimised: dict[int, Losses] = {}
+    shots: dict[int, Pixels] = {}
+    paused = 0.0
+    begin = time.perf_counter()
+
+    def on_step(step: Step) -> None:
+        nonlocal paused
+        now = time.perf_counter()
+        elapsed = now - begin - paused
+        total = float(step.terms.total)
+        curve.append(Point(step.index, step.evaluations, elapsed, total))
+        if step.index in iterations:
+            optimised[step.index] = losses_of(measure, step.image, targets)
+            shots[step.index] = to_pixels(step.image)
+        tell(step.index / step.total)
+        paused += time.perf_counter() - now
+
+    config = OptimizeConfig(method="lbfgs", iterations=iterations[-1], scale_factor=1.0)
+    last = to_pixels(optimize_image(content, measure, config, on_step=on_step))
+    network = losses_of(measure, to_tensor(picture), targets)
+    early = min(iterations, key=lambda count: abs(count - 10))
+    result = PhotoResult(
+        name=name,
+        height=photo.shape[0],
+        width=photo.shape[1],
+        photo=own,
+        network=network,
+        network_seconds=statistics.median(seconds),
+        network_ssim=ssim(picture, photo),
+        network_psnr=psnr(picture, photo),
+        curve=curve,
+        optimised=optimised,
+        optimised_ssim=ssim(last, photo),
+        optimised_psnr=psnr(last, photo),
+        equals=equal_iterations(curve, network.total),
+    )
+    return result, [photo, picture, shots[early], last]
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> Path:
+    """Write ``report.md``, ``report.json``, ``report_curve.png`` and ``report_sheet.png``.
+
+    Args:
+        evaluation: What to report.
+        folder: An existing folder.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        FststyleError: A file cannot be written.
+    """
+    early = min(evaluation.iterations, key=lambda count: abs(count - 10))
+    titles = ("photo", evaluation.style, f"L-BFGS {early}", f"L-BFGS {evaluation.iterations[-1]}")
+    save_photo(sheet(evaluation.pictures, titles=titles), folder / "report_sheet.png")
+    curves = [
+        Curve(r.name, [p.iterations for p in r.curve], [p.total for p in r.curve], r.network.total)
+        for r in evaluation.photos
+    ]
+    title = f"{evaluation.style}: {evaluation.headline()}"
+    x_label = "L-BFGS iterations (solid); the network's level is dashed"
+    write_atomically(folder / "report_curve.png", loss_figure(curves, title, x_label))
+    names = ("median", "worst")
+    data = {
+        "style": evaluation.style,
+        "headline": evaluation.headline(),
+        "equals_lbfgs_iterations": dict(zip(names, evaluation.equals(), strict=True)),
+        "equals_lbfgs_evaluations": dict(zip(names, evaluation.equal_evaluations(), strict=True)),
+        "vgg": evaluation.vgg,
+        "measure": MEASURE.as_dict(),
+        "photos": [asdict(result) for result in evaluation.photos],
+    }
+    text = json.dumps(_finite(data), indent=2, allow_nan=False)
+    write_atomically(folder / "report.json", text.encode())
+    path = folder / "report.md"
+    write_atomically(path, markdown(evaluation).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The report as Markdown: the headline, the losses' medians, times, and each photograph."""
+    results = evaluation.photos
+    layers = list(MEASURE.style_layers)
+    content = list(MEASURE.content_layers)
+    header = ["", "total", "style", *layers, *(f"content {k}" for k in content), "SSIM", "PSNR"]
+    rows = [_row("photograph itself", [r.photo for r in results], None)]
+    quality = [(r.network_ssim, r.network_psnr) for r in results]
+    rows.append(_row(f"**{evaluation.style}**", [r.network for r in results], quality))
+    last = [(r.optimised_ssim, r.optimised_psnr) for r in results]
+    for count in evaluation.iterations:
+        shown = last if count == evaluation.iterations[-1] else None
+        rows.append(_row(f"L-BFGS {count}", [r.optimised[count] for r in results], shown))
+    each = [["photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms"]]
+    for r in results:
+        most = r.curve[-1]
+        equals = (
+            _count(r.equals, most.iterations),
+            _count(r.equal_evaluations(), most.evaluations),
+        )
+        each.append([r.name, f"{r.width}×{r.height}", *equals, f"{1000 * r.network_seconds:.0f}"])
+    ours = statistics.median(r.network_seconds for r in results)
+    theirs = statistics.median(r.curve[-1].seconds for r in results)
+    fewest = min(r.curve[-1].evaluations for r in results)
+    median, worst = (_count(value, fewest) for value in evaluation.equal_evaluations())
+    lines = [
+        f"# {evaluation.style}: {evaluation.headline()}",
+        "",
+        f"Relative losses under the fixed measure ({evaluation.vgg}), medians over "
+        f"{len(results)} photographs; style is the mean over its layers under the measure's "
+        "layer weights. L-BFGS minimises the total, from the photograph. In evaluations of the "
+        f"loss the network equals {median} (worst {worst}).",
+        "",
+        _table([header, *rows]),
+        "",
+        f"The network takes {1000 * ours:.0f} ms a photograph; L-BFGS takes {theirs:.1f} s for "
+        f"{evaluation.iterations[-1]} iterations: {theirs / ours:.0f} times as long.",
+        "",
+        _table(each),
+        "",
+        "![loss against iterations](report_curve.png)",
+        "",
+        "![pictures](report_sheet.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def summary(report: Path) -> str:
+    """The headline and the tables of a written report, for the terminal."""
+    return report.read_text(encoding="utf-8").split("\n![")[0].strip()
+
+
+def _row(name: str, losses: list[Losses], quality: list[tuple[float, float]] | None) -> list[str]:
+    def middle(value: Callable[[Losses], float]) -> str:
+        return f"{statistics.median(value(item) for item in losses):.3f}"
+
+    cells = [name, middle(lambda item: item.total), middle(lambda item: item.style_term())]
+    cells += [middle(lambda item, k=k: item.style[k]) for k in MEASURE.style_layers]  # type: ignore[misc]
+    cells += [middle(lambda item, k=k: item.content[k]) for k in MEASURE.content_layers]  # type: ignore[misc]
+    if quality is None:
+        return [*cells, "", ""]
+    similarities, ratios = zip(*quality, strict=True)
+    return [*cells, _median(similarities, 3), _median(ratios, 1)]
+
+
+def _table(rows: list[list[str]]) -> str:
+    # No text may break out of its cell.
+    header, *body = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _count(value: float, most: int) -> str:
+    return f"> {most}" if math.isinf(value) else f"{value:.1f}"
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold: NaN and the infinite are null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _median(values: Sequence[float], digits: int) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return f"{statistics.median(known):.{digits}f}" if known else "–"

@@ -1,0 +1,363 @@
+"""The perceptual loss: content, Gram style and total variation, for both modes.
+
+Training and per-image optimisation use the same `PerceptualLoss`: the style is fixed for
+its life (buffers), the content varies (an argument).
+
+Sources: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
+(CVPR 2016); Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
+Super-Resolution" (ECCV 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fststyle.errors import SettingError
+from fststyle.images.photo import fit_short_side
+from fststyle.perceptual.palette import palette_distance, palette_quantiles
+from fststyle.perceptual.presets import MIN_STYLE_SIDE, Form, GramDivisor, LossConfig, TVForm
+from fststyle.perceptual.vgg import (
+    Features,
+    VGG16Features,
+    VGGWeights,
+)
+
+_STATISTICS: Final = Path(__file__).parent / "vgg16_statistics.safetensors"
+_FLOOR: Final = 0.1
+"""Least content energy, as a share of a natural photograph's: see `_content_floor`."""
+
+
+def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
+    """Gram matrix of features (Gatys et al. 2016, equation 3; Johnson et al., equation 3).
+
+    Args:
+        features: ``(N, C, h, w)``, any float dtype.
+        divisor: ``"hw"`` divides by h·w; ``"chw"`` by C·h·w, as Johnson et al. do.
+
+    Returns:
+        ``(N, C, C)``, float32 or float64, also under autocast.
+    """
+    channels, height, width = features.shape[1:]
+    scale = height * width * (channels if divisor == "chw" else 1)
+    with torch.autocast(features.device.type, enabled=False):
+        gram: Tensor = _Gram.apply(features, 1.0 / scale)
+    return gram
+
+
+class _Gram(torch.autograd.Function):
+    """Σ_x F(x) F(x)ᵀ, scaled; a third of the time of what autograd makes of a product."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, scale: float) -> Tensor:
+        # (N, hw, C) is how channels_last features lie in memory.
+        flat = features.permute(0, 2, 3, 1).flatten(1, 2)
+        ctx.save_for_backward(features)
+        ctx.scale = scale
+        wide = _at_least_float32(flat)
+        return torch.bmm(wide.transpose(1, 2), wide) * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (features,) = ctx.saved_tensors
+        symmetric = (gradients[0] + gradients[0].transpose(1, 2)) * ctx.scale
+        flat = features.permute(0, 2, 3, 1).flatten(1, 2)
+        gradient = torch.bmm(flat, symmetric.to(features.dtype))
+        height, width = features.shape[2:]
+        gradient = gradient.reshape(-1, height, width, features.shape[1])
+        return gradient.permute(0, 3, 1, 2), None
+
+
+def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
+    """How much neighbouring pixels differ.
+
+    Args:
+        image: ``(N, C, H, W)`` with H and W at least 2.
+        form: ``"mean_squares"``: mean squared difference along x plus that along y.
+            ``"half_sum_squares"``: ½ Σ (dx² + dy²) over the pixels that have both
+            neighbours and over the whole batch, whose gradient jcjohnson's
+            TotalVariation.lua adds. ``"sum_absolute"``: Σ |dx| + |dy| per image, averaged
+            over the batch (Rudin, Osher, Fatemi 1992, anisotropic).
+
+    Returns:
+        A scalar.
+    """
+    image = _at_least_float32(image)
+    dx = image[..., :, 1:] - image[..., :, :-1]
+    dy = image[..., 1:, :] - image[..., :-1, :]
+    if form == "mean_squares":
+        return dx.square().mean() + dy.square().mean()
+    if form == "half_sum_squares":
+        return 0.5 * (dx[..., :-1, :].square().sum() + dy[..., :, :-1].square().sum())
+    return (dx.abs().sum() + dy.abs().sum()) / image.shape[0]
+
+
+class LossTerms(NamedTuple):
+    """The weighted terms of a loss, each a scalar."""
+
+    content: Tensor
+    style: Tensor
+    palette: Tensor
+    tv: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum, which is what is minimised."""
+        return self.content + self.style + self.palette + self.tv
+
+
+class RelativeLosses(NamedTuple):
+    """Unweighted relative losses per layer and photograph, which compare across presets.
+
+    ``content[layer]`` is ‖F−F_c‖² / ‖F_c‖² and ``style[layer]`` is ‖G−G_s‖² / ‖G_s‖², each
+    ``(N,)``; ``palette`` is `palette_distance`, ``(N,)``; ``tv`` is the mean squared neighbour
+    difference on [0, 1], ``(N,)``.
+    """
+
+    content: dict[str, Tensor]
+    style: dict[str, Tensor]
+    palette: Tensor
+    tv: Tensor
+
+
+class PerceptualLoss(nn.Module):
+    """Content, Gram style and total variation of an image under a frozen VGG.
+
+    Args:
+        config: What to compute.
+        weights: VGG's weights. Others than the recipe was tuned for are used as they are;
+            `substitution` then says so.
+        style: The style picture, ``(1, 3, h, w)``, RGB in [0, 1], or several of them (the
+            picture at several sizes), whose Gram matrices are averaged.
+
+    Raises:
+        SettingError: The style picture is too small, or a layer is missing or cannot be
+            normalised with these weights.
+    """
+
+    def __init__(
+        self, config: LossConfig, weights: VGGWeights, style: Tensor | Sequence[Tensor]
+    ) -> None:
+        super().__init__()
+        if config.normalised_layers and not weights.original:
+            raise SettingError(
+                f"loss={config.preset} normalises channels by constants of the original VGG16, "
+                f"and {weights.source} is not it; give the original weights, or set "
+                "loss.normalised_layers=[]."
+            )
+        self.config = config
+        self.vgg = VGG16Features([*config.content_layers, *config.style_layers], weights)
+        for layer in config.normalised_layers:
+            self.register_buffer(f"scale_{layer}", _channel_scale(layer), persistent=False)
+        pictures = [style] if isinstance(style, Tensor) else list(style)
+        for picture in pictures:
+            _check_style(picture)
+        with torch.no_grad():
+            for layer in config.style_layers:
+                grams = [
+                    self._gram(layer, self.vgg(picture, [layer])[layer]) for picture in pictures
+                ]
+                self.register_buffer(
+                    f"gram_{layer}", torch.stack(grams).mean(dim=0), persistent=False
+                )
+            self.register_buffer("palette", palette_quantiles(pictures), persistent=False)
+
+    @classmethod
+    def from_picture(
+        cls, config: LossConfig, weights: VGGWeights, picture: NDArray[np.float32]
+    ) -> PerceptualLoss:
+        """A loss whose style is a picture, seen at the sizes that the configuration names.
+
+        Args:
+            config: What to compute.
+            weights: VGG's weights.
+            picture: ``(h, w, 3)``, RGB in [0, 1], at its own size.
+
+        Returns:
+            The loss.
+
+        Raises:
+            SettingError: As the constructor does.
+        """
+        sized = [fit_short_side(picture, size) if size else picture for size in config.style_sizes]
+        tensors = [torch.from_numpy(p.transpose(2, 0, 1).copy())[None] for p in sized]
+        return cls(config, weights, tensors)
+
+    @property
+    def substitution(self) -> str | None:
+        """A sentence if these weights are not those that the recipe was tuned for."""
+        config = self.config
+        fits = {
+            "the original VGG16": self.vgg.architecture == "vgg16" and self.vgg.original,
+            "VGG19": self.vgg.architecture == "vgg19",
+        }.get(config.tuned_for, not self.vgg.original and self.vgg.architecture == "vgg16")
+        if fits:
+            return None
+        return (
+            f"loss={config.preset} was tuned for {config.tuned_for}; it runs on "
+            f"{self.vgg.architecture.upper()} ({self.vgg.source}), so its weights may not fit."
+        )
+
+    @torch.no_grad()
+    def content_targets(self, content: Tensor) -> Features:
+        """What `forward` needs to know of the content.
+
+        Args:
+            content: ``(N, 3, H, W)``, RGB in [0, 1].
+
+        Returns:
+            Content layer → activations, without gradient.
+        """
+        features: Features = self.vgg(content, self._layers(self.config.content_layers))
+        return features
+
+    def forward(self, image: Tensor, targets: Features) -> LossTerms:
+        """The weighted loss terms of images.
+
+        Args:
+            image: ``(N, 3, H, W)``, RGB in [0, 1].
+            targets: What `content_targets` gave for the photographs.
+
+        Returns:
+            The terms, each averaged over the batch (``half_sum_squares`` excepted), float32.
+        """
+        config = self.config
+        features = self.vgg(image)
+        with torch.autocast(image.device.type, enabled=False):
+            zero = image.new_zeros((), dtype=_at_least_float32(image).dtype)
+            content, style, palette, tv = zero, zero, zero, zero
+            for layer, weight in config.content_layers.items():
+                content = content + weight * self._content(layer, features, targets).mean()
+            for layer, weight in config.style_layers.items():
+                style = style + weight * self._style(layer, features).mean()
+            if config.palette_weight:
+                palette = self._palette(image).mean()
+            if config.tv_weight:
+                tv = total_variation(image * config.pixel_range, config.tv_form)
+        return LossTerms(
+            config.content_weight * content,
+            config.style_weight * style,
+            config.palette_weight * palette,
+            config.tv_weight * tv,
+        )
+
+    @torch.no_grad()
+    def relative(self, image: Tensor, targets: Features) -> RelativeLosses:
+        """Unweighted relative losses per layer and photograph, whatever the forms.
+
+        Args:
+            image: ``(N, 3, H, W)``, RGB in [0, 1].
+            targets: What `content_targets` gave for the photographs.
+
+        Returns:
+            The losses, on this loss's layers (channels normalised where it does so).
+        """
+        features = self.vgg(image)
+        with torch.autocast(image.device.type, enabled=False):
+            return RelativeLosses(
+                {
+                    layer: self._content(layer, features, targets, "relative")
+                    for layer in self.config.content_layers
+                },
+                {
+                    layer: self._style(layer, features, "relative")
+                    for layer in self.config.style_layers
+                },
+                self._palette(image),
+                torch.stack([total_variation(single[None]) for single in image]),
+            )
+
+    def _layers(self, names: Mapping[str, float]) -> tuple[str, ...]:
+        return tuple(layer for layer in self.vgg.layers if layer in names)
+
+    def _normalised(self, layer: str, features: Tensor) -> Tensor:
+        features = _at_least_float32(features)
+        if layer not in self.config.normalised_layers:
+            return features
+        scale: Tensor = getattr(self, f"scale_{layer}")
+        return features * scale.to(features.dtype)
+
+    def _gram(self, layer: str, features: Tensor) -> Tensor:
+        """The Gram matrix of a layer, of its normalised channels where it is normalised."""
+        gram = gram_matrix(features, self.config.gram_divisor)
+        if layer not in self.config.normalised_layers:
+            return gram
+        # (S F)(S F)ᵀ = S (F Fᵀ) S for a diagonal S.
+        scale = getattr(self, f"scale_{layer}").flatten().to(gram.dtype)
+        normalised: Tensor = gram * scale[:, None] * scale[None, :]
+        return normalised
+
+    def _palette(self, image: Tensor) -> Tensor:
+        """The palette's loss per photograph, ``(N,)``."""
+        quantiles: Tensor = self.get_buffer("palette")
+        return palette_distance(_at_least_float32(image), quantiles)
+
+    def _content(
+        self, layer: str, features: Features, targets: Features, form: Form | None = None
+    ) -> Tensor:
+        """One content layer's loss per photograph, ``(N,)``."""
+        target = self._normalised(layer, targets[layer])
+        error = (self._normalised(layer, features[layer]) - target).square().mean(dim=(1, 2, 3))
+        if (form or self.config.content_form) == "mean":
+            return error
+        floor = _content_floor(layer, layer in self.config.normalised_layers)
+        return error / target.square().mean(dim=(1, 2, 3)).clamp_min(floor)
+
+    def _style(self, layer: str, features: Features, form: Form | None = None) -> Tensor:
+        """One style layer's loss per photograph, ``(N,)``."""
+        gram = self._gram(layer, features[layer])
+        target: Tensor = getattr(self, f"gram_{layer}")
+        difference = (gram - target.to(gram.dtype)).square()
+        if (form or self.config.style_form) == "mean":
+            return difference.mean(dim=(1, 2))
+        return difference.sum(dim=(1, 2)) / target.square().sum()
+
+
+@cache
+def _statistics() -> dict[str, Tensor]:
+    """Per layer, ``relu4_2.mean`` and ``relu4_2.square``: activations' moments, ``(C,)``.
+
+    Taken over natural photographs by scripts/zoo/vgg_statistics.py.
+    """
+    return safetensors.torch.load_file(_STATISTICS)
+
+
+def _channel_scale(layer: str) -> Tensor:
+    """One over the mean activation per channel, ``(1, C, 1, 1)``."""
+    mean = _statistics()[f"{layer}.mean"]
+    # A channel that hardly ever fires would otherwise drown all others.
+    return (1.0 / mean.clamp_min(0.1 * float(mean.median()))).reshape(1, -1, 1, 1)
+
+
+@cache
+def _content_floor(layer: str, normalised: bool) -> float:
+    """Least energy a content ratio divides by, so that a flat crop's does not explode."""
+    square = _statistics().get(f"{layer}.square")
+    if square is None:
+        return 1e-6
+    scale = _channel_scale(layer).flatten() if normalised else torch.ones_like(square)
+    return _FLOOR * float((square * scale.square()).mean())
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _check_style(picture: Tensor) -> None:
+    if picture.ndim != 4 or picture.shape[:2] != (1, 3):
+        raise SettingError(
+            f"A style picture has the shape (1, 3, h, w), not {tuple(picture.shape)}."
+        )
+    if min(picture.shape[-2:]) < MIN_STYLE_SIDE:
+        raise SettingError(
+            f"The style picture is {picture.shape[-1]}×{picture.shape[-2]} pixels; it must be at "
+            f"least {MIN_STYLE_SIDE} on each side (256 and more show the style well)."
+        )

@@ -1,0 +1,101 @@
+"""The fixed measure that networks are compared by, whatever they were trained under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fststyle.errors import SettingError
+from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.perceptual.presets import LossConfig
+from fststyle.perceptual.vgg import VGGWeights
+
+MEASURE: Final = LossConfig(
+    content_layers={"relu4_2": 1.0},
+    style_layers={"relu1_2": 1.5, "relu2_2": 1.5, "relu3_3": 1.0, "relu4_3": 2.0},
+    content_weight=1.0,
+    style_weight=0.5,
+    palette_weight=0.5,
+    tv_weight=0.3,
+    style_sizes=(384,),
+    normalised_layers=("relu3_3", "relu4_2", "relu4_3"),
+    content_form="relative",
+    style_form="relative",
+    gram_divisor="hw",
+    tv_form="mean_squares",
+    pixel_range=1,
+)
+"""The fixed measure: the calibrated loss as it was when it was settled, whatever becomes of it."""
+
+
+def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> PerceptualLoss:
+    """The fixed measure for a style.
+
+    Args:
+        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
+        weights: The original VGG16's.
+
+    Returns:
+        The loss.
+
+    Raises:
+        SettingError: These are not the original weights, or the picture is too small.
+    """
+    if not weights.original:
+        raise SettingError(
+            f"A style is measured with the original VGG16, and {weights.source} is not it; "
+            "leave --vgg-weights out, or give the original's."
+        )
+    return PerceptualLoss.from_picture(MEASURE, weights, picture)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A picture under the fixed measure.
+
+    Attributes:
+        total: The weighted total, which L-BFGS minimises.
+        content: Content layer → relative loss, unweighted.
+        style: Style layer → relative loss, unweighted.
+        palette: Distance of the colours' distribution from the style's, unweighted.
+        tv: Mean squared neighbour difference.
+    """
+
+    total: float
+    content: dict[str, float]
+    style: dict[str, float]
+    palette: float
+    tv: float
+
+    def style_term(self) -> float:
+        """The relative style loss: the layers' mean under the measure's layer weights."""
+        weights = MEASURE.style_layers
+        return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
+
+
+def losses_of(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) -> Losses:
+    """Measure a picture.
+
+    Args:
+        measure: What `measure_for` gave.
+        image: ``(1, 3, H, W)``, RGB in [0, 1].
+        targets: What ``measure.content_targets`` gave for the photograph.
+
+    Returns:
+        Its losses.
+    """
+    with torch.no_grad():
+        total = float(measure(image, targets).total)
+    relative = measure.relative(image, targets)
+    return Losses(
+        total,
+        {layer: float(value[0]) for layer, value in relative.content.items()},
+        {layer: float(value[0]) for layer, value in relative.style.items()},
+        float(relative.palette[0]),
+        float(relative.tv[0]),
+    )

@@ -1,0 +1,376 @@
+"""Per-image optimisation: the classic mode, on the same loss object as training.
+
+Source: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
+(CVPR 2016). The pixels themselves are the parameters; L-BFGS (the paper's choice) or Adam
+minimises the perceptual loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fststyle.errors import SettingError
+from fststyle.perceptual.losses import LossTerms, PerceptualLoss
+from fststyle.perceptual.vgg import Features
+
+Method = Literal["lbfgs", "adam"]
+Init = Literal["content", "noise"]
+
+MAX_SINGLE_SCALE: Final = 512
+"""Long side in pixels above which several scales are the default."""
+
+_COARSEST: Final = 192
+"""No scale has a shorter long side, in pixels."""
+_LOSS_SCALE: Final = 1e4
+"""The loss that L-BFGS sees starts here: torch drops curvature pairs unless y·s > 1e-10,
+and the pairs of a loss of order 1 over a million pixels are near it."""
+_OUT_OF_RANGE: Final = 1.0
+"""Weight of the squared distance to [0, 1], summed over pixels, in the scaled loss."""
+
+
+@dataclass(frozen=True)
+class OptimizeConfig:
+    """How to optimise; the defaults go with the calibrated loss.
+
+    Attributes:
+        method: ``"lbfgs"`` or ``"adam"``.
+        rounds: Rounds; L-BFGS forgets its curvature after each, Adam goes on.
+        iterations: Iterations in a round, at each scale.
+        evaluations: A round of L-BFGS also ends after this many evaluations of the loss.
+        learning_rate: Step size on pixels in [0, 1]; None for 1 (L-BFGS) or 0.02 (Adam).
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        epsilon: Adam's ε.
+        scale_factor: Ratio between neighbouring scales, such as 2 or √2; 1 for a single
+            scale; None for 2 above a long side of 512 pixels and 1 up to it.
+        history: Curvature pairs that L-BFGS keeps.
+        seed: Seed of the noise to start from.
+
+    Raises:
+        SettingError: A value is out of range.
+    """
+
+    method: Method = "lbfgs"
+    rounds: int = 1
+    iterations: int = 100
+    evaluations: int | None = None
+    learning_rate: float | None = None
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    scale_factor: float | None = None
+    history: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise SettingError(
+                f"The optimiser must be {' or '.join(get_args(Method))}, not {self.method!r}."
+            )
+        for name, lowest in (("rounds", 1), ("iterations", 1), ("history", 1)):
+            if getattr(self, name) < lowest:
+                raise SettingError(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
+        if self.evaluations is not None and self.evaluations < 2:
+            raise SettingError(f"evaluations must be at least 2, not {self.evaluations}.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{name} must be from 0 to below 1, not {getattr(self, name)}.")
+        if not 0 < self.epsilon < math.inf:
+            raise SettingError(f"epsilon must be above 0, not {self.epsilon}.")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise SettingError(f"The learning rate must be above 0, not {self.learning_rate}.")
+        if self.scale_factor is not None and not 1 <= self.scale_factor <= 4:
+            raise SettingError(f"The scale factor must be from 1 to 4, not {self.scale_factor}.")
+
+
+RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
+    {
+        # 10 rounds of 20 evaluations, as scipy's fmin_l_bfgs_b is called there.
+        "keras_vgg16": OptimizeConfig(
+            method="lbfgs", rounds=10, iterations=20, evaluations=20, scale_factor=1.0
+        ),
+        # Adam with learning rate 0.02 and ε 0.1 on pixels in 0 to 255: gradients there are
+        # 255 times smaller, and steps 255 times larger, than on [0, 1].
+        "keras_vgg19": OptimizeConfig(
+            method="adam",
+            rounds=10,
+            iterations=100,
+            learning_rate=0.02 / 255,
+            beta1=0.99,
+            beta2=0.999,
+            epsilon=0.1 * 255,
+            scale_factor=1.0,
+        ),
+    }
+)
+"""Loss preset → how its source optimises; every other preset takes the defaults."""
+
+
+def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
+    """How to optimise under a loss preset, with some values replaced.
+
+    Args:
+        preset: A name in `fststyle.perceptual.presets.PRESETS`.
+        **overrides: Values of `OptimizeConfig`; None leaves the recipe's own.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        SettingError: A value is out of range.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    recipe = RECIPES.get(preset, OptimizeConfig())
+    if given.get("method", recipe.method) != recipe.method:
+        # The other optimiser's step size would make no sense.
+        given = {"learning_rate": None, "evaluations": None, **given}
+    return dataclasses.replace(recipe, **given)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What `optimize_image` tells after each iteration.
+
+    Attributes:
+        index: Iterations so far, over all scales and rounds.
+        total: Iterations at most.
+        round: The round, from 1.
+        evaluations: Evaluations of the loss so far.
+        terms: The weighted loss terms of `image`, without gradient.
+        image: The image as it is, ``(1, 3, h, w)`` in [0, 1], at the current scale.
+    """
+
+    index: int
+    total: int
+    round: int
+    evaluations: int
+    terms: LossTerms
+    image: Tensor
+
+
+def optimize_image(
+    content: Tensor,
+    loss: PerceptualLoss,
+    config: OptimizeConfig | None = None,
+    *,
+    init: Init | Tensor = "content",
+    on_step: Callable[[Step], None] | None = None,
+) -> Tensor:
+    """Give a photograph the style of a loss, by optimising its pixels.
+
+    Args:
+        content: The photograph, ``(1, 3, H, W)``, RGB in [0, 1].
+        loss: The perceptual loss, which holds the style.
+        config: How to optimise; by default as the loss's preset does.
+        init: What to start from: the photograph, noise, or an image of its shape.
+        on_step: Called after each iteration.
+
+    Returns:
+        The result, ``(1, 3, H, W)`` in [0, 1].
+
+    Raises:
+        SettingError: The loss stopped being finite, `init` has another shape, or the
+            photograph is too small for the loss's layers.
+    """
+    config = config or optimize_config(loss.config.preset)
+    height, width = content.shape[-2:]
+    deepest = loss.vgg.layers[-1]
+    least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block but the first
+    if min(height, width) < least:
+        raise SettingError(
+            f"The photo is {width}×{height} pixels at this size; {deepest} needs at least {least} "
+            "on each side. Choose a larger size."
+        )
+    sizes = [size for size in _scales(height, width, config.scale_factor) if min(size) >= least]
+    start = _start(content, init, config.seed)
+    image = _resized(start, sizes[0])
+    progress = _Progress(len(sizes) * config.rounds * config.iterations, on_step)
+    adam: torch.optim.Adam | None = None
+    for size in sizes:
+        image = _resized(image, size).clamp(0, 1).contiguous().requires_grad_()
+        problem = _Problem(image, loss, loss.content_targets(_resized(content, size)))
+        if config.method == "adam":
+            adam = _adam(image, config, carried=adam)
+            _run_adam(adam, problem, config, progress)
+        else:
+            _run_lbfgs(problem, config, progress)
+        image = image.detach()
+    return image.clamp(0, 1)
+
+
+class _Problem:
+    """The loss of one image at one scale as a function to minimise.
+
+    L-BFGS asks again at points where it has just been; `evaluate` answers those from memory.
+    """
+
+    def __init__(self, image: Tensor, loss: PerceptualLoss, targets: Features) -> None:
+        self.image = image
+        self.evaluations = 0
+        self.terms: LossTerms
+        self._loss = loss
+        self._targets = targets
+        self._scale: float | None = None
+        self._last: tuple[Tensor, Tensor, Tensor, LossTerms] | None = None
+
+    def evaluate(self) -> Tensor:
+        """The scaled loss; the gradient is left in ``image.grad``."""
+        if self._last is not None and torch.equal(self._last[0], self.image):
+            _, value, gradient, self.terms = self._last
+            self.image.grad = gradient.clone()
+            return value
+        self.image.grad = None
+        # Values outside [0, 1] are no picture. The loss is taken of the nearest picture, and
+        # a spring pulls the pixel back; clamping between iterations instead would falsify
+        # the curvature that L-BFGS remembers.
+        # Not `clamp` alone: torch 2.14 gives it no gradient at 0 and 1 themselves, so that the
+        # black and white of a photograph would never move.
+        image = self.image
+        valid = (image >= 0) & (image <= 1)
+        inside = torch.where(valid, image, image.detach().clamp(0, 1))
+        terms = self._loss(inside, self._targets)
+        if self._scale is None:
+            self._scale = _LOSS_SCALE / max(float(terms.total.detach()), 1e-12)
+        value = self._scale * terms.total + _OUT_OF_RANGE * (image - inside).square().sum()
+        if not bool(torch.isfinite(value)):
+            raise SettingError(
+                "The loss is no longer finite; choose a smaller learning rate or smaller weights."
+            )
+        value.backward()
+        self.evaluations += 1
+        self.terms = LossTerms(*(term.detach() for term in terms))
+        assert self.image.grad is not None
+        gradient = self.image.grad.clone()
+        self._last = (self.image.detach().clone(), value.detach(), gradient, self.terms)
+        return value.detach()
+
+
+class _Progress:
+    def __init__(self, total: int, on_step: Callable[[Step], None] | None) -> None:
+        self._total = total
+        self._on_step = on_step
+        self._done = 0
+        self._evaluations = 0
+
+    def tell(self, problem: _Problem, round_: int, iteration: int, new_evaluations: int) -> None:
+        self._evaluations += new_evaluations
+        if self._on_step is not None:
+            image = problem.image.detach().clamp(0, 1)
+            index = self._done + iteration
+            step = Step(index, self._total, round_, self._evaluations, problem.terms, image)
+            self._on_step(step)
+
+    def end_round(self, iterations: int) -> None:
+        self._done += iterations
+
+
+def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -> None:
+    for round_ in range(1, config.rounds + 1):
+        # One iteration a call, so that progress can be told; the state carries over.
+        optimizer = torch.optim.LBFGS(
+            [problem.image],
+            lr=config.learning_rate or 1.0,
+            max_iter=1,
+            max_eval=1000,
+            tolerance_grad=0.0,
+            tolerance_change=0.0,
+            history_size=config.history,
+            line_search_fn="strong_wolfe",
+        )
+        begin = problem.evaluations
+        for iteration in range(1, config.iterations + 1):
+            before = problem.evaluations
+            optimizer.step(lambda: float(problem.evaluate()))  # type: ignore[no-untyped-call]
+            problem.evaluate()  # the terms of the point that was accepted
+            progress.tell(problem, round_, iteration, problem.evaluations - before)
+            if config.evaluations and problem.evaluations - begin >= config.evaluations:
+                break
+        progress.end_round(config.iterations)
+
+
+def _run_adam(
+    adam: torch.optim.Adam, problem: _Problem, config: OptimizeConfig, progress: _Progress
+) -> None:
+    for round_ in range(1, config.rounds + 1):
+        for iteration in range(1, config.iterations + 1):
+            before = problem.evaluations
+            problem.evaluate()
+            scale = problem._scale or 1.0
+            assert problem.image.grad is not None
+            # Adam's ε is meant for the loss as it is, not as L-BFGS likes it.
+            problem.image.grad.div_(scale)
+            adam.step()
+            with torch.no_grad():
+                problem.image.clamp_(0, 1)
+            problem.evaluate()  # the terms of the new image; the next step finds them in memory
+            progress.tell(problem, round_, iteration, problem.evaluations - before)
+        progress.end_round(config.iterations)
+
+
+def _adam(
+    image: Tensor, config: OptimizeConfig, carried: torch.optim.Adam | None
+) -> torch.optim.Adam:
+    """Adam on an image; its moments carry over from the scale before, resized."""
+    adam = torch.optim.Adam(
+        [image],
+        lr=config.learning_rate or 0.02,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+    )
+    if carried is not None:
+        (old,) = carried.state.values()
+        size = (image.shape[-2], image.shape[-1])
+        adam.state[image] = {
+            "step": old["step"].clone(),
+            "exp_avg": _resized(old["exp_avg"], size).contiguous(),
+            "exp_avg_sq": _resized(old["exp_avg_sq"], size).clamp_min(0).contiguous(),
+        }
+    return adam
+
+
+def _scales(height: int, width: int, factor: float | None) -> list[tuple[int, int]]:
+    """Sizes from coarse to fine, the last of them (height, width)."""
+    long_side = max(height, width)
+    if factor is None:
+        factor = 2.0 if long_side > MAX_SINGLE_SCALE else 1.0
+    return list(_shrinking(height, width, factor))[::-1]
+
+
+def _shrinking(height: int, width: int, factor: float) -> Iterator[tuple[int, int]]:
+    yield height, width
+    ratio = 1.0
+    while factor > 1 and max(height, width) / (ratio * factor) >= _COARSEST:
+        ratio *= factor
+        yield max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+def _start(content: Tensor, init: Init | Tensor, seed: int) -> Tensor:
+    if isinstance(init, Tensor):
+        if init.shape != content.shape:
+            raise SettingError(
+                f"The image to start from is {init.shape[-1]}×{init.shape[-2]} pixels and the "
+                f"photo {content.shape[-1]}×{content.shape[-2]}; they must be of one size."
+            )
+        return init.detach()
+    if init == "content":
+        return content.detach()
+    if init != "noise":
+        raise SettingError(f"Start from {' or '.join(get_args(Init))}, not {init!r}.")
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(content.shape, generator=generator, dtype=torch.float32)
+    return noise.to(content.device, content.dtype)
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True, align_corners=False)

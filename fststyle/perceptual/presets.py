@@ -1,0 +1,274 @@
+"""The losses by name: the calibrated one and the published recipes, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+from fststyle.errors import SettingError
+from fststyle.perceptual.vgg import Architecture, VGGWeights, canonical_layer
+from fststyle.perceptual.vgg_weights import cache_path, load_weights
+
+Form = Literal["relative", "mean"]
+GramDivisor = Literal["hw", "chw"]
+TVForm = Literal["mean_squares", "half_sum_squares", "sum_absolute"]
+
+MIN_STYLE_SIDE: Final = 32
+"""Smallest side of a style picture, in pixels: below it the deep layers see nothing."""
+
+
+def _canonical_weights(
+    name: str, layers: Mapping[str, float], architecture: Architecture
+) -> dict[str, float]:
+    if not isinstance(layers, Mapping) or not layers:
+        raise SettingError(f"loss.{name} must give a weight to at least one layer: {{relu4_2: 1}}.")
+    weights = {canonical_layer(layer, architecture): weight for layer, weight in layers.items()}
+    for layer, weight in weights.items():
+        _check_weight(f"{name}.{layer}", weight)
+    return {layer: float(weight) for layer, weight in weights.items()}
+
+
+def _check_weight(name: str, weight: float) -> None:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < 1e30:
+        raise SettingError(f"loss.{name} must be a number from 0, not {weight!r}.")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Everything that defines a perceptual loss; the defaults are the calibrated loss.
+
+    Attributes:
+        preset: Name, for logs and reports.
+        architecture: Which VGG computes the features.
+        content_layers: Layer → weight.
+        style_layers: Layer → weight.
+        content_weight: Weight of the content term.
+        style_weight: Weight of the style term.
+        palette_weight: Weight of the palette's distance (`fststyle.perceptual.palette`).
+        tv_weight: Weight of the total variation.
+        style_sizes: Sizes (short side, pixels; the aspect ratio is kept) at which the style
+            picture is seen, 0 for its own; with several, their Gram matrices are averaged.
+            A picture is never enlarged.
+        normalised_layers: Layers whose channels are divided by their mean activation over
+            natural photographs (as Gatys et al. normalised their VGG). Original VGG16 only.
+        content_form: ``"relative"``: ‖F−F_c‖² / ‖F_c‖² per photograph; ``"mean"``: the mean
+            squared difference.
+        style_form: ``"relative"``: ‖G−G_s‖² / ‖G_s‖² per layer; ``"mean"``: the mean
+            squared difference.
+        gram_divisor: See `gram_matrix`.
+        tv_form: See `total_variation`.
+        pixel_range: Range of the pixels that the total variation sees, 1 or 255.
+        tuned_for: The weights that the recipe's own weights were chosen for.
+
+    Raises:
+        SettingError: A layer is unknown, or a value is out of range.
+    """
+
+    preset: str = "calibrated"
+    architecture: Architecture = "vgg16"
+    content_layers: Mapping[str, float] = field(default_factory=lambda: {"relu4_2": 1.0})
+    style_layers: Mapping[str, float] = field(
+        default_factory=lambda: {"relu1_2": 1.5, "relu2_2": 1.5, "relu3_3": 1.0, "relu4_3": 2.0}
+    )
+    content_weight: float = 1.0
+    style_weight: float = 0.5
+    palette_weight: float = 0.5
+    tv_weight: float = 0.3
+    style_sizes: tuple[int, ...] = (384,)
+    normalised_layers: tuple[str, ...] = ("relu3_3", "relu4_2", "relu4_3")
+    content_form: Form = "relative"
+    style_form: Form = "relative"
+    gram_divisor: GramDivisor = "hw"
+    tv_form: TVForm = "mean_squares"
+    pixel_range: Literal[1, 255] = 1
+    tuned_for: str = "the original VGG16"
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("architecture", get_args(Architecture)),
+            ("content_form", get_args(Form)),
+            ("style_form", get_args(Form)),
+            ("gram_divisor", get_args(GramDivisor)),
+            ("tv_form", get_args(TVForm)),
+            ("pixel_range", (1, 255)),
+        ):
+            if getattr(self, name) not in choices:
+                raise SettingError(
+                    f"loss.{name} must be one of {', '.join(map(str, choices))}, "
+                    f"not {getattr(self, name)!r}."
+                )
+        for name in ("content_layers", "style_layers"):
+            layers = _canonical_weights(name, getattr(self, name), self.architecture)
+            object.__setattr__(self, name, MappingProxyType(layers))
+        normalised = tuple(canonical_layer(n, self.architecture) for n in self.normalised_layers)
+        object.__setattr__(self, "normalised_layers", normalised)
+        for name in ("content_weight", "style_weight", "palette_weight", "tv_weight"):
+            _check_weight(name, getattr(self, name))
+        sizes = self.style_sizes
+        sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
+        if not sizes or any(
+            not isinstance(size, int) or (size != 0 and size < MIN_STYLE_SIDE) for size in sizes
+        ):
+            raise SettingError(
+                f"loss.style_sizes must be whole numbers of pixels from {MIN_STYLE_SIDE} "
+                f"(0 for the picture's own size), not {self.style_sizes!r}."
+            )
+        object.__setattr__(self, "style_sizes", sizes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values as plain dicts, lists and numbers, for JSON."""
+        return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+
+
+_FOUR_LAYERS: Final = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
+_FIRST_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+
+PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
+    {
+        preset.preset: preset
+        for preset in (
+            LossConfig(),
+            # train.lua, PerceptualCriterion.lua. Content is relu3_3 there (index 16 of the
+            # Torch Sequential), where the paper says relu2_2.
+            LossConfig(
+                preset="johnson",
+                content_layers={"relu3_3": 1.0},
+                style_layers=_FOUR_LAYERS,
+                content_weight=1.0,
+                style_weight=5.0,
+                palette_weight=0.0,
+                tv_weight=1e-6,
+                style_sizes=(256,),
+                normalised_layers=(),
+                content_form="mean",
+                style_form="mean",
+                gram_divisor="chw",
+                tv_form="half_sum_squares",
+                pixel_range=255,
+            ),
+            # neural_style.py
+            LossConfig(
+                preset="pytorch_examples",
+                content_layers={"relu2_2": 1.0},
+                style_layers=_FOUR_LAYERS,
+                content_weight=1e5,
+                style_weight=1e10,
+                palette_weight=0.0,
+                tv_weight=0.0,
+                style_sizes=(0,),
+                normalised_layers=(),
+                content_form="mean",
+                style_form="mean",
+                gram_divisor="chw",
+                tuned_for="torchvision's VGG16 (IMAGENET1K_V1)",
+            ),
+            # src/optimize.py. Its total variation is the mean squared difference on 0 to 255.
+            LossConfig(
+                preset="lengstrom",
+                architecture="vgg19",
+                content_layers={"relu4_2": 1.0},
+                style_layers=_FIRST_LAYERS,
+                content_weight=7.5,
+                style_weight=1e2,
+                palette_weight=0.0,
+                tv_weight=2e2,
+                style_sizes=(0,),
+                normalised_layers=(),
+                content_form="mean",
+                style_form="mean",
+                gram_divisor="chw",
+                pixel_range=255,
+                tuned_for="VGG19",
+            ),
+            # The layers' mean is a weight of 1/5 each.
+            LossConfig(
+                preset="keras_vgg16",
+                content_layers={"relu5_2": 1.0},
+                style_layers=dict.fromkeys(_FIRST_LAYERS, 0.2),
+                content_weight=1.0,
+                style_weight=1e4,
+                palette_weight=0.0,
+                tv_weight=0.0,
+                style_sizes=(512,),
+                normalised_layers=(),
+                content_form="mean",
+                style_form="mean",
+                gram_divisor="chw",
+            ),
+            # The recipe leaves the weight of its total variation open; 0 until it is set.
+            LossConfig(
+                preset="keras_vgg19",
+                architecture="vgg19",
+                content_layers={"relu5_2": 1.0},
+                style_layers=_FIRST_LAYERS,
+                content_weight=1e3,
+                style_weight=1e-2,
+                palette_weight=0.0,
+                tv_weight=0.0,
+                style_sizes=(512,),
+                normalised_layers=(),
+                content_form="mean",
+                style_form="mean",
+                gram_divisor="hw",
+                tv_form="sum_absolute",
+                pixel_range=255,
+                tuned_for="VGG19",
+            ),
+        )
+    }
+)
+"""The calibrated loss and the published recipes, each as its source computes it."""
+
+
+def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
+    """A preset, with some of its values replaced.
+
+    Args:
+        preset: A name in `PRESETS`.
+        **overrides: Values of `LossConfig`; None leaves the preset's own.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        SettingError: The preset or a key is unknown, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise SettingError(f"Unknown loss {preset!r}; choose from {', '.join(PRESETS)}.")
+    known = {item.name for item in dataclasses.fields(LossConfig)} - {"preset", "tuned_for"}
+    for key in overrides:
+        if key not in known:
+            raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return dataclasses.replace(PRESETS[preset], **given)
+
+
+def weights_for(
+    config: LossConfig, path: Path | str | None = None
+) -> tuple[LossConfig, VGGWeights]:
+    """VGG's weights for a loss; a recipe for VGG19 runs on VGG16 where no VGG19 is given.
+
+    Args:
+        config: The loss.
+        path: As for `fststyle.perceptual.vgg_weights.load_weights`.
+
+    Returns:
+        The loss, of the architecture that it will run on, and the weights.
+        `PerceptualLoss.substitution` tells when they are not those that it was tuned for.
+
+    Raises:
+        WeightsError: The weights cannot be found.
+    """
+    if config.architecture == "vgg19" and path is None and not cache_path("vgg19").is_file():
+        config = dataclasses.replace(config, architecture="vgg16")
+    return config, load_weights(config.architecture, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

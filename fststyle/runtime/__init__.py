@@ -1,0 +1,1 @@
+"""Running a style file, with OpenVINO or torch, whole or in tiles."""

@@ -1,0 +1,1 @@
+"""A trained style: its network, its file, and where it is found."""

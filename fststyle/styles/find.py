@@ -1,0 +1,167 @@
+"""Where styles are found: the user's, the zoo's, and our own artworks."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fststyle.errors import PhotoError, StyleError
+from fststyle.images.photo import PHOTO_SUFFIXES
+from fststyle.styles.style_file import STYLE_NAME, StyleInfo
+
+
+@dataclass(frozen=True)
+class FoundStyle:
+    """A style as `find_style` found it.
+
+    Attributes:
+        kind: ``network``: a style file; ``picture``: an artwork without a trained network.
+        path: The style file or the picture.
+        name: The file's name without its ending.
+    """
+
+    kind: Literal["network", "picture"]
+    path: Path
+    name: str
+
+
+def user_styles_folder() -> Path:
+    """Return the folder of the styles that the user has trained; it may not exist yet."""
+    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data_home.is_absolute():  # as the XDG specification demands
+        data_home = Path.home() / ".local" / "share"
+    return data_home / "fststyle" / "styles"
+
+
+def zoo_folder() -> Path:
+    """Return the folder of the trained styles that come with fststyle."""
+    return Path(__file__).parents[1] / "zoo"
+
+
+def art_folder() -> Path:
+    """Return the folder of our own artworks, each ``NAME.jpg`` with ``NAME.json``."""
+    return Path(__file__).parents[1] / "art"
+
+
+def find_style(text: str) -> FoundStyle:
+    """Find a style by its path or name.
+
+    Args:
+        text: The path of a style file or a picture, which is told by its ending, or a name. A
+            name is looked for among the user's styles, in the zoo, then among the artworks.
+
+    Returns:
+        The first that is found.
+
+    Raises:
+        StyleError: There is none; the sentence has the names that come near.
+    """
+    path = Path(text)
+    if _is_path(text):
+        network = path.suffix.lower() == ".onnx"
+        if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
+            raise StyleError(f"{text} is neither a style file (.onnx) nor a picture by its ending.")
+        if not os.path.isfile(path):
+            raise StyleError(
+                f"There is no file {text}; check the path, or choose a name from 'fststyle styles'."
+            )
+        return FoundStyle("network" if network else "picture", path, path.stem)
+    for style in _all_styles():
+        if style.name == text:
+            return style
+    raise _unknown("style", text, [style.name for style in list_styles()])
+
+
+def list_styles() -> list[FoundStyle]:
+    """List the styles that can be called by name.
+
+    Returns:
+        Networks, and artworks that have no network, sorted by name. A network of the user
+        takes the place of one in the zoo.
+    """
+    styles: dict[str, FoundStyle] = {}
+    for style in _all_styles():
+        styles.setdefault(style.name, style)
+    return sorted(styles.values(), key=lambda style: style.name)
+
+
+def find_picture(text: str) -> Path:
+    """Find the picture of a style, to train or optimise with it.
+
+    Args:
+        text: A path, or the name of one of our artworks.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        PhotoError: There is no file at the path, or a style file.
+        StyleError: There is no artwork of that name; the sentence has the names that come near.
+    """
+    if _is_path(text):
+        if not os.path.isfile(text):
+            raise PhotoError(f"There is no picture {text}; check the path.")
+        if Path(text).suffix.lower() == ".onnx":
+            raise PhotoError(f"{text} is a trained network; give the path of its picture.")
+        return Path(text)
+    artworks = {path.stem: path for path in _named_files(art_folder(), ".jpg")}
+    if text in artworks:
+        return artworks[text]
+    if any(style.name == text for style in _all_styles()):
+        raise StyleError(
+            f"The style {text!r} is a trained network only; give the path of its picture."
+        )
+    raise _unknown("picture or artwork", text, sorted(artworks))
+
+
+def art_info(name: str) -> StyleInfo:
+    """Read what is known of one of our artworks.
+
+    Args:
+        name: Of the artwork.
+
+    Returns:
+        Its title, artist, year, source and licence.
+
+    Raises:
+        StyleError: There is no such artwork, or its description is damaged.
+    """
+    known = {path.stem: path for path in _named_files(art_folder(), ".json")}
+    if name not in known:
+        raise _unknown("artwork", name, sorted(known))
+    try:
+        text = known[name].read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StyleError(f"{known[name]} cannot be read; install fststyle again.") from error
+    return StyleInfo.from_json(text)
+
+
+def _is_path(text: str) -> bool:
+    # No name has a dot or a slash.
+    return bool(Path(text).suffix) or os.sep in text or "/" in text
+
+
+def _named_files(folder: Path, suffix: str) -> list[Path]:
+    paths = folder.glob(f"*{suffix}")
+    return sorted(path for path in paths if STYLE_NAME.fullmatch(path.stem) and path.is_file())
+
+
+def _all_styles() -> Iterator[FoundStyle]:
+    """Yield every style that has a name, those that `find_style` prefers first."""
+    for folder in (user_styles_folder(), zoo_folder()):
+        for path in _named_files(folder, ".onnx"):
+            yield FoundStyle("network", path, path.stem)
+    for path in _named_files(art_folder(), ".jpg"):
+        yield FoundStyle("picture", path, path.stem)
+
+
+def _unknown(what: str, text: str, names: list[str]) -> StyleError:
+    wanted = text.lower()
+    near = [name for name in names if wanted and wanted in name]
+    near += [n for n in difflib.get_close_matches(wanted, names, cutoff=0.5) if n not in near]
+    guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
+    return StyleError(f"There is no {what} {text!r}; {guess}'fststyle styles' lists all names.")

@@ -1,0 +1,1 @@
+"""Stylising photos: `Stylizer`, stroke size, blends, and folders of photos."""

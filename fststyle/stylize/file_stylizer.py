@@ -1,0 +1,162 @@
+"""A picture's file stylised into another file: photos, and animations frame by frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fststyle.images.animation import (
+    ANIMATION_SUFFIXES,
+    Animation,
+    is_animation,
+    load_frames,
+    save_animation,
+)
+from fststyle.images.metadata import Metadata, result_metadata
+from fststyle.images.photo import OUTPUT_SUFFIXES, Photo, load_photo, save_photo
+from fststyle.stylize.plan import Job, make_folder
+from fststyle.stylize.stylizer import Control, Stylizer
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """An animation whose result is one too; its frames are read when they are stylised."""
+
+    job: Job
+    animation: Animation
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """An animation whose result is in its file already.
+
+    Attributes:
+        pixels: Its last frame, ``(H, W, 3)``.
+    """
+
+    pixels: NDArray[Any]
+
+
+class FileStylizer:
+    """The steps from file to file, as `fststyle.stylize.pipeline.run` takes them.
+
+    Args:
+        stylizer: The style.
+        control: For every photo.
+        strip: Keep nothing of what a photo's file says beside the picture. What the result is, and
+            of which style, is said all the same.
+        keep_gps: Keep where the photo was taken.
+        quality: Of JPEG, WebP and AVIF, from 1 to 100; by default each format's own.
+    """
+
+    def __init__(
+        self,
+        stylizer: Stylizer,
+        control: Control,
+        *,
+        strip: bool = False,
+        keep_gps: bool = False,
+        quality: int | None = None,
+    ) -> None:
+        self._stylizer = stylizer
+        self._control = control
+        self._strip = strip
+        self._keep_gps = keep_gps
+        self._quality = quality
+        infos = [info for info, _ in (*stylizer.styles, *stylizer.styles_outside)]
+        self._style_name = " + ".join(dict.fromkeys(info.name for info in infos))
+        licences = dict.fromkeys(info.licence for info in infos if info.licence)
+        self._style_licence = "; ".join(licences)
+
+    def read(self, job: Job) -> Photo | Moving:
+        """Read a photo, or look at an animation where the result's format has animations too.
+
+        Raises:
+            PhotoError: The file is no picture that can be read.
+        """
+        if job.target.suffix.lower() in ANIMATION_SUFFIXES and is_animation(job.source):
+            return Moving(job, load_frames(job.source))
+        return load_photo(job.source, as_bytes=True)
+
+    def work(self, given: Photo | Moving) -> tuple[Photo | Written, float]:
+        """Stylise a photo; an animation is written too, since its frames are not all held.
+
+        Returns:
+            The result, and the seconds that stylising took.
+
+        Raises:
+            FststyleError: As in `Stylizer.stylize`; of an animation, as in `load_frames` and
+                `save_animation` too.
+        """
+        if isinstance(given, Moving):
+            return self._animate(given)
+        begin = time.perf_counter()
+        result = self._stylizer.stylize(given, **self._control)
+        return result, time.perf_counter() - begin
+
+    def write(self, job: Job, result: Photo | Written) -> None:
+        """Write a photo's result, and make its folder where need be.
+
+        Raises:
+            FststyleError: It cannot be written.
+        """
+        if isinstance(result, Written):
+            return
+        _make_room(job)
+        metadata = self._metadata(result.metadata)
+        if job.target.suffix.lower() in OUTPUT_SUFFIXES:
+            save_photo(
+                result.pixels,
+                job.target,
+                alpha=result.alpha,
+                metadata=metadata,
+                quality=self._quality,
+                bits=result.bits,
+            )
+        else:  # .gif, .apng
+            save_animation([result], [0.0], 1, job.target, metadata=metadata, quality=self._quality)
+
+    def _animate(self, moving: Moving) -> tuple[Written, float]:
+        animation, job = moving.animation, moving.job
+        seconds = 0.0
+        newest: NDArray[Any] = np.zeros((0, 0, 3), np.float32)
+
+        def frames() -> Iterator[Photo]:
+            nonlocal seconds, newest
+            for photo in animation.frames():
+                begin = time.perf_counter()
+                result = self._stylizer.stylize(photo, **self._control)
+                seconds += time.perf_counter() - begin
+                newest = result.pixels
+                yield result
+
+        _make_room(job)
+        metadata = self._metadata(animation.metadata)
+        save_animation(
+            frames(),
+            animation.durations,
+            animation.loop,
+            job.target,
+            metadata=metadata,
+            quality=self._quality,
+        )
+        return Written(newest), seconds
+
+    def _metadata(self, metadata: Metadata) -> Metadata:
+        return result_metadata(
+            metadata,
+            style_name=self._style_name,
+            style_licence=self._style_licence,
+            strip=self._strip,
+            keep_gps=self._keep_gps,
+        )
+
+
+def _make_room(job: Job) -> None:
+    if not job.target.parent.is_dir():
+        make_folder(job.target.parent)

@@ -1,0 +1,1 @@
+"""Training one network for one style, with Lightning and Hydra."""

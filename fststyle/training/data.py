@@ -1,0 +1,302 @@
+"""Photographs to train on: any folder, or the ones that installed packages carry.
+
+A sample is a pure function of (seed, index), so a run that is resumed at a step sees what
+it would have seen, whatever the number of workers.
+
+Held out, everywhere: a photo whose file's SHA-256 starts with 0 is never trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fststyle.errors import PhotoError, SettingError
+from fststyle.images.bundled import builtin_held_out, builtin_photos
+from fststyle.images.photo import find_photos, fit_short_side, load_image, resize
+from fststyle.perceptual.tensors import to_tensor
+
+_CACHE_BYTES: Final = 1 << 29
+"""Decoded photographs kept in memory at most, in bytes."""
+_LEAST_CROP: Final = 0.75
+"""Smallest crop, as a share of the training size; smaller ones would only be blurred."""
+
+
+def is_held_out(path: Path) -> bool:
+    """Whether a photo is never to be trained on: its SHA-256 starts with 0.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The same answer wherever the file lies.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith("0")
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Why a file cannot be trained on, in a sentence."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which is not there; mend or remove it."
+    return f"{path} cannot be read: {error.strerror or error}; check it."
+
+
+_PLAIN: Final = 1 / 255
+"""Standard deviation below which a crop is of a single colour, to a network."""
+_GRAIN: Final = 2 / 255
+"""That of the grain that it gets, as a camera's sensor gives."""
+_MOST_BEND: Final = 0.5
+"""Largest logarithm of a tone curve's power, either way."""
+
+
+class PhotoCrops(Dataset[dict[str, Any]]):
+    """Random square crops of photographs, without end.
+
+    ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "path": …, "skipped":
+    …}``. Held-out photographs and files that cannot be read are passed over for the next one;
+    ``path`` is the file that the crop is of, and ``skipped`` lists the unreadable ones as
+    (path, reason).
+
+    Args:
+        paths: The files.
+        size: Side of the crops in pixels.
+        seed: Two data sets with the same files and seed give the same crops.
+        vary_colours: Give each crop colours of its own (see `_recoloured`), where the
+            photographs are few, or grey.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], size: int, seed: int, vary_colours: bool = False
+    ) -> None:
+        self._vary_colours = vary_colours
+        self._paths = list(paths)
+        self._size = size
+        self._seed = seed
+        self._order: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))
+        self._cache: dict[Path, NDArray[np.uint8]] = {}
+        self._cached_bytes = 0
+        self._unusable: dict[Path, str | None] = {}  # None: held out
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        skipped: list[tuple[str, str]] = []
+        for path in self._candidates(index):
+            if path in self._unusable:
+                continue
+            photo = self._load(path)
+            if photo is None:
+                reason = self._unusable[path]
+                if reason is not None:
+                    skipped.append((str(path), reason))
+                continue
+            rng = np.random.default_rng((self._seed, 1, index))
+            return {"photo": self._crop(photo, rng), "path": str(path), "skipped": skipped}
+        broken = sum(reason is not None for reason in self._unusable.values())
+        raise PhotoError(
+            f"None of the {len(self._paths)} photos can be trained on ({broken} cannot be read, "
+            f"{len(self._paths) - broken} are held out); give another folder by data.root=PHOTOS."
+        )
+
+    def _candidates(self, index: int) -> Iterator[Path]:
+        """The photo for this index, then its successors in the epoch's random order."""
+        count = len(self._paths)
+        epoch, position = divmod(index, count)
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self._seed, 0, epoch)).permutation(count)
+            self._order = (epoch, order)
+        for offset in range(count):
+            yield self._paths[self._order[1][(position + offset) % count]]
+
+    def _load(self, path: Path) -> NDArray[np.uint8] | None:
+        if path in self._cache:
+            return self._cache[path]
+        try:
+            if is_held_out(path):
+                self._unusable[path] = None
+                return None
+            # Twice the crop is enough; a bigger photo would only be shrunk each time.
+            pixels = fit_short_side(load_image(path), 2 * self._size)
+        except (PhotoError, OSError) as error:
+            self._unusable[path] = _why(path, error)
+            return None
+        photo = np.rint(pixels * 255).astype(np.uint8)
+        if self._cached_bytes + photo.nbytes <= _CACHE_BYTES:
+            self._cache[path] = photo
+            self._cached_bytes += photo.nbytes
+        return photo
+
+    def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+        height, width = photo.shape[:2]
+        longest = min(height, width)
+        shortest = min(longest, round(_LEAST_CROP * self._size))
+        side = round(float(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        levels = photo[top : top + side, left : left + side]
+        if rng.random() < 0.5:
+            levels = levels[:, ::-1]
+        levels = resize(levels, width=self._size, height=self._size)
+        crop = levels.astype(np.float32) / np.float32(255)
+        if self._vary_colours:
+            crop = _recoloured(crop, rng)
+        # Instance norm would divide by next to nothing, and the gradients would be infinite.
+        if max(float(crop[..., channel].std()) for channel in range(3)) < _PLAIN:
+            grain = _GRAIN * rng.standard_normal(crop.shape).astype(np.float32)
+            crop = np.clip(crop + grain, 0, 1)
+        return to_tensor(crop)[0]
+
+
+def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Swap the channels every other time, and bend each channel's tone curve by a power.
+
+    Six of the thirteen built-in photographs are grey; a network that saw only those colours
+    would paint the others' colours badly.
+    """
+    if rng.random() < 0.5:
+        crop = crop[..., rng.permutation(3)]
+    powers = np.exp(rng.uniform(-_MOST_BEND, _MOST_BEND, size=3)).astype(np.float32)
+    recoloured: NDArray[np.float32] = crop**powers
+    return recoloured
+
+
+class _From(Sampler[int]):
+    """The indices from `start` on, without end."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self._start)
+
+
+def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "photo": torch.stack([sample["photo"] for sample in samples]),
+        "paths": [sample["path"] for sample in samples],
+        "skipped": [item for sample in samples for item in sample["skipped"]],
+    }
+
+
+class PhotoDataModule(pl.LightningDataModule):
+    """Training crops, and held-out photographs to validate on and to show.
+
+    Args:
+        root: A folder of photographs, searched recursively; None for the built-in set.
+        size: Side of the training crops in pixels, 64 to 1024.
+        batch_size: Photographs in a step.
+        num_workers: Processes that prepare crops; 0 prepares them in the training process,
+            which is right where the processor also trains.
+        validation_photos: Held-out photographs to validate on at most.
+        seed: Seed of the crops.
+
+    Raises:
+        SettingError: A value is out of range.
+        PhotoError: The folder is missing, or holds no photographs.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        size: int = 256,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        validation_photos: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, lowest, highest in (
+            ("size", size, 64, 1024),
+            ("batch_size", batch_size, 1, 256),
+            ("num_workers", num_workers, 0, 64),
+            ("validation_photos", validation_photos, 1, 64),
+            ("seed", seed, 0, 2**32 - 1),
+        ):
+            if not isinstance(value, int) or not lowest <= value <= highest:
+                raise SettingError(
+                    f"data.{name} must be a whole number from {lowest} to {highest}, not {value!r}."
+                )
+        self.size = size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._builtin = root is None
+        self.skipped: dict[str, str] = {}
+        """Files that could not be read so far → why."""
+        self.trained_on: set[str] = set()
+        """Files that were trained on so far; after an epoch all that can be."""
+        self.paths = builtin_photos() if root is None else find_photos(Path(root))
+        self.held_out = self._find_held_out(root is None, validation_photos)
+
+    def _find_held_out(self, builtin: bool, count: int) -> list[Path]:
+        """The set's own held-out photographs that can be read, then the built-in ones."""
+        found: list[Path] = []
+        for path in itertools.chain(() if builtin else self.paths, builtin_held_out()):
+            if len(found) == count:
+                break
+            try:
+                if path in self.paths and not is_held_out(path):
+                    continue
+                load_image(path)
+            except (PhotoError, OSError) as error:
+                self.skipped[str(path)] = _why(path, error)
+                continue
+            found.append(path)
+        return found
+
+    def held_out_crops(self, most: int | None = None) -> Tensor:
+        """The central squares of the (first) held-out photographs, ``(n, 3, size, size)``."""
+        return torch.stack([self._central(load_image(path)) for path in self.held_out[:most]])
+
+    def _central(self, photo: NDArray[np.float32]) -> Tensor:
+        side = min(photo.shape[:2])
+        top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+        square = photo[top : top + side, left : left + side]
+        return to_tensor(resize(square, width=self.size, height=self.size))[0]
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Crops from the step at which training stands."""
+        step = 0 if self.trainer is None else cast(Any, self.trainer.lightning_module).steps_made
+        return DataLoader(
+            PhotoCrops(self.paths, self.size, self.seed, vary_colours=self._builtin),
+            batch_size=self.batch_size,
+            sampler=_From(int(step) * self.batch_size),
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The held-out crops, one at a time."""
+        return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Take note of the files, and hand on the photographs alone."""
+        if isinstance(batch, dict):
+            self.trained_on.update(batch["paths"])
+            self.skipped.update(batch["skipped"])
+            return batch["photo"]
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The files so far, for the checkpoint."""
+        return {"trained_on": sorted(self.trained_on), "skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave."""
+        self.trained_on = set(state_dict["trained_on"])
+        self.skipped = {**state_dict["skipped"], **self.skipped}

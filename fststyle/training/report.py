@@ -1,0 +1,241 @@
+"""What a training run leaves for its user: the installed style, and ``report.md``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fststyle.errors import FststyleError
+from fststyle.images.photo import write_atomically
+from fststyle.perceptual import evaluate
+from fststyle.perceptual.figures import Curve, loss_figure
+from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.perceptual.measure import MEASURE, measure_for
+from fststyle.perceptual.presets import LossConfig
+from fststyle.perceptual.vgg import VGGWeights
+from fststyle.styles.find import user_styles_folder, zoo_folder
+from fststyle.stylize.stylizer import Stylizer
+from fststyle.training.data import PhotoDataModule
+from fststyle.training.gates import Gate
+from fststyle.training.module import StyleModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the report says of a run beside its quality.
+
+    Attributes:
+        folder: Of the run; it holds ``sheet.png`` and, if there is a log, ``csv/``.
+        style: What ``--style`` takes to use the network: a name or a style file.
+        steps: Steps made.
+        seconds: Time that they took.
+        settings: Every setting of the run, as JSON holds them.
+        gates: Of the network, if they were looked at.
+    """
+
+    folder: Path
+    style: str
+    steps: int
+    seconds: float
+    settings: Mapping[str, Any]
+    gates: Sequence[Gate]
+
+
+def write_report(
+    name: str,
+    stylizer: Stylizer,
+    loss: PerceptualLoss,
+    weights: VGGWeights,
+    picture: NDArray[np.float32],
+    data: PhotoDataModule,
+    facts: RunFacts,
+) -> Path | None:
+    """Measure the style file on three held-out photographs, in a minute or so, and tell all.
+
+    Args:
+        name: Of the style.
+        stylizer: The style file, loaded.
+        loss: What the network was trained under.
+        weights: VGG's.
+        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
+        data: The photographs.
+        facts: What else there is to say.
+
+    Returns:
+        The path of ``report.md``; None, after a warning, where it cannot be made.
+    """
+    log.info("Comparing with L-BFGS on three held-out photos (report=false leaves this out)")
+    crops = [crop.numpy().transpose(1, 2, 0) for crop in data.held_out_crops(3)]
+    photos: dict[str, NDArray[np.float32]] = {}
+    for path, crop in zip(data.held_out, crops, strict=False):
+        photos[path.name if path.stem in photos else path.stem] = crop
+    try:
+        same = loss.config == MEASURE
+        measure = loss if same else measure_for(picture, weights)
+        evaluation = evaluate.evaluate(
+            name, stylizer, measure.cpu(), photos, iterations=(1, 2, 5, 10, 20, 50)
+        )
+        report = evaluate.write_report(evaluation, facts.folder)
+        text = report.read_text(encoding="utf-8") + _about_the_run(facts)
+        write_atomically(report, text.encode("utf-8", "backslashreplace"))
+        return report
+    except FststyleError as error:  # the style is trained all the same
+        log.warning("There is no report: %s", error)
+        return None
+
+
+def gate_values(gates: Sequence[Gate]) -> dict[str, float | None]:
+    """Gate → value, as a style file keeps it; one that is not finite is null."""
+    return {
+        gate.name: round(gate.value, 3) if math.isfinite(gate.value) else None for gate in gates
+    }
+
+
+def install(style_file: Path, interrupted: bool) -> Path | None:
+    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept.
+
+    Args:
+        style_file: The trained style.
+        interrupted: Then a network that is there stays.
+
+    Returns:
+        The copy; None, after a warning, where there is none.
+    """
+    target = user_styles_folder() / style_file.name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if interrupted:
+                log.warning(
+                    "The network in %s stays; use the one of this run by --style %s",
+                    target,
+                    style_file,
+                )
+                return None
+            kept = target.with_stem(f"{target.stem}-previous")
+            write_atomically(kept, target.read_bytes())
+            log.info(
+                "This network replaces an older one, which is kept as %s",
+                kept.stem,
+            )
+        elif (zoo_folder() / target.name).exists():
+            log.info(
+                "--style %s is this network from now on; delete %s to have the shipped one again",
+                target.stem,
+                target,
+            )
+        write_atomically(target, style_file.read_bytes())
+    except (OSError, FststyleError) as error:
+        log.warning("The style could not be copied to %s (%s).", target, error)
+        return None
+    return target
+
+
+def _about_the_run(facts: RunFacts) -> str:
+    """The rest of the report as Markdown: samples, gates, times, settings, commands."""
+    per_step = 1000 * facts.seconds / max(1, facts.steps)
+    lines = ["", "## Samples", "", "![held-out photos and their pictures](sheet.png)"]
+    if facts.gates:
+        lines += ["", "## Faults looked for", "", gates_table(facts.gates)]
+        lines += [f"\n{gate.sentence}" for gate in facts.gates if not gate.passed]
+    lines += ["", "## Training", ""]
+    lines.append(
+        f"{facts.steps} steps in {facts.seconds / 60:.1f} minutes, {per_step:.0f} ms a step."
+    )
+    curves = training_curves(facts.folder)
+    if curves:
+        figure = loss_figure(curves, "losses while training", "step")
+        write_atomically(facts.folder / "report_training.png", figure)
+        lines += ["", "![losses while training](report_training.png)"]
+    settings = json.dumps(facts.settings, indent=2, ensure_ascii=False)
+    style = facts.style if facts.style.replace("_", "").isalnum() else f'"{facts.style}"'
+    lines += ["", "```json", settings, "```", "", "## Use it", "", "```bash"]
+    lines.append(f"fststyle stylize photo.jpg --style {style} -o out.jpg")
+    lines += [f"fststyle evaluate --style {style} photo.jpg", "```", ""]
+    return "\n".join(lines)
+
+
+def gates_table(gates: Sequence[Gate]) -> str:
+    """Gates as a Markdown table."""
+    rows = ["| gate | value | limit | passed | worst on |", "| --- | --- | --- | --- | --- |"]
+    for gate in gates:
+        passed = "yes" if gate.passed else "**no**"
+        rows.append(
+            f"| {gate.name} | {gate.value:.3f} | {gate.limit:g} | {passed} | {gate.probe} |"
+        )
+    return "\n".join(rows)
+
+
+def training_curves(folder: Path) -> list[Curve]:
+    """The losses in a run's ``csv/``, resumed parts joined: training's and held-out photos'.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        A curve for each that was logged; none where there is no log.
+    """
+    wanted = {
+        "train/total": "training photo, total",
+        "train/style": "training photo, style",
+        "train/content": "training photo, content",
+        "val/total": "held-out photos, total",
+    }
+    points: dict[str, dict[int, float]] = {key: {} for key in wanted}
+    paths = folder.glob("csv/from_step_*/metrics.csv")
+    for path in sorted(paths, key=lambda path: int(path.parent.name.rpartition("_")[2])):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                for key in wanted:
+                    if row.get(key):
+                        points[key][int(row["step"]) + 1] = float(row[key])
+    return [
+        Curve(label, sorted(points[key]), [points[key][step] for step in sorted(points[key])])
+        for key, label in wanted.items()
+        if points[key]
+    ]
+
+
+def training_facts(
+    module: StyleModule,
+    data: PhotoDataModule,
+    config: LossConfig,
+    weights: VGGWeights,
+    picture: NDArray[np.float32],
+) -> dict[str, Any]:
+    """What the style file says of its training, as JSON can hold it."""
+    facts = {
+        "steps": module.steps_made,
+        "photos": len(data.trained_on),
+        "size": data.size,
+        "batch_size": data.batch_size,
+        "rollbacks": module.guard.rollbacks,
+        "loss": config.as_dict(),
+        "vgg": {"architecture": weights.architecture, "original": weights.original},
+        "style_picture_size": [picture.shape[1], picture.shape[0]],
+    }
+    if module.steady.weight:
+        facts["steady"] = dataclasses.asdict(module.steady)
+    if module.schedule.minutes is not None:  # else the file is a function of seed and steps
+        facts["minutes"] = round(module.seconds() / 60, 2)
+    losses = held_out(module)
+    return {**facts, "held_out": losses} if losses else facts
+
+
+def held_out(module: StyleModule) -> dict[str, float]:
+    """The held-out losses of the last step, if they were measured then."""
+    if module.held_out_at != module.steps_made:
+        return {}
+    return {name: round(value, 5) for name, value in module.held_out.items()}

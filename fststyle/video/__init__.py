@@ -1,0 +1,1 @@
+"""Stylising videos: reading, writing, and keeping frames steady."""

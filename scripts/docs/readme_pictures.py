@@ -1,0 +1,62 @@
+"""Draw the pictures of the README from finished training runs.
+
+    python scripts/docs/readme_pictures.py RUN_FOLDER [RUN_FOLDER ...] [--times "2 minutes=FILE" …]
+
+The first run's style leads: docs/strip.jpg (photo, style, result), docs/curve.png (its loss
+against L-BFGS), and docs/sheet.jpg (held-out photographs in every run's style). With ``--times``,
+docs/times.jpg shows what networks made that were trained for different times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from fststyle.images.bundled import builtin_held_out
+from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.sheets import sheet
+from fststyle.styles.find import find_picture
+from fststyle.stylize.stylizer import Stylizer
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def main() -> None:
+    """Draw them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER")
+    parser.add_argument("--times", nargs="+", default=[], metavar="TITLE=STYLE_FILE")
+    arguments = parser.parse_args()
+    DOCS.mkdir(exist_ok=True)
+    stylizers = {}
+    for run in arguments.runs:
+        (file,) = run.glob("*.onnx")
+        stylizers[file.stem] = Stylizer(str(file), device="cpu")
+    photos = {path.stem: load_image(path) for path in builtin_held_out()}
+
+    lead = next(iter(stylizers))
+    strip = [photos["china"], load_image(find_picture(lead)), stylizers[lead](photos["china"])]
+    save_photo(sheet([strip], cell_height=360), DOCS / "strip.jpg", quality=88)
+    rows = []
+    for photo in photos.values():
+        small = fit_long_side(photo, 512)
+        rows.append([small, *(stylizer(small) for stylizer in stylizers.values())])
+    picture = sheet(rows, titles=("photo", *stylizers), cell_height=260)
+    save_photo(picture, DOCS / "sheet.jpg", quality=88)
+    if arguments.times:
+        files = dict(text.split("=", 1) for text in arguments.times)
+        timed = {title: Stylizer(file, device="cpu") for title, file in files.items()}
+        rows = []
+        for photo in photos.values():
+            small = fit_long_side(photo, 512)
+            rows.append([small, *(stylizer(small) for stylizer in timed.values())])
+        picture = sheet(rows, titles=("photo", *timed), cell_height=240)
+        save_photo(picture, DOCS / "times.jpg", quality=85)
+    shutil.copyfile(arguments.runs[0] / "report_curve.png", DOCS / "curve.png")
+    for path in sorted(DOCS.glob("*.*g")):
+        print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

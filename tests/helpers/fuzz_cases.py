@@ -1,0 +1,234 @@
+"""Hostile files for test_fuzz.py, which runs this in a process of its own with little memory.
+
+    python fuzz_cases.py pictures|styles SEED SECONDS FOLDER
+
+Prints one JSON object of what came out. A case that ends otherwise than it should is left in
+FOLDER as "case", and the process fails with its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from fststyle.errors import FststyleError, PhotoError, StyleError
+from fststyle.images.photo import load_photo
+from fststyle.styles.style_file import read_style
+
+MEMORY = 3 << 30  # address space, of which libraries map nearly half
+CPU_SECONDS = 20.0  # for one case; more is a hang
+
+
+def pictures() -> dict[str, bytes]:
+    """A small picture in every format and mode that people have."""
+    noise = np.random.default_rng(0)
+    rgb = Image.fromarray(noise.integers(0, 255, (17, 24, 3), np.uint8)).resize((48, 34))
+    alpha = rgb.copy()
+    alpha.putalpha(rgb.convert("L"))
+    palette = rgb.quantize(16)
+    palette.info["transparency"] = 3
+    deep = Image.fromarray(noise.integers(0, 65535, (34, 48), np.uint16))
+    floats = Image.fromarray(noise.random((34, 48), np.float32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    from fststyle.images.colour import srgb_profile
+
+    profile = srgb_profile().replace(b"sRGB", b"mine")  # else it is not applied
+    more = {"append_images": [rgb.rotate(90), rgb], "save_all": True, "duration": 40}
+    wanted: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "JPEG": (rgb, {"exif": exif, "icc_profile": profile}),
+        "JPEG progressive": (rgb, {"progressive": True}),
+        "JPEG cmyk": (rgb.convert("CMYK"), {}),
+        "PNG": (rgb, {"exif": exif, "icc_profile": profile}),
+        "PNG alpha": (alpha, {}),
+        "PNG palette": (palette, {}),
+        "PNG 16": (deep, {}),
+        "PNG animated": (rgb, more),
+        "PNG bits": (rgb.convert("1"), {}),
+        "WEBP": (rgb, {"exif": exif}),
+        "WEBP alpha": (alpha, {"lossless": True}),
+        "WEBP animated": (rgb, more),
+        "GIF": (palette, {}),
+        "GIF animated": (rgb, more),
+        "TIFF": (rgb, {}),
+        "TIFF lzw": (alpha, {"compression": "tiff_lzw", "exif": exif}),
+        "TIFF deflate": (rgb.convert("CMYK"), {"compression": "tiff_adobe_deflate"}),
+        "TIFF jpeg": (rgb, {"compression": "jpeg"}),
+        "TIFF 16": (deep, {}),
+        "TIFF float": (floats, {}),
+        "TIFF pages": (rgb, {k: more[k] for k in ("append_images", "save_all")}),
+        "BMP": (rgb, {}),
+        "BMP palette": (palette, {}),
+        "PPM": (rgb, {}),
+        "ICO": (rgb, {"sizes": [(32, 32)]}),
+        "TGA": (rgb, {"compression": "tga_rle"}),
+        "JPEG2000": (rgb, {}),
+    }
+    if features.check("avif"):
+        wanted["AVIF"] = (rgb, {"exif": exif, "speed": 10})
+        wanted["AVIF alpha"] = (alpha, {"speed": 10})
+    files = {}
+    for name, (image, options) in wanted.items():
+        file = BytesIO()
+        image.save(file, name.split()[0], **options)
+        files[name] = file.getvalue()
+    files["EPS"] = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    return files
+
+
+def mutated(rng: random.Random, files: list[bytes]) -> bytes:
+    """One file, damaged in one of the ways that files are, or are made to be."""
+    data = bytearray(rng.choice(files))
+    kind = rng.choice(("truncate", "flip", "flip", "numbers", "splice", "repeat", "drop"))
+    if kind == "truncate":
+        del data[rng.randrange(len(data)) :]
+    elif kind == "flip":
+        near = rng.choice((64, 512, len(data)))  # headers decide the most
+        for _ in range(rng.choice((1, 1, 2, 4, 16))):
+            data[rng.randrange(min(near, len(data)))] ^= 1 << rng.randrange(8)
+    elif kind == "numbers":  # lengths and sizes
+        place = rng.randrange(min(rng.choice((128, len(data))), len(data)))
+        size = rng.choice((1, 2, 4, 8))
+        data[place : place + size] = rng.choice((b"\xff", b"\x00", b"\x7f", b"\x80")) * size
+    elif kind == "splice":
+        other = rng.choice(files)
+        data = data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
+    else:
+        start, length = rng.randrange(len(data)), rng.randrange(1, 200)
+        part = data[start : start + length]
+        data[start : start + length] = part * rng.choice((2, 50)) if kind == "repeat" else b""
+    return bytes(data)
+
+
+def refused(error: FststyleError) -> str:
+    """Check that one sentence says why."""
+    if not 10 < len(str(error)) < 2000 or "\n" in str(error):
+        raise AssertionError(f"no sentence: {error}")
+    return "refused"
+
+
+def check_picture(path: Path) -> str:
+    """Read one picture; anything but a picture or a `PhotoError` is a fault."""
+    try:
+        photo = load_photo(path)
+    except PhotoError as error:
+        return refused(error)
+    assert photo.pixels.dtype == np.float32
+    assert photo.pixels.ndim == 3
+    assert photo.pixels.shape[2] == 3
+    assert photo.pixels.size > 0
+    assert photo.pixels.min() >= 0  # not a number fails too
+    assert photo.pixels.max() <= 1
+    assert photo.alpha is None or photo.alpha.shape == photo.pixels.shape[:2]
+    return "read"
+
+
+def spliced_model(rng: random.Random, files: list[bytes]) -> bytes:
+    """A style file whose parts are of another, elsewhere, or larger than they are."""
+    from onnx import ModelProto, TensorProto
+
+    model = ModelProto.FromString(rng.choice(files))
+    other = ModelProto.FromString(rng.choice(files))
+    nodes, tensors = model.graph.node, model.graph.initializer
+    node, tensor = rng.choice(nodes), rng.choice(tensors)
+    kind = rng.randrange(14)
+    if kind == 0:
+        return bytes(model.SerializeToString() + other.SerializeToString())  # merges
+    if kind == 1:
+        model.MergeFrom(other)
+    elif kind == 2:
+        node.CopyFrom(rng.choice(other.graph.node))
+    elif kind == 3:
+        tensor.CopyFrom(rng.choice(other.graph.initializer))
+    elif kind == 4 and node.input:  # a cycle
+        node.input[0] = rng.choice(nodes).output[0]
+    elif kind == 5:
+        nodes.append(node)
+    elif kind == 6:
+        tensor.dims[:] = [rng.choice((-1, 0, 2**31, 2**40, 2**62)) for _ in range(4)]
+    elif kind == 7:
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=rng.choice(("/etc/passwd", "../x")))
+    elif kind == 8:
+        node.op_type = rng.choice(("If", "Loop", "Einsum", "Constant", "RandomNormal", "Sub"))
+    elif kind == 9:
+        attribute = node.attribute.add()
+        attribute.name, attribute.type = "body", 5
+        attribute.g.CopyFrom(other.graph)
+    elif kind == 10:
+        tensor.data_type = rng.randrange(-1, 30)
+    elif kind == 11:
+        entry = rng.choice(model.metadata_props)
+        entry.value = rng.choice(("", "[" * 9999, "{}", "9" * 5000, "null", "true", '"a"'))
+    elif kind == 12:
+        for entry in model.metadata_props:
+            if entry.key == "network":
+                values = json.loads(entry.value)
+                value: object = rng.choice((-1, 0, 2**31, 10**30, 1e300, None, "a", [], True))
+                entry.value = json.dumps(values | {rng.choice(list(values)): value})
+    else:
+        model.functions.add().name = "Relu"
+    return bytes(model.SerializeToString())
+
+
+def check_style(path: Path) -> str:
+    """Read one style file; anything but its numbers or a `StyleError` is a fault."""
+    try:
+        style = read_style(path)
+    except StyleError as error:
+        return refused(error)
+    assert all(np.isfinite(array).all() for array in style.weights.values())
+    assert len(style.model) < 2 * path.stat().st_size + 20_000
+    return "read"
+
+
+def hostile(what: str, rng: random.Random, folder: Path) -> Iterator[bytes]:
+    """Yield files without end; those that are whole first."""
+    if what == "pictures":
+        files = list(pictures().values())
+        yield from files
+        while True:
+            yield mutated(rng, files)
+    files = [path.read_bytes() for path in sorted(folder.glob("*.onnx"))]
+    yield from files
+    while True:
+        yield spliced_model(rng, files) if rng.random() < 0.7 else mutated(rng, files)
+
+
+def main(what: str, seed: str, seconds: str, place: str) -> None:
+    """Try cases until the time is over."""
+    folder, rng = Path(place), random.Random(int(seed))
+    cases = hostile(what, rng, folder)
+    first = next(cases)
+    check: Callable[[Path], str] = check_picture if what == "pictures" else check_style
+    path = folder / "case"
+    path.write_bytes(first)
+    check(path)  # imports what it needs before the memory is limited
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    outcomes: Counter[str] = Counter()
+    slowest = 0.0
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end or outcomes.total() < 50:
+        path.write_bytes(next(cases))
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # ends the process
+        begin = time.process_time()
+        outcomes[check(path)] += 1
+        slowest = max(slowest, time.process_time() - begin)
+    print(json.dumps({**outcomes, "slowest": round(slowest, 2)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fststyle.errors import PhotoError, StyleError
+from fststyle.styles import find as styles
+from fststyle.styles.find import (
+    FoundStyle,
+    art_info,
+    find_picture,
+    find_style,
+    list_styles,
+    user_styles_folder,
+)
+from fststyle.styles.style_file import StyleInfo
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Empty folders for the user's styles, the zoo and the artworks; and we stand in another."""
+    folders = {name: tmp_path / name for name in ("zoo", "art", "here")}
+    folders["user"] = tmp_path / "data" / "fststyle" / "styles"
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(styles, "zoo_folder", lambda: folders["zoo"])
+    monkeypatch.setattr(styles, "art_folder", lambda: folders["art"])
+    monkeypatch.chdir(folders["here"])
+    return folders
+
+
+def test_user_styles_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    default = Path.home() / ".local" / "share" / "fststyle" / "styles"
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert user_styles_folder() == default
+    for ignored in ("", "relative/path"):
+        monkeypatch.setenv("XDG_DATA_HOME", ignored)
+        assert user_styles_folder() == default
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert user_styles_folder() == tmp_path / "fststyle" / "styles"
+
+
+def test_name_is_looked_up_among_users_then_zoo_then_art(folders: dict[str, Path]) -> None:
+    places = [("art", "wave.jpg"), ("zoo", "wave.onnx"), ("user", "wave.onnx")]
+    for folder, file in places:
+        path = folders[folder] / file
+        path.touch()
+        kind = "picture" if folder == "art" else "network"
+        assert find_style("wave") == FoundStyle(kind, path, "wave")  # type: ignore[arg-type]
+        assert list_styles() == [find_style("wave")]
+
+
+def test_path_goes_by_its_ending(folders: dict[str, Path]) -> None:
+    for name in ("wave.onnx", "wave.JPG", "wave.png", "wave"):
+        (folders["here"] / name).touch()
+    (folders["zoo"] / "wave.onnx").touch()
+    assert find_style("wave.onnx") == FoundStyle("network", Path("wave.onnx"), "wave")
+    assert find_style("wave.JPG") == FoundStyle("picture", Path("wave.JPG"), "wave")
+    assert find_style("./wave.png") == FoundStyle("picture", Path("wave.png"), "wave")
+    assert find_style("wave").path == folders["zoo"] / "wave.onnx"
+
+
+@pytest.mark.parametrize("text", ["wave.onnx", "photos/wave.jpg", "x" * 5000 + ".onnx", "\0.jpg"])
+def test_path_without_file(text: str, folders: dict[str, Path]) -> None:
+    with pytest.raises(StyleError, match=r"There is no file .*; check the path"):
+        find_style(text)
+
+
+@pytest.mark.parametrize("text", ["wave.pth", "models/wave", "/", "../zoo/wave"])
+def test_path_of_another_kind(text: str, folders: dict[str, Path]) -> None:
+    (folders["zoo"] / "wave.onnx").touch()
+    with pytest.raises(StyleError, match="neither a style file"):
+        find_style(text)
+
+
+def test_unknown_style_names_near_ones(folders: dict[str, Path]) -> None:
+    for name in ("thanos_poster", "great_wave", "scream"):
+        (folders["zoo"] / f"{name}.onnx").touch()
+    for text, near in (
+        ("thanos", "thanos_poster"),
+        ("Great_Wave", "great_wave"),
+        ("screem", "scream"),
+    ):
+        with pytest.raises(StyleError, match=rf"did you mean {near}\? 'fststyle styles' lists"):
+            find_style(text)
+    for text in ("xyz", ""):
+        with pytest.raises(StyleError, match=rf"^There is no style '{text}'; 'fststyle styles'"):
+            find_style(text)
+
+
+def test_list_styles(folders: dict[str, Path]) -> None:
+    for folder, file in (
+        ("zoo", "b.onnx"),
+        ("zoo", "d.onnx"),
+        ("user", "b.onnx"),
+        ("art", "a.jpg"),
+        ("art", "d.jpg"),
+        ("zoo", "Not a name.onnx"),
+        ("art", "a.json"),
+    ):
+        (folders[folder] / file).touch()
+    (folders["user"] / "c.onnx").mkdir()
+    assert list_styles() == [
+        FoundStyle("picture", folders["art"] / "a.jpg", "a"),
+        FoundStyle("network", folders["user"] / "b.onnx", "b"),
+        FoundStyle("network", folders["zoo"] / "d.onnx", "d"),
+    ]
+
+
+def test_no_folders_no_styles(folders: dict[str, Path]) -> None:
+    for folder in folders.values():
+        folder.rmdir()
+    assert list_styles() == []
+
+
+def test_find_picture(folders: dict[str, Path]) -> None:
+    (folders["art"] / "wave.jpg").touch()
+    (folders["zoo"] / "wave.onnx").touch()
+    (folders["zoo"] / "scream.onnx").touch()
+    (folders["here"] / "mine.png").touch()
+    (folders["here"] / "net.onnx").touch()
+    assert find_picture("wave") == folders["art"] / "wave.jpg"
+    assert find_picture("mine.png") == Path("mine.png")
+    with pytest.raises(PhotoError, match=r"no picture yours\.png"):
+        find_picture("yours.png")
+    with pytest.raises(PhotoError, match="trained network; give the path of its picture"):
+        find_picture("net.onnx")
+    with pytest.raises(StyleError, match="trained network only; give the path of its picture"):
+        find_picture("scream")
+    with pytest.raises(StyleError, match="did you mean wave"):
+        find_picture("waves")
+
+
+def test_art_info(folders: dict[str, Path]) -> None:
+    info = StyleInfo("great_wave", title="神奈川沖浪裏", artist="Katsushika Hokusai", year=1831)
+    (folders["art"] / "great_wave.json").write_text(info.to_json(), encoding="utf-8")
+    (folders["art"] / "broken.json").write_text("{", encoding="utf-8")
+    assert art_info("great_wave") == info
+    with pytest.raises(StyleError, match="description is damaged"):
+        art_info("broken")
+    with pytest.raises(StyleError, match="did you mean great_wave"):
+        art_info("wave")

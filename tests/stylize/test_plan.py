@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fststyle.errors import PhotoError, SettingError
+from fststyle.images.animation import save_animation
+from fststyle.images.photo import Photo
+from fststyle.stylize.plan import (
+    check_folder,
+    is_one_file,
+    plan_many,
+    plan_one,
+    suffix_by_content,
+    suffix_of,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory with photos, which nothing reads."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.png", "in/b.JPG", "in/sub/a.png", "in/sub/deep/c.heic", "more/d.gif"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("in/notes.txt").touch()
+    return tmp_path
+
+
+def plan(*inputs: str, output: str = "out", **options: Any) -> dict[str, str]:
+    jobs = plan_many(inputs, Path(output), **options)
+    return {job.source.as_posix(): job.target.as_posix() for job in jobs}
+
+
+def test_folders_are_mirrored() -> None:
+    assert plan("in") == {
+        "in/a.png": "out/a.png",
+        "in/b.JPG": "out/b.JPG",
+        "in/sub/a.png": "out/sub/a.png",
+        "in/sub/deep/c.heic": "out/sub/deep/c.jpg",
+    }
+    assert not Path("out").exists()
+
+
+def test_files_and_folders_together() -> None:
+    expected = {"in/sub/a.png": "out/a.png", "more/d.gif": "out/d.png"}
+    assert plan("in/sub/a.png", "more") == expected
+    assert plan("in/a.png", "./in/a.png") == {"in/a.png": "out/a.png"}
+
+
+def test_animations_stay_animations() -> None:
+    frames = [Photo(np.full((4, 4, 3), grey, np.float32)) for grey in (0, 1)]
+    for name in ("d.gif", "e.apng", "f.webp"):
+        save_animation(frames, [40, 40], 0, Path("more", name))
+    save_animation(frames[:1], [40], 0, "more/still.gif")
+    assert plan("more") == {
+        "more/d.gif": "out/d.gif",
+        "more/e.apng": "out/e.apng",
+        "more/f.webp": "out/f.webp",
+        "more/still.gif": "out/still.png",
+    }
+    assert suffix_by_content(Path("more/d.gif")) == ".gif"
+    assert suffix_by_content(Path("more/still.gif")) == ".png"
+    assert plan_one(Path("more/d.gif"), Path("new.gif"), "refuse", []).target == Path("new.gif")
+    with pytest.raises(PhotoError, match="There is no folder"):
+        plan_one(Path("more/d.gif"), Path("no/new.gif"), "refuse", [])
+    with pytest.raises(PhotoError, match="named as a picture"):
+        plan("more", output="new.gif")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("in/*.png", {"in/a.png": "out/a.png"}),
+        ("in/**/*.png", {"in/a.png": "out/a.png", "in/sub/a.png": "out/sub/a.png"}),
+        ("*/a.*", {"in/a.png": "out/in/a.png"}),
+        ("in/[b]*", {"in/b.JPG": "out/b.JPG"}),
+        ("mor?", {"more/d.gif": "out/more/d.png"}),
+    ],
+)
+def test_patterns(pattern: str, expected: dict[str, str]) -> None:
+    assert plan(pattern) == expected
+
+
+def test_a_file_named_as_a_pattern_is_a_file() -> None:
+    Path("in/a[1].png").touch()
+    assert is_one_file(["in/a[1].png"])
+    assert plan("in/a[1].png", "more") == {
+        "in/a[1].png": "out/a[1].png",
+        "more/d.gif": "out/d.png",
+    }
+
+
+def test_one_file_or_several() -> None:
+    assert is_one_file(["in/a.png"])
+    assert is_one_file(["missing.png"])
+    assert not is_one_file(["in"])
+    assert not is_one_file(["in/*.png"])
+    assert not is_one_file(["in/a.png", "in/b.JPG"])
+
+
+def test_format_of_the_results() -> None:
+    assert plan("in/a.png", "more", suffix=".webp") == {
+        "in/a.png": "out/a.webp",
+        "more/d.gif": "out/d.webp",
+    }
+    assert suffix_of("png", Path("out.PNG")) == ".png"
+    assert suffix_of("") == ""
+    with pytest.raises(SettingError, match="contradict each other"):
+        suffix_of("png", Path("out.jpg"))
+
+
+def test_results_that_would_collide() -> None:
+    with pytest.raises(PhotoError, match=r"in/a.png and in/sub/a.png would both become out/a.png"):
+        plan("in/a.png", "in/sub/a.png")
+    Path("in/a.jpg").touch()
+    assert len(plan("in/a.png", "in/a.jpg")) == 2
+    with pytest.raises(PhotoError, match=r"would both become out/a.jpg"):
+        plan("in", suffix=".jpg")
+
+
+def test_results_that_are_there_already() -> None:
+    Path("out/sub").mkdir(parents=True)
+    Path("out/sub/a.png").touch()
+    with pytest.raises(PhotoError, match="out/sub/a.png is there already; say --overwrite or"):
+        plan("in")
+    jobs = plan_many(["in"], Path("out"), existing="skip")
+    assert [job.source.as_posix() for job in jobs if job.skip] == ["in/sub/a.png"]
+    assert not any(job.skip for job in plan_many(["in"], Path("out"), existing="replace"))
+
+
+def test_results_inside_the_folder_are_no_photos() -> None:
+    expected = plan("in", output="elsewhere")
+    Path("in/styled").mkdir()
+    for name in ("a.png", "b.JPG"):
+        Path("in/styled", name).touch()
+    actual = plan("in", output="in/styled", existing="replace")
+    assert list(actual) == list(expected)
+    for path in (Path("in/a.png"), Path("in/b.JPG"), Path("in/sub")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(PhotoError, match="no photos in in but the results"):
+        plan("in", output="in/styled")
+
+
+@pytest.mark.parametrize("inputs", [["in"], ["in/a.png", "in/b.JPG"], ["in/**/*.*g"]])
+def test_photos_are_not_replaced(inputs: list[str]) -> None:
+    with pytest.raises(PhotoError, match=r"would replace the photo in/a\.png"):
+        plan(*inputs, output="in", existing="replace")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+@pytest.mark.parametrize("kind", ["folder", "target", "source", "hard"])
+def test_photos_are_not_replaced_through_links(kind: str) -> None:
+    if kind == "folder":
+        Path("out").symlink_to("in")
+    else:
+        Path("out").mkdir()
+    if kind == "target":
+        Path("out/a.png").symlink_to("../in/a.png")
+    if kind == "source":
+        Path("in/a.png").rename("out/a.png")
+        Path("in/a.png").symlink_to("../out/a.png")
+    if kind == "hard":
+        os.link("in/a.png", "out/a.png")
+    with pytest.raises(PhotoError, match="would replace the photo"):
+        plan("in", existing="replace")
+
+
+def test_the_mask_is_not_replaced() -> None:
+    Path("mask.png").touch()
+    masks = [Path("mask.png")]
+    with pytest.raises(PhotoError, match=r"would replace mask\.png, which is needed"):
+        plan_one(Path("in/a.png"), Path("./mask.png"), "replace", masks)
+    Path("more/mask.png").touch()
+    with pytest.raises(PhotoError, match="which is needed"):
+        plan("more", output=".", existing="replace", protected=masks)
+
+
+def test_one_photo() -> None:
+    photo = Path("in/a.png")
+    assert not plan_one(photo, Path("out.png"), "refuse", []).skip
+    Path("out.png").touch()
+    assert not plan_one(photo, Path("out.png"), "refuse", []).skip
+    assert plan_one(photo, Path("out.png"), "skip", []).skip
+    with pytest.raises(PhotoError, match="would replace the photo"):
+        plan_one(photo, Path("in/../in/a.png"), "refuse", [])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "expected"),
+    [
+        (["no*.png"], "out", "No file matches"),
+        (["empty"], "out", "There are no photos in empty"),
+        (["in"], "out.png", "named as a picture"),
+        (["in"], "in/notes.txt", "is a file, not a folder"),
+    ],
+)
+def test_what_cannot_be_planned(inputs: list[str], output: str, expected: str) -> None:
+    Path("empty").mkdir()
+    with pytest.raises(PhotoError, match=expected):
+        plan(*inputs, output=output)
+
+
+def test_folder_that_cannot_be_made() -> None:
+    check_folder(Path("new/folder"))
+    assert Path("new/folder").is_dir()
+    assert not list(Path("new/folder").iterdir())
+    with pytest.raises(PhotoError, match="cannot be made"):
+        check_folder(Path("in/a.png/folder"))
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\xff\xd8\xff\xe0", ".jpg"),
+        (b"\x89PNG\r\n\x1a\n", ".png"),
+        (b"RIFF1234WEBPVP8 ", ".webp"),
+        (b"II*\0", ".tif"),
+        (b"GIF89a", ".png"),
+        (b"", ".png"),
+    ],
+)
+def test_suffix_by_content(head: bytes, expected: str) -> None:
+    Path("photo").write_bytes(head)
+    assert suffix_by_content(Path("photo")) == expected
+    assert suffix_by_content(Path("missing")) == ".png"

@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fststyle.errors import PhotoError, SettingError
+from fststyle.images.bundled import builtin_held_out, builtin_photos
+from fststyle.images.photo import load_image
+from fststyle.training.data import PhotoCrops, PhotoDataModule, is_held_out
+
+
+def starts_with_zero(data: bytes) -> bool:
+    return hashlib.sha256(data).hexdigest()[0] == "0"
+
+
+def write(path: Path, make: Callable[[int], bytes], *, held_out: bool = False) -> Path:
+    """Write the first of make(0), make(1), … that is (not) to be held out."""
+    data = next(data for data in map(make, itertools.count()) if starts_with_zero(data) == held_out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def encoded(image: Image.Image, file_format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def plain(level: int, width: int = 24, height: int = 20) -> Callable[[int], bytes]:
+    """Encodes a plain photo of this grey level; the blue channel varies the file's hash."""
+    return lambda attempt: encoded(Image.new("RGB", (width, height), (level, level, attempt)))
+
+
+def noisy(
+    width: int, height: int, mode: str = "RGB", file_format: str = "PNG"
+) -> Callable[[int], bytes]:
+    def make(attempt: int) -> bytes:
+        random = np.random.default_rng(attempt)
+        pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return encoded(Image.fromarray(pixels).convert(mode), file_format)
+
+    return make
+
+
+def level_of(photo: Tensor) -> int:
+    """The grey level of a crop of a `plain` photo."""
+    red = photo[0]
+    assert red.max() - red.min() < 0.1  # its grain
+    return round(255 * float(red.mean()))
+
+
+LEVELS = (10, 40, 70, 100, 130)
+
+
+@pytest.fixture
+def plain_photos(tmp_path: Path) -> list[Path]:
+    """Five photos to train on, each of a grey level in LEVELS, and two that are held out."""
+    trained = [write(tmp_path / f"{level}.png", plain(level)) for level in LEVELS]
+    held_out = [
+        write(tmp_path / f"{level}.png", plain(level), held_out=True) for level in (200, 240)
+    ]
+    return sorted(trained + held_out)
+
+
+@pytest.fixture
+def varied_photos(tmp_path: Path) -> list[Path]:
+    return [
+        write(tmp_path / f"{index}.png", noisy(30 + 11 * index, 50 - 7 * index))
+        for index in range(4)
+    ]
+
+
+# --- which photos ----------------------------------------------------------------------------
+
+
+def test_held_out_is_a_matter_of_the_hash(tmp_path: Path) -> None:
+    answers = set()
+    for content in (str(number).encode() for number in range(60)):
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(content)
+        expected = hashlib.sha256(content).hexdigest().startswith("0")
+        assert is_held_out(path) == expected
+        answers.add(expected)
+    assert answers == {True, False}
+    with pytest.raises(FileNotFoundError):
+        is_held_out(tmp_path / "none.jpg")
+
+
+def test_builtin_photos() -> None:
+    trained, held_out = builtin_photos(), builtin_held_out()
+    assert len(trained) >= 10
+    assert {path.stem for path in held_out} == {"chelsea", "china", "grace_hopper"}
+    assert not set(trained) & set(held_out)
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in trained + held_out]
+    assert len(set(digests)) == len(digests)
+    for path in trained + held_out:
+        pixels = load_image(path)
+        assert min(pixels.shape[:2]) >= 128, path.name
+        assert pixels.std() > 0.03, path.name
+
+
+# --- crops -----------------------------------------------------------------------------------
+
+
+def test_held_out_photos_are_never_delivered_and_all_others_are(plain_photos: list[Path]) -> None:
+    count = len(plain_photos)
+    crops = PhotoCrops(plain_photos, 16, seed=0)
+    for epoch in range(4):
+        samples = [crops[index] for index in range(epoch * count, (epoch + 1) * count)]
+        assert {level_of(sample["photo"]) for sample in samples} == set(LEVELS)
+        assert all(sample["skipped"] == [] for sample in samples)
+
+
+def test_epochs_have_different_orders(plain_photos: list[Path]) -> None:
+    crops = PhotoCrops(plain_photos, 16, seed=0)
+    orders = {
+        tuple(level_of(crops[epoch * 7 + i]["photo"]) for i in range(7)) for epoch in range(5)
+    }
+    assert len(orders) >= 4
+
+
+def test_a_crop_is_a_function_of_seed_and_index(varied_photos: list[Path]) -> None:
+    indices = list(range(13))
+    forwards = PhotoCrops(varied_photos, 32, seed=5)
+    expected = [forwards[index]["photo"] for index in indices]
+    backwards = PhotoCrops(list(varied_photos), 32, seed=5)
+    for index in reversed(indices):
+        assert torch.equal(backwards[index]["photo"], expected[index])
+    for index in (11, 2):
+        assert torch.equal(PhotoCrops(varied_photos, 32, seed=5)[index]["photo"], expected[index])
+        assert torch.equal(forwards[index]["photo"], expected[index])
+        assert not torch.equal(
+            PhotoCrops(varied_photos, 32, seed=6)[index]["photo"], expected[index]
+        )
+    for first, second in itertools.combinations(expected, 2):
+        assert not torch.equal(first, second)
+
+
+def test_colours_are_varied_where_asked(tmp_path: Path) -> None:
+    grey_file = write(tmp_path / "grey.png", lambda n: encoded(Image.new("L", (24, 20), 99 + n)))
+    paths = [grey_file]
+    plainly = PhotoCrops(paths, 16, seed=0)
+    varied = PhotoCrops(paths, 16, seed=0, vary_colours=True)
+    for index in range(8):
+        grey, crop = plainly[index]["photo"], varied[index]["photo"]
+        again = PhotoCrops(paths, 16, seed=0, vary_colours=True)[index]["photo"]
+        assert torch.equal(crop, again)
+        assert crop.min() >= 0
+        assert crop.max() <= 1
+        powers = crop.mean((1, 2)).log() / grey.mean((1, 2)).log()  # of a plain photo's grain
+        assert float(powers.log().abs().max()) <= 0.51
+        assert float(powers.std()) > 0.01  # a grey photo gets a tint
+
+
+def test_channels_are_swapped_every_other_time(tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    for attempt in itertools.count(1):
+        path.write_bytes(encoded(Image.new("RGB", (24, 24), (255, 0, attempt))))
+        if not starts_with_zero(path.read_bytes()):
+            break
+    crops = PhotoCrops([path], 16, seed=0, vary_colours=True)
+    reddest = [int(crops[index]["photo"].mean(dim=(1, 2)).argmax()) for index in range(60)]
+    assert 60 * 0.4 < reddest.count(0) < 60 * 0.9  # a third of the swaps leave red where it is
+    assert set(reddest) == {0, 1, 2}
+
+
+def test_only_the_builtin_photos_get_other_colours(tmp_path: Path) -> None:
+    write(tmp_path / "grey.png", noisy(80, 80, "L"))
+    grey = [
+        bool((crop[0] == crop[1]).all())
+        for crop in (
+            next(iter(PhotoDataModule(root, size=64).train_dataloader()))["photo"][0]
+            for root in (tmp_path, None)
+        )
+    ]
+    assert grey == [True, False]
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_plain_photos_get_grain(tmp_path: Path, level: int) -> None:
+    for index in range(3):
+        Image.new("RGB", (40, 30), (level,) * 3).save(tmp_path / f"{index}.png")
+    gradient = np.tile(np.arange(100, 140, dtype=np.uint8)[:, np.newaxis, np.newaxis], (1, 60, 3))
+    Image.fromarray(gradient).save(tmp_path / "gradient.png")
+    data = PhotoDataModule(tmp_path, size=64, batch_size=1)
+    for index, batch in enumerate(data.train_dataloader()):
+        photo = batch["photo"][0]
+        assert 0 <= photo.min() <= photo.max() <= 1
+        if "gradient" in batch["paths"][0]:
+            assert torch.allclose(photo, photo[:, :, :1])  # as it was
+        else:
+            assert 0.3 / 255 < float(photo.std()) < 3 / 255
+            assert float(photo.mean()) == pytest.approx(level / 255, abs=1.5 / 255)
+        if index == 12:
+            break
+
+
+def test_the_global_random_state_is_left_alone(varied_photos: list[Path]) -> None:
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    PhotoCrops(varied_photos, 32, seed=5)[3]
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_equal(np.random.get_state(), numpy_state)  # noqa: NPY002
+
+
+def test_shapes_and_range(varied_photos: list[Path]) -> None:
+    for size in (16, 33, 64):
+        photo = PhotoCrops(varied_photos, size, seed=0)[1]["photo"]
+        assert photo.shape == (3, size, size)
+        assert photo.dtype == torch.float32
+        assert photo.min() >= 0
+        assert photo.max() <= 1
+        assert photo.max() - photo.min() > 0.3
+
+
+def test_crops_are_flipped_moved_and_scaled(tmp_path: Path) -> None:
+    """Red rises from left to right, green from top to bottom."""
+    pixels = np.zeros((128, 160, 3), np.uint8)
+    pixels[..., 0] = np.arange(160)
+    pixels[..., 1] = np.arange(128)[:, None]
+    path = write(
+        tmp_path / "ramp.png",
+        lambda attempt: encoded(Image.fromarray(pixels + np.array([0, 0, attempt], np.uint8))),
+    )
+    crops = PhotoCrops([path], 32, seed=0)
+    slopes, lefts, tops = [], [], []
+    for index in range(60):
+        red, green, _ = 255 * crops[index]["photo"]
+        slopes.append(float((red[:, 24] - red[:, 8]).mean()) / 16)
+        lefts.append(float(red.min()))
+        tops.append(float(green.min()))
+        assert float((green[24] - green[8]).mean()) > 0  # never upside down
+    flipped = sum(slope < 0 for slope in slopes)
+    assert 15 <= flipped <= 45
+    scales = np.abs(slopes) * 0.4  # the photo is kept at 64 of its 128 rows: 2 levels a pixel
+    assert scales.max() / scales.min() > 1.5
+    assert max(lefts) - min(lefts) > 40
+    assert max(tops) - min(tops) > 30
+
+
+@pytest.mark.parametrize(("width", "height"), [(10, 10), (1, 1), (3, 90), (90, 2)])
+def test_tiny_photos(tmp_path: Path, width: int, height: int) -> None:
+    path = write(tmp_path / "tiny.png", noisy(width, height))
+    photo = PhotoCrops([path], 64, seed=0)[0]["photo"]
+    assert photo.shape == (3, 64, 64)
+    assert bool(torch.isfinite(photo).all())
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [("L", "PNG"), ("RGBA", "PNG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "WEBP")],
+)
+def test_other_kinds_of_photos(tmp_path: Path, mode: str, file_format: str) -> None:
+    ending = {"JPEG": "jpg"}.get(file_format, file_format.lower())
+    path = write(tmp_path / f"photo.{ending}", noisy(40, 30, mode, file_format))
+    with Image.open(path) as image:
+        assert image.mode == mode
+    sample = PhotoCrops([path], 16, seed=0)[0]
+    assert sample["photo"].shape == (3, 16, 16)
+    assert sample["photo"].std() > 0.02
+    assert sample["skipped"] == []
+    assert bool((sample["photo"][0] == sample["photo"][1]).all()) == (mode == "L")
+
+
+# --- broken files ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> list[Path]:
+    """No bytes at all, text, and half a JPEG."""
+    (tmp_path / "empty.png").write_bytes(b"")
+    write(tmp_path / "text.jpg", lambda attempt: f"not a photo {attempt}".encode())
+    photo = noisy(60, 60, file_format="JPEG")
+    write(tmp_path / "half.jpg", lambda attempt: photo(attempt)[: len(photo(attempt)) // 2])
+    return [tmp_path / name for name in ("empty.png", "half.jpg", "text.jpg")]
+
+
+def test_broken_photos_are_skipped_and_told_once(
+    broken: list[Path], plain_photos: list[Path], tmp_path: Path
+) -> None:
+    module = PhotoDataModule(tmp_path, size=64, batch_size=2)
+    assert set(broken) < set(module.paths)
+    told: list[str] = []
+    levels = set()
+    for batch in itertools.islice(module.train_dataloader(), 20):
+        told += [path for path, _ in batch["skipped"]]
+        photos = module.on_before_batch_transfer(batch, 0)
+        assert photos.shape == (2, 3, 64, 64)
+        levels |= {level_of(photo) for photo in photos}
+    assert levels == set(LEVELS)
+    assert sorted(told) == sorted(map(str, broken))
+    assert set(module.skipped) == set(told)
+    for path, reason in module.skipped.items():
+        assert path in reason
+        assert "\n" not in reason
+
+
+def test_a_photo_that_vanishes(varied_photos: list[Path]) -> None:
+    crops = PhotoCrops(varied_photos, 16, seed=0)
+    varied_photos[0].unlink()
+    samples = [crops[index] for index in range(8)]
+    (skipped,) = (item for sample in samples for item in sample["skipped"])
+    assert skipped[0] == str(varied_photos[0])
+
+
+def test_nothing_but_broken_photos(broken: list[Path]) -> None:
+    with pytest.raises(PhotoError) as caught:
+        PhotoCrops(broken, 16, seed=0)[0]
+    assert str(caught.value) == (
+        "None of the 3 photos can be trained on (3 cannot be read, 0 are held out); "
+        "give another folder by data.root=PHOTOS."
+    )
+
+
+def test_nothing_but_held_out_photos(plain_photos: list[Path]) -> None:
+    held_out = [path for path in plain_photos if is_held_out(path)]
+    crops = PhotoCrops(held_out, 16, seed=0)
+    for _ in range(2):
+        with pytest.raises(PhotoError, match=r"None of the 2 photos .* 2 are held out"):
+            crops[0]
+
+
+# --- the module ------------------------------------------------------------------------------
+
+
+def test_folders_without_photos(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="There is no folder .*none; name a folder with photos"):
+        PhotoDataModule(tmp_path / "none")
+    (tmp_path / "notes.txt").write_text("no photo")
+    with pytest.raises(PhotoError, match="There are no photos in"):
+        PhotoDataModule(tmp_path)
+
+
+def test_batches(varied_photos: list[Path], tmp_path: Path) -> None:
+    module = PhotoDataModule(str(tmp_path), size=64, batch_size=3, seed=8)
+    assert module.paths == varied_photos
+    crops = PhotoCrops(varied_photos, 64, seed=8)
+    for step, batch in enumerate(itertools.islice(module.train_dataloader(), 3)):
+        actual = module.on_before_batch_transfer(batch, 0)
+        expected = torch.stack([crops[3 * step + i]["photo"] for i in range(3)])
+        assert torch.equal(actual, expected)
+
+
+def test_training_goes_on_where_it_stopped(varied_photos: list[Path], tmp_path: Path) -> None:
+    module = PhotoDataModule(tmp_path, size=64, batch_size=2)
+    trainer: Any = SimpleNamespace(lightning_module=SimpleNamespace(steps_made=3))
+    module.trainer = trainer
+    batch = next(iter(module.train_dataloader()))
+    crops = PhotoCrops(varied_photos, 64, seed=0)
+    assert torch.equal(batch["photo"], torch.stack([crops[6]["photo"], crops[7]["photo"]]))
+
+
+def test_worker_processes_change_nothing(varied_photos: list[Path], tmp_path: Path) -> None:
+    alone = PhotoDataModule(tmp_path, size=64, batch_size=2)
+    helped = PhotoDataModule(tmp_path, size=64, batch_size=2, num_workers=2)
+    for first, second in itertools.islice(
+        zip(alone.train_dataloader(), helped.train_dataloader(), strict=True), 4
+    ):
+        assert torch.equal(first["photo"], second["photo"])
+
+
+def test_held_out_crops(plain_photos: list[Path], tmp_path: Path) -> None:
+    module = PhotoDataModule(tmp_path, size=64, validation_photos=4)
+    own = [path for path in plain_photos if is_held_out(path)]
+    assert module.held_out == own + builtin_held_out()[:2]
+    actual = module.held_out_crops()
+    assert actual.shape == (4, 3, 64, 64)
+    assert actual.dtype == torch.float32
+    assert actual.min() >= 0
+    assert actual.max() <= 1
+    assert [level_of(photo) for photo in actual[:2]] == [200, 240]
+    batches = list(module.val_dataloader())
+    assert len(batches) == 4
+    for batch, photo in zip(batches, actual, strict=True):
+        assert torch.equal(module.on_before_batch_transfer(batch, 0), photo[None])
+
+
+def test_held_out_crops_are_the_middle(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 192, 3), np.uint8)
+    pixels[:, 64:128, 0] = 250
+
+    def make(attempt: int) -> bytes:
+        return encoded(Image.fromarray(pixels + np.array([0, 0, attempt], np.uint8)))
+
+    write(tmp_path / "photo.png", make, held_out=True)
+    module = PhotoDataModule(tmp_path, size=64, validation_photos=1)
+    assert level_of(module.held_out_crops()[0]) == 250
+
+
+def test_a_broken_held_out_photo(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", lambda attempt: f"text {attempt}".encode(), held_out=True)
+    write(tmp_path / "b.png", plain(100))
+    module = PhotoDataModule(tmp_path, size=64, validation_photos=1)
+    assert module.held_out == builtin_held_out()[:1]
+    assert list(module.skipped) == [str(path)]
+
+
+def test_builtin_module_keeps_its_sets_apart() -> None:
+    module = PhotoDataModule()
+    assert module.paths == builtin_photos()
+    assert module.held_out == builtin_held_out()
+    assert module.skipped == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", 63),
+        ("size", 1025),
+        ("size", 128.0),
+        ("batch_size", 0),
+        ("batch_size", "4"),
+        ("num_workers", -1),
+        ("validation_photos", 0),
+        ("validation_photos", 65),
+        ("seed", -1),
+        ("seed", None),
+    ],
+)
+def test_impossible_settings(name: str, value: Any) -> None:
+    said = rf"data\.{name} must be a whole number from \d+ to \d+, not {value!r}\."
+    with pytest.raises(SettingError, match=said):
+        PhotoDataModule(**{name: value})

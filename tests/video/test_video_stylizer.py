@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fststyle.errors import SettingError
+from fststyle.styles.style_file import load_style
+from fststyle.stylize.stylizer import Stylizer
+from fststyle.video.frames import FrameRuntime, _torch_forward, load_frame_runtime
+from fststyle.video.video_stylizer import FilmStylizer, histograms_of, is_cut
+
+
+def scene(seed: int, height: int = 64, width: int = 80) -> NDArray[np.uint8]:
+    """Large soft shapes in colours of their own."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 16
+    phases, tint = rng.uniform(0, 6, (3, 2)), rng.uniform(40, 200, 3)
+    waves = [np.sin(x + p) * np.cos(y + q) for p, q in phases]
+    levels = np.clip(tint + 50 * np.stack(waves, axis=2), 0, 255)
+    return np.asarray(levels, np.uint8)
+
+
+def with_shape(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    changed = frame.copy()
+    changed[40:, 10:60] = (255, 250, 245)
+    return changed
+
+
+def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return float(np.abs(one[:24].astype(int) - other[:24]).mean())
+
+
+def test_frame_by_frame_is_what_the_stylizer_makes(each_style_path: Path) -> None:
+    film = FilmStylizer(each_style_path, steady=0, smoothing=0, device="cpu")
+    photo = Stylizer(each_style_path, device="cpu")
+    for index in range(3):
+        frame = scene(index)
+        # Both round to bfloat16, in other places.
+        assert distance(film.frame(frame, index / 25), photo(frame)) < 5
+
+
+def test_statistics_are_smoothed(each_style_path: Path) -> None:
+    before, after = scene(0), with_shape(scene(0))
+    change = []
+    for smoothing in (0, 0.5, 5.0):
+        film = FilmStylizer(each_style_path, steady=0, smoothing=smoothing, device="cpu")
+        first = film.frame(before, 0)
+        change.append(distance(first, film.frame(after, 0.04)))
+        assert film.cuts == 0
+    # The far part of the picture changes less, the more is kept.
+    assert change[2] < 0.5 * change[0]
+    assert change[2] <= change[1] < change[0]
+
+
+def test_what_stays_arrives_at_its_own_statistics(style_path: Path) -> None:
+    film = FilmStylizer(style_path, steady=0, smoothing=0.2, device="cpu")
+    film.frame(scene(0), 0)
+    after = with_shape(scene(0))
+    for index in range(40):
+        result = film.frame(after, 0.04 * (index + 1))
+    alone = FilmStylizer(style_path, steady=0, smoothing=0, device="cpu").frame(after, 0)
+    np.testing.assert_allclose(result, alone, atol=8)
+
+
+def test_a_cut_begins_anew(style_path: Path) -> None:
+    film = FilmStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
+    fresh = FilmStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
+    for index in range(3):
+        film.frame(scene(0), index / 25)
+    np.testing.assert_array_equal(film.frame(scene(3), 0.12), fresh.frame(scene(3), 0.12))
+    assert film.cuts == 1
+    film.restart()
+    fresh.restart()
+    np.testing.assert_array_equal(film.frame(scene(3), 0), fresh.frame(scene(3), 0))
+    assert film.cuts == 1
+
+
+def test_cuts_are_found_and_pans_are_not() -> None:
+    scenes = [scene(seed) for seed in range(6)]
+    for index, one in enumerate(scenes):
+        for other in scenes[:index]:
+            assert is_cut(histograms_of(one), histograms_of(other))
+        wide = scene(index, width=100)
+        assert not is_cut(histograms_of(wide[:, :80]), histograms_of(wide[:, 8:88]))
+        darker = (0.95 * one).astype(np.uint8)
+        assert not is_cut(histograms_of(one), histograms_of(darker))
+        assert not is_cut(histograms_of(one), histograms_of(with_shape(one)))
+    assert histograms_of(scenes[0][:1, :1]).shape == (9, 3, 8)
+
+
+def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:
+    frame = scene(1)
+    film = FilmStylizer(f"{style_path}:1", steady=0.5, device="cpu")
+    assert film.styles[0][0].name == "small"
+    np.testing.assert_array_equal(film.frame(frame, 0, strength=0), frame)
+    full, half = film.frame(frame, 0), film.frame(frame, 0, strength=0.5)
+    between = (full.astype(int) + frame) / 2
+    assert np.abs(half - between).mean() < 6
+    coarse = film.frame(frame, 0, scale=2.0, keep_colors=True)
+    assert coarse.shape == frame.shape
+    twice = FilmStylizer(f"{style_path}:1,{style_path}:3", steady=0, device="cpu")
+    assert twice.frame(frame, 0).dtype == np.uint8
+
+
+@pytest.mark.parametrize("smoothing", [-1, float("inf"), float("nan"), True])
+def test_smoothing_is_a_time(style_path: Path, smoothing: float) -> None:
+    with pytest.raises(SettingError, match="smoothing must be"):
+        FilmStylizer(style_path, smoothing=smoothing, steady=0, device="cpu")
+
+
+def test_torch_smooths_as_openvino_does(each_style_path: Path) -> None:
+    # What a GPU does, on the CPU.
+    network, info = load_style(each_style_path)
+    on_gpu = FrameRuntime(info, "cuda", _torch_forward(network, "cpu"))
+    on_cpu = load_frame_runtime(each_style_path, device="cpu")
+    for keep, frame in ((0.0, scene(0)), (0.9, with_shape(scene(0))), (0.9, scene(0))):
+        on_gpu.keep = on_cpu.keep = keep
+        expected, actual = on_cpu(frame), on_gpu(frame)
+        assert np.abs(actual.astype(int) - expected).mean() < 3
+
+
+def test_tiny_frames_and_tiles(style_path: Path) -> None:
+    run = load_frame_runtime(style_path, device="cpu")
+    run.keep = 0.9
+    for size in ((1, 1), (3, 20), (31, 31)):
+        frame = scene(0, *size)
+        first = run(frame)
+        assert first.shape == frame.shape
+        np.testing.assert_array_equal(run(frame), first)
+    floats = np.asarray(scene(0) / 255, np.float32)
+    assert run(floats).dtype == np.float32
+    with pytest.raises(SettingError, match="tile"):
+        run(floats, tile=64)

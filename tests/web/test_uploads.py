@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from web_help import encoded
+
+from fststyle.web.errors import Refusal
+from fststyle.web.uploads import UploadLimits, receive
+
+PICTURE = encoded(1, height=8, width=8)
+FORM = "multipart/form-data; boundary=b"
+
+
+def part(name: str, content: bytes, content_type: str = "image/png") -> bytes:
+    header = f'Content-Disposition: form-data; name="{name}"; filename="../../{name}"'
+    return f"--b\r\n{header}\r\nContent-Type: {content_type}\r\n\r\n".encode() + content + b"\r\n"
+
+
+END = b"--b--\r\n"
+
+
+def take(
+    folder: Path,
+    chunks: Sequence[bytes],
+    content_type: str = FORM,
+    limits: UploadLimits | None = None,
+    pause: float = 0.0,
+) -> dict[str, Path]:
+    waiting = [*chunks]
+
+    async def next_message() -> dict[str, object]:
+        await asyncio.sleep(pause)
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"content-type", content_type.encode())],
+    }
+    request = Request(scope, next_message)
+    return asyncio.run(receive(request, folder, ("photo", "mask"), limits or UploadLimits()))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+def test_a_form_in_pieces(tmp_path: Path, size: int) -> None:
+    body = part("mask", PICTURE) + part("photo", PICTURE + b"more") + END
+    files = take(tmp_path, [body[at : at + size] for at in range(0, len(body), size)])
+    assert files["photo"].read_bytes() == PICTURE + b"more"
+    assert files["mask"].read_bytes() == PICTURE
+    # Under names of ours, whatever the client calls its files.
+    assert {path.name for path in tmp_path.iterdir()} == {"photo", "mask"}
+
+
+def test_a_picture_itself(tmp_path: Path) -> None:
+    files = take(tmp_path, [PICTURE[:9], PICTURE[9:]], "image/png; charset=binary")
+    assert files["photo"].read_bytes() == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (part("photo", PICTURE), "bad_form"),  # its end is missing
+        (part("mask", PICTURE) + END, "no_picture"),
+        (part("style", b"small", "text/plain") + END, "bad_form"),
+        (part("photo", PICTURE) + part("photo", PICTURE) + END, "bad_form"),
+        (part("photo", PICTURE, "text/html") + END, "content_type"),
+        (part("photo", b"text") + END, "no_picture"),
+        (part("photo", b"") + END, "empty"),
+        (b"--b\r\n" + b"x" * 9000 + b": y\r\n\r\n", "bad_form"),
+        (b"--b\r\n" + b"x: y\r\n" * 99 + b"\r\n", "bad_form"),
+        (b"nothing", "bad_form"),
+        (b"--b\r\n\r\n", "bad_form"),
+        (END, "no_picture"),
+    ],
+)
+def test_bad_forms(tmp_path: Path, body: bytes, code: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        take(tmp_path, [body, b""])
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("content_type", [FORM, "image/png"])
+def test_too_large(tmp_path: Path, content_type: str) -> None:
+    body = part("photo", PICTURE + b"\0" * 5000) + END if content_type == FORM else b"\0" * 5000
+    chunks = [body[at : at + 100] for at in range(0, len(body), 100)]
+    with pytest.raises(Refusal) as refused:
+        take(tmp_path, chunks, content_type, UploadLimits(bytes=1000))
+    assert refused.value.status == 413
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
+
+
+def test_too_slow(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        take(tmp_path, [b"x"] * 1000, "image/png", UploadLimits(seconds=0.1), pause=0.02)
+    assert refused.value.status == 408
