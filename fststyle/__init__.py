@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fststyle.errors import (
-    FilmError,
     FststyleError,
+    NoNetworkError,
     PhotoError,
     QualityError,
     SettingError,
     StyleError,
     TrainingError,
+    VideoError,
     WeightsError,
 )
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "FilmError",
     "FststyleError",
+    "NoNetworkError",
     "PhotoError",
     "QualityError",
     "SettingError",
     "StyleError",
     "Stylizer",
     "TrainingError",
+    "VideoError",
     "WeightsError",
     "__version__",
 ]

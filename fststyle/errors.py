@@ -1,72 +1,203 @@
-"""What can go wrong for a user, each with its remedy in the sentence.
+"""The errors that users can cause, and checks of numbers and choices that raise them.
 
 ::
 
-    FststyleError            any failure a user can cause or mend
-    ├── PhotoError           a picture cannot be read, written or found
-    ├── FilmError            a film cannot be read or written
+    FststyleError            anything that a user can cause or fix
+    ├── PhotoError           an image cannot be found, read or written
+    ├── VideoError           a video cannot be read or written
     ├── StyleError           a style is unknown, or its file cannot be used
-    ├── WeightsError         VGG's weights cannot be found or are not what they should be
-    ├── SettingError         a setting is out of range or does not fit another
-    ├── TrainingError        a training run cannot start, go on or be resumed
+    │   └── NoNetworkError   a style is only a picture; it has no trained network
+    ├── WeightsError         VGG's weights cannot be found or are not the expected ones
+    ├── SettingError         a setting is out of range or does not fit another one
+    ├── TrainingError        a training run cannot start, continue or be resumed
     │   └── DivergedError    training does not converge
-    └── QualityError         a trained network has a fault that shows in its pictures
+    └── QualityError         a trained network has a visible fault
 
-The message is one clear sentence that holds the remedy. The command line prints it
-without a traceback and exits with status 1. Anything else that is raised is a bug, and
-keeps its traceback.
+An error is an object, not a sentence: programs decide by its ``code``, the command line replaces
+its ``remedy`` by one that names an option, and the page leaves out its ``path``. ``str(error)`` is
+the whole message: what is wrong, and what to do. The command line prints it without a traceback
+and exits with status 1. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+_PATH: Final = "{path}"
 
 
 class FststyleError(Exception):
-    """Any failure that a user can cause or mend; the message holds the remedy."""
+    """Anything that a user can cause or fix.
+
+    Args:
+        problem: What is wrong, as a sentence. ``{path}`` in it stands for the path.
+        path: The file or folder that it is about.
+        remedy: What to do, as a sentence, in the terms of the Python API.
+        code: A short name of this problem, such as ``not_found``; by default the class's.
+        details: Values that other remedies need, by name.
+
+    Example:
+        >>> error = PhotoError("{path} is empty.", path="a.jpg", remedy="Choose another file.")
+        >>> str(error)
+        'a.jpg is empty. Choose another file.'
+        >>> error.code
+        'photo'
+        >>> error.message(path="The photo")
+        'The photo is empty. Choose another file.'
+    """
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        remedy: str = "",
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = None if path is None else os.fspath(path)
+        self.remedy = remedy
+        self.code = code or self.default_code
+        self.details = dict(details or {})
+
+    def message(self, *, path: str | None = None, remedy: str | None = None) -> str:
+        """Return the whole message: what is wrong, and what to do.
+
+        Args:
+            path: Stands for the file or folder, by default its path.
+            remedy: Takes the place of the error's own remedy.
+        """
+        name = (self.path or "") if path is None else path
+        problem = self.problem.replace(_PATH, name)
+        remedy = self.remedy if remedy is None else remedy
+        return f"{problem} {remedy}" if remedy else problem
+
+    def __str__(self) -> str:
+        return self.message()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support pickling and copying, so that errors can cross processes."""
+        return _restore, (type(self), dict(self.__dict__))
+
+
+def _restore(kind: type[FststyleError], state: dict[str, Any]) -> FststyleError:
+    error = kind.__new__(kind, state["problem"])
+    error.__dict__.update(state)
+    error.args = (state["problem"],)
+    return error
 
 
 class PhotoError(FststyleError):
-    """A picture cannot be read, written or found."""
+    """An image cannot be found, read or written."""
+
+    default_code = "photo"
 
 
-class FilmError(FststyleError):
-    """A film cannot be read or written."""
+class VideoError(FststyleError):
+    """A video cannot be read or written."""
+
+    default_code = "video"
 
 
 class StyleError(FststyleError):
     """A style is unknown, or its file cannot be used."""
 
+    default_code = "style"
+
+
+class NoNetworkError(StyleError):
+    """A style is only a picture: no network has been trained for it."""
+
+    default_code = "no_network"
+
 
 class WeightsError(FststyleError):
-    """VGG's weights cannot be found, or are not what they should be."""
+    """VGG's weights cannot be found, or are not the expected ones."""
+
+    default_code = "weights"
 
 
 class SettingError(FststyleError):
     """A setting is out of range, or does not fit another one."""
 
+    default_code = "setting"
+
 
 class TrainingError(FststyleError):
-    """A training run cannot start, go on or be resumed."""
+    """A training run cannot start, continue or be resumed."""
+
+    default_code = "training"
 
 
 class DivergedError(TrainingError):
     """Training does not converge: steps keep failing, or the loss does not fall."""
 
+    default_code = "diverged"
+
 
 class QualityError(FststyleError):
-    """A trained network has a fault that shows; its style file is written all the same."""
+    """A trained network has a visible fault; its style file is written all the same."""
+
+    default_code = "quality"
 
 
-def require_packages(*names: str) -> None:
-    """Find out whether packages are there, without loading them.
+def check_number(
+    name: str,
+    value: Any,
+    low: float = 0,
+    high: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """Check that a setting is a number in its range.
+
+    Args:
+        name: Of the setting, for the message.
+        value: Any value. A bool is not a number here, and neither is NaN.
+        low: Smallest value that is allowed.
+        high: Largest value that is allowed.
+        whole: Only whole numbers are allowed.
+        above: Values must be above ``low``, not equal to it.
 
     Raises:
-        SettingError: One is not: only what runs styles has been installed.
+        SettingError: It is not (code ``setting``).
+
+    Example:
+        >>> check_number("data.size", 256, 32, whole=True)
+        >>> check_number("strength", 1.5, 0, 1)
+        Traceback (most recent call last):
+        ...
+        fststyle.errors.SettingError: strength must be a number from 0 to 1, not 1.5.
     """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SettingError(
-            f"This needs {' and '.join(missing)}, which the installation for running styles alone "
-            "leaves out; install fststyle with all that it needs (without --no-deps)."
-        )
+    kind: Any = int if whole else (int, float)
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if is_number and low <= value <= high and not (above and value == low):
+        return
+    number = "a whole number" if whole else "a number"
+    start = f"above {low:g}" if above else f"from {low:g}" if low > -math.inf else ""
+    end = f"{'up ' if above or not start else ''}to {high:g}" if high < math.inf else ""
+    limits = " and ".join(filter(None, (start, end))) if above else f"{start} {end}".strip()
+    raise SettingError(f"{name} must be {number} {limits}".rstrip() + f", not {value!r:.80}.")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Check that a setting is one of its choices, such as ``get_args`` of a ``Literal`` gives.
+
+    Raises:
+        SettingError: It is not (code ``setting``).
+
+    Example:
+        >>> check_choice("device", "cpu", ("cpu", "cuda"))
+    """
+    if value in choices and not isinstance(value, bool):
+        return
+    names = ", ".join(map(str, choices))
+    raise SettingError(f"{name} must be one of {names}, not {value!r:.80}.")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from networks import LINEAR_CONFIG, SMALL_CONFIGS, make_small_network, save_small_style
 
-from fststyle.perceptual import vgg, vgg_weights
+from fststyle.perceptual import layers, vgg, vgg_weights
 from fststyle.styles.network import TransformerNet
 
 # The tests' tensors are tiny: beside other work, two threads mostly wait for one another.
@@ -51,7 +51,7 @@ def narrow_weights() -> vgg.VGGWeights:
     """A random VGG16 with 8 channels in every layer; not to be changed."""
     generator = torch.Generator().manual_seed(1)
     convolutions, in_channels = {}, 3
-    for name in vgg.layer_names("vgg16"):
+    for name in layers.layer_names("vgg16"):
         kernel = torch.randn(8, in_channels, 3, 3, generator=generator)
         bias = 0.2 * torch.randn(8, generator=generator)
         convolutions[name] = (kernel * (2 / (9 * in_channels)) ** 0.5, bias)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
+
+from fststyle.errors import SettingError
 
 
 def whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
@@ -52,3 +55,17 @@ def _number(text: str, least: float, most: float) -> float:
             f"must be a number from {least:g} to {most:g}, not {text!r}"
         )
     return number
+
+
+def require_packages(*names: str) -> None:
+    """Find out whether packages are there, without loading them.
+
+    Raises:
+        SettingError: One is not: only what runs styles has been installed.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingError(
+            f"This needs {' and '.join(missing)}, which the installation for running styles alone "
+            "leaves out; install fststyle with all that it needs (without --no-deps)."
+        )

@@ -77,7 +77,8 @@ def _import(options: argparse.Namespace) -> int:
         raise SettingError(f"{output} must end in .onnx to be found as a style file.")
 
     from fststyle.styles.import_pytorch import read_checkpoint
-    from fststyle.styles.style_file import StyleInfo, save_style
+    from fststyle.styles.info import StyleInfo
+    from fststyle.styles.style_file import save_style
 
     info = StyleInfo(output.stem if options.name is None else options.name)  # before any reading
     checkpoint = read_checkpoint(options.checkpoint)
@@ -138,7 +139,8 @@ def _export(options: argparse.Namespace) -> int:
 
 def _samples(folder: Path | None) -> list[NDArray[np.float32]]:
     """Photos that are typical of what the style will see."""
-    from fststyle.images.photo import find_photos, fit_long_side, load_image
+    from fststyle.images.load import find_photos, load_image
+    from fststyle.images.resize import fit_long_side
 
     if folder is None:
         from fststyle.images.bundled import builtin_photos

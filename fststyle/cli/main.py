@@ -25,14 +25,16 @@ from typing import Any
 
 from fststyle import __version__
 from fststyle.cli import stylize as stylize_command
-from fststyle.cli.arguments import positive
+from fststyle.cli.arguments import positive, require_packages
 from fststyle.cli.interop import add_commands
 from fststyle.cli.optimize_options import OPTIMISE_SIZE, add_optimise_options
 from fststyle.cli.serve import add_command as add_serve
 from fststyle.cli.video import add_video_command
-from fststyle.errors import FststyleError, PhotoError, StyleError, require_packages
+from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.files import cannot_write
-from fststyle.images.photo import check_output, fit_long_side, load_image, load_photo
+from fststyle.images.load import load_image, load_photo
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import check_output
 from fststyle.styles.find import FoundStyle, art_folder, art_info, find_picture, find_style
 
 

@@ -22,13 +22,17 @@ from tqdm import tqdm
 
 from fststyle.cli.optimize_options import OPTIMISE_SIZE
 from fststyle.errors import FststyleError, SettingError
+from fststyle.files import write_atomically
 from fststyle.images.metadata import result_metadata
-from fststyle.images.photo import Photo, fit_long_side, resize, save_photo, write_atomically
+from fststyle.images.photo import Photo
+from fststyle.images.resize import fit_long_side, resize
+from fststyle.images.save import save_photo
 from fststyle.perceptual.losses import LossTerms, PerceptualLoss
 from fststyle.perceptual.optimize import Init, OptimizeConfig, Step, optimize_config, optimize_image
-from fststyle.perceptual.presets import MIN_STYLE_SIDE, loss_config, weights_for
+from fststyle.perceptual.presets import MIN_STYLE_SIDE, loss_config
 from fststyle.perceptual.similarity import psnr, ssim
 from fststyle.perceptual.tensors import to_pixels, to_tensor
+from fststyle.perceptual.vgg_weights import weights_for
 from fststyle.styles.find import FoundStyle
 from fststyle.stylize.stylizer import Stylizer
 

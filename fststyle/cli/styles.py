@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from fststyle.errors import PhotoError, SettingError, StyleError
-from fststyle.images.photo import check_output, fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import check_output, save_photo
 from fststyle.images.sheets import contact_sheet
 from fststyle.styles import quality
 from fststyle.styles.find import FoundStyle, art_info, list_styles, zoo_folder
-from fststyle.styles.style_file import StyleInfo, read_info
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.style_file import read_info
 
 _SHEET: Final = Path("sheet.png")
 _HEADER: Final = (

@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from fststyle.cli.arguments import share, stroke_scale
-from fststyle.errors import FststyleError, PhotoError, SettingError, require_packages
-from fststyle.images.photo import OUTPUT_SUFFIXES, check_output
+from fststyle.cli.arguments import require_packages, share, stroke_scale
+from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 from fststyle.openvino_core import import_without_converter
 from fststyle.styles.find import FoundStyle, find_style
 from fststyle.stylize.blend import style_weights

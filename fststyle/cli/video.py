@@ -16,8 +16,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from fststyle.cli.arguments import share, stroke_scale
-from fststyle.errors import FilmError, StyleError
-from fststyle.images.photo import check_output
+from fststyle.errors import StyleError, VideoError
+from fststyle.images.save import check_output
 from fststyle.styles.find import FoundStyle, find_style
 from fststyle.stylize.blend import style_weights
 
@@ -195,7 +195,7 @@ def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
         check_output(output, suffixes=FILM_SUFFIXES)
     for path in (options.film, *(style.path for style in styles)):
         if path.exists() and output.exists() and os.path.samefile(path, output):
-            raise FilmError(f"The result would replace {path}; give it a new name with -o.")
+            raise VideoError(f"The result would replace {path}; give it a new name with -o.")
 
 
 def _note(stylizer: Any) -> str:

@@ -15,19 +15,11 @@ from PIL import Image
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import cannot_write, reason, replacing
 from fststyle.images.colour import srgb_profile
-from fststyle.images.encode import QUALITIES, metadata_options, upright
 from fststyle.images.limits import pillow_limits
+from fststyle.images.load import cannot_read, check_pixels, from_pil, open_picture
 from fststyle.images.metadata import Metadata, read_metadata
-from fststyle.images.photo import (
-    MAX_PIXELS,
-    Photo,
-    cannot_read,
-    check_output,
-    check_pixels,
-    from_pil,
-    open_picture,
-    to_pil,
-)
+from fststyle.images.photo import Photo, to_pil
+from fststyle.images.save import QUALITIES, check_output, metadata_options, upright
 
 _FORMATS: Final = {
     ".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF",
@@ -70,7 +62,7 @@ class Animation:
         with _opened(self.path) as image:
             for index in _frame_numbers(image):
                 # Only while a frame is read, not while somebody works on it.
-                with pillow_limits(MAX_PIXELS), _damage(self.path):
+                with pillow_limits(), _damage(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
                 # Most GIFs have a transparent colour, to leave out what has not changed.
@@ -88,7 +80,7 @@ def is_animation(path: Path | str) -> bool:
         PhotoError: It is missing, or no picture that can be read here.
     """
     path = Path(path)
-    with _opened(path) as image, pillow_limits(MAX_PIXELS), _damage(path):
+    with _opened(path) as image, pillow_limits(), _damage(path):
         return len(_frame_numbers(image)) > 1
 
 
@@ -96,17 +88,17 @@ def load_frames(path: Path | str) -> Animation:
     """Look at an animation.
 
     Args:
-        path: A file of any format that `fststyle.images.photo.load_photo` reads.
+        path: A file of any format that `fststyle.images.load.load_photo` reads.
 
     Returns:
         Its size and timing; its ``frames()`` reads the pictures.
 
     Raises:
-        PhotoError: As in `fststyle.images.photo.load_photo`; of each frame.
+        PhotoError: As in `fststyle.images.load.load_photo`; of each frame.
     """
     path = Path(path)
     durations = []
-    with _opened(path) as image, pillow_limits(MAX_PIXELS), _damage(path):
+    with _opened(path) as image, pillow_limits(), _damage(path):
         for index in _frame_numbers(image):
             image.seek(index)
             image.load()
@@ -131,7 +123,7 @@ def check_animation_output(path: Path | str) -> None:
 
     Raises:
         PhotoError: The ending is none of `ANIMATION_SUFFIXES`, or as in
-            `fststyle.images.photo.check_output`.
+            `fststyle.images.save.check_output`.
     """
     _output_format(Path(path))
     check_output(path, suffixes=ANIMATION_SUFFIXES)
@@ -159,7 +151,7 @@ def save_animation(
         loop: How often it is played; 0 is for ever.
         path: Its ending, one of `ANIMATION_SUFFIXES`, says the format.
         metadata: Of `fststyle.images.metadata.result_metadata`; GIF has only a comment.
-        quality: Of WebP and AVIF, from 1 to 100; by default as in `fststyle.images.encode.encode`.
+        quality: Of WebP and AVIF, from 1 to 100; by default as in `fststyle.images.save.encode`.
 
     Raises:
         PhotoError: The animation cannot be written there, or not in that format.
@@ -287,10 +279,10 @@ def _damage(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _damage(path), pillow_limits(MAX_PIXELS):
+    with _damage(path), pillow_limits():
         file = path.open("rb")
     with file:
-        with _damage(path), pillow_limits(MAX_PIXELS):
+        with _damage(path), pillow_limits():
             image = open_picture(file, path)
             check_pixels(image, path)
         with image:

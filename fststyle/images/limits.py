@@ -13,15 +13,18 @@ from PIL import Image, ImageFile
 
 from fststyle.errors import SettingError
 
+MAX_PIXELS: Final = 400_000_000
+"""Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
+
 VARIABLE: Final = "FSTSTYLE_MAX_MEGAPIXELS"
 """The environment variable that raises, or lowers, the limit."""
 
 
-def pixel_limit(default: int) -> int:
+def pixel_limit(default: int | None = None) -> int:
     """Return the most pixels that a picture may have.
 
     Args:
-        default: Where the environment does not say.
+        default: The limit unless the environment sets another one; by default `MAX_PIXELS`.
 
     Returns:
         Pixels.
@@ -31,14 +34,14 @@ def pixel_limit(default: int) -> int:
     """
     text = os.environ.get(VARIABLE, "")
     if not text:
-        return default
+        return MAX_PIXELS if default is None else default
     if not (text.isascii() and text.isdigit() and int(text[:12]) >= 1 and len(text) <= 12):
         raise SettingError(f"{VARIABLE} must be a whole number of megapixels, not {text!r:.40}.")
     return int(text) * 10**6
 
 
 @contextmanager
-def pillow_limits(pixels: int, max_block: int = 0) -> Iterator[None]:
+def pillow_limits(pixels: int | None = None, max_block: int = 0) -> Iterator[None]:
     """Put our limits in the place of pillow's, which are module variables, and mute warnings.
 
     The warnings are about damaged metadata that does not concern us. Threads work side by side:

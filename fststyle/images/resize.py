@@ -96,3 +96,17 @@ def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float3
         return pixels
     height, width = (max(1, round(length * size / side)) for length in pixels.shape[:2])
     return resize(pixels, width=width, height=height)
+
+
+def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return the height and width of a photo shrunk as `fststyle.images.photo.fit_long_side` does.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+    """
+    if size < 1:
+        raise SettingError(f"size must be at least 1 pixel, not {size}.")
+    side = max(height, width)
+    if side <= size:
+        return height, width
+    return max(1, round(height * size / side)), max(1, round(width * size / side))

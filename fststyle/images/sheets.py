@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fststyle.images.photo import from_pil, resize
+from fststyle.images.load import from_pil
+from fststyle.images.resize import resize
 
 
 def sheet(

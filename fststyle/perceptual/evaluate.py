@@ -14,7 +14,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
-from fststyle.images.photo import save_photo, write_atomically
+from fststyle.files import write_atomically
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.figures import Curve, loss_figure
 from fststyle.perceptual.losses import PerceptualLoss
@@ -31,6 +32,7 @@ from fststyle.perceptual.measure import MEASURE, Losses, losses_of
 from fststyle.perceptual.optimize import OptimizeConfig, Step, optimize_image
 from fststyle.perceptual.similarity import psnr, ssim
 from fststyle.perceptual.tensors import to_pixels, to_tensor
+from fststyle.styles.quality import Quality
 
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 """Iterations of L-BFGS that the table shows."""
@@ -385,3 +387,33 @@ def _finite(value: Any) -> Any:
 def _median(values: Sequence[float], digits: int) -> str:
     known = [value for value in values if not math.isnan(value)]
     return f"{statistics.median(known):.{digits}f}" if known else "–"
+
+
+def measured(evaluation: Evaluation, size: int) -> Quality:
+    """Condense an evaluation.
+
+    Args:
+        evaluation: What `fststyle.perceptual.evaluate.evaluate` returned.
+        size: Side of its square photographs, in pixels.
+
+    Returns:
+        Its medians, rounded to five digits behind the point.
+    """
+    results = evaluation.photos
+
+    def middle(values: Iterable[float]) -> float:
+        return round(statistics.median(values), 5)
+
+    median, worst = (None if math.isinf(n) else round(n, 2) for n in evaluation.equals())
+    return Quality(
+        size=size,
+        photos=len(results),
+        iterations=evaluation.iterations[-1],
+        equals=median,
+        equals_worst=worst,
+        total=middle(r.network.total for r in results),
+        photo_total=middle(r.photo.total for r in results),
+        style=middle(r.network.style_term() for r in results),
+        photo_style=middle(r.photo.style_term() for r in results),
+        content=middle(statistics.mean(r.network.content.values()) for r in results),
+    )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fststyle.errors import SettingError
-from fststyle.images.photo import fit_short_side
+from fststyle.images.resize import fit_short_side
 from fststyle.perceptual.palette import palette_distance, palette_quantiles
 from fststyle.perceptual.presets import MIN_STYLE_SIDE, Form, GramDivisor, LossConfig, TVForm
 from fststyle.perceptual.vgg import (

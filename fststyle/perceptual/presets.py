@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from fststyle.errors import SettingError
-from fststyle.perceptual.vgg import Architecture, VGGWeights, canonical_layer
-from fststyle.perceptual.vgg_weights import cache_path, load_weights
+from fststyle.perceptual.layers import Architecture, canonical_layer
 
 Form = Literal["relative", "mean"]
 GramDivisor = Literal["hw", "chw"]
@@ -245,27 +243,6 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
             raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
     given = {key: value for key, value in overrides.items() if value is not None}
     return dataclasses.replace(PRESETS[preset], **given)
-
-
-def weights_for(
-    config: LossConfig, path: Path | str | None = None
-) -> tuple[LossConfig, VGGWeights]:
-    """VGG's weights for a loss; a recipe for VGG19 runs on VGG16 where no VGG19 is given.
-
-    Args:
-        config: The loss.
-        path: As for `fststyle.perceptual.vgg_weights.load_weights`.
-
-    Returns:
-        The loss, of the architecture that it will run on, and the weights.
-        `PerceptualLoss.substitution` tells when they are not those that it was tuned for.
-
-    Raises:
-        WeightsError: The weights cannot be found.
-    """
-    if config.architecture == "vgg19" and path is None and not cache_path("vgg19").is_file():
-        config = dataclasses.replace(config, architecture="vgg16")
-    return config, load_weights(config.architecture, path)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ Only files that hold plain numbers are read; every source is checked before it i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
 import logging
@@ -24,7 +25,9 @@ import torch
 from torch import Tensor
 
 from fststyle.errors import SettingError, WeightsError
-from fststyle.perceptual.vgg import Architecture, VGGWeights, layer_names
+from fststyle.perceptual.layers import Architecture, layer_names
+from fststyle.perceptual.presets import LossConfig
+from fststyle.perceptual.vgg import VGGWeights
 
 log = logging.getLogger(__name__)
 
@@ -341,3 +344,24 @@ def _missing(architecture: Architecture, reason: str) -> str:
         "vgg_weights=FILE (or --vgg-weights FILE), or put one at "
         f"{cache_path('vgg16')}."
     )
+
+
+def weights_for(
+    config: LossConfig, path: Path | str | None = None
+) -> tuple[LossConfig, VGGWeights]:
+    """VGG's weights for a loss; a recipe for VGG19 runs on VGG16 where no VGG19 is given.
+
+    Args:
+        config: The loss.
+        path: As for `fststyle.perceptual.vgg_weights.load_weights`.
+
+    Returns:
+        The loss, of the architecture that it will run on, and the weights.
+        `PerceptualLoss.substitution` tells when they are not those that it was tuned for.
+
+    Raises:
+        WeightsError: The weights cannot be found.
+    """
+    if config.architecture == "vgg19" and path is None and not cache_path("vgg19").is_file():
+        config = dataclasses.replace(config, architecture="vgg16")
+    return config, load_weights(config.architecture, path)

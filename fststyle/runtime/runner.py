@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError, SettingError
-from fststyle.openvino_core import openvino_core
+from fststyle.images.photo import Pixels
+from fststyle.runtime.on_openvino import openvino_compiler, openvino_forward, openvino_pin
+from fststyle.runtime.on_torch import cuda_memory, torch_forward, torch_pin
 from fststyle.runtime.tiling import (
     SMALL_PIXELS,
     Forward,
-    Pixels,
     Sample,
     available_memory,
     choose_tile,
     from_batch,
-    reach,
     run_in_tiles,
     take_sample,
     to_batch,
 )
-from fststyle.styles.onnx_graph import build_model, fold_norms
-from fststyle.styles.style_file import StyleFile, StyleInfo, load_style, read_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.shape import MIN_SIDE, NetworkConfig, reach
+from fststyle.styles.style_file import load_style, read_style
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-_MIN_SIDE: Final = 5  # MIN_SIDE of network.py, which would load torch
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "failed to allocate",
@@ -152,12 +150,12 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
     if device == "cpu":
         content = read_style(path)
         compiler = openvino_compiler(threads)
-        tiled = Tiled(_openvino_pin(content, compiler), reach(content.network))
-        return Runtime(content.info, device, _openvino_forward(compiler(content.model)), tiled)
+        tiled = Tiled(openvino_pin(content, compiler), reach(NetworkConfig(**content.network)))
+        return Runtime(content.info, device, openvino_forward(compiler(content.model)), tiled)
     network, info = load_style(path)
     forward = torch_forward(network, device)
-    memory = _cuda_memory if device == "cuda" else available_memory
-    tiled = Tiled(_torch_pin(network, device), reach(asdict(network.config)), memory)
+    memory = cuda_memory if device == "cuda" else available_memory
+    tiled = Tiled(torch_pin(network, device), reach(network.config), memory)
     return Runtime(info, device, forward, tiled)
 
 
@@ -184,7 +182,7 @@ def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
 def extended(pixels: Pixels) -> Pixels:
     """Extend a photo ``(H, W, 3)`` below and to the right, by its edge, to what a network takes."""
     height, width = pixels.shape[:2]
-    missing = (max(0, _MIN_SIDE - height), max(0, _MIN_SIDE - width))
+    missing = (max(0, MIN_SIDE - height), max(0, MIN_SIDE - width))
     if not any(missing):
         return pixels
     result: Pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
@@ -230,123 +228,3 @@ def _check_gpu(device: Device) -> None:
     backend = torch.cuda if device == "cuda" else torch.backends.mps
     if not backend.is_available():
         raise SettingError(f"This computer has no {device} device that torch can use; use cpu.")
-
-
-def openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
-    """Make what compiles ONNX models for the CPU, for photos of any size.
-
-    Args:
-        threads: How many run a model; by default OpenVINO chooses.
-    """
-    core = openvino_core()
-    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "bf16" if "BF16" in capabilities else "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    # All sizes stay dynamic. Compiling for one size (0.07 s) saves 3 % at 512².
-    return lambda model: core.compile_model(core.read_model(model, b""), "CPU", settings)
-
-
-def _openvino_forward(compiled: Any) -> Forward:
-    request = compiled.create_infer_request()
-
-    def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The picture is the request's own memory, which the next photo overwrites.
-        picture: NDArray[np.float32] = request.infer(
-            [photo], share_inputs=True, share_outputs=True
-        )[0]
-        return picture
-
-    return forward
-
-
-def _openvino_pin(
-    style: StyleFile, compiler: Callable[[bytes], Any]
-) -> Callable[[Sample], Forward]:
-    def pin(sample: Sample) -> Forward:
-        # Not kept for the next photo: it holds the memory of the whole sample.
-        model = build_model(style.network, style.weights, norms="measured")
-        results = compiler(model.SerializeToString())(
-            [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
-        )
-        statistics = {end.get_any_name(): values for end, values in results.items()}
-        weights = fold_norms(style.weights, statistics)
-        del results
-        # Compiling once more (0.1 s) gives a network without any norms, which is faster than one
-        # that takes the statistics as inputs.
-        folded = build_model(style.network, weights, norms="folded")
-        return _openvino_forward(compiler(folded.SerializeToString()))
-
-    return pin
-
-
-def torch_forward(network: Any, device: str) -> Forward:
-    """Make a network run with torch in float16; it is moved to the device.
-
-    Args:
-        network: A `TransformerNet`.
-        device: ``cuda`` or ``mps``.
-    """
-    import torch
-
-    network = network.to(device, torch.float16, memory_format=torch.channels_last)
-
-    def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            tensor = torch.from_numpy(photo).to(device, torch.float16)
-            picture: NDArray[np.float32] = (
-                network(tensor.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
-            )
-        return picture
-
-    return forward
-
-
-def _torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
-    import torch
-    from torch import nn
-
-    weights = {n: tensor.float().cpu().numpy() for n, tensor in network.state_dict().items()}
-
-    def pin(sample: Sample) -> Forward:
-        statistics: dict[str, NDArray[np.floating]] = {}
-        pinned = copy.deepcopy(network)
-        norms = {n: m for n, m in pinned.named_modules() if isinstance(m, nn.InstanceNorm2d)}
-
-        def measure(name: str, norm: Any, hidden: Any) -> Any:
-            (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
-            top = sample.inset[0] * height // photo[0]
-            left = sample.inset[1] * width // photo[1]
-            counted = hidden[:, :, top : height - top, left : width - left].float()
-            variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
-            statistics[f"{name}.mean"] = mean.cpu().numpy()
-            statistics[f"{name}.variance"] = variance.cpu().numpy()
-            scale = norm.weight.float().view_as(mean) * (variance + norm.eps).rsqrt()
-            shift = norm.bias.float().view_as(mean) - mean * scale
-            return (hidden.float() * scale + shift).to(hidden.dtype)
-
-        for name, norm in norms.items():
-            norm.register_forward_hook(
-                lambda norm, inputs, _, name=name: measure(name, norm, inputs[0])
-            )
-        torch_forward(pinned, device)(sample.batch)
-        folded = fold_norms(weights, statistics)
-        for name in norms:
-            layer, _, index = name.rpartition(".")
-            convolutions = pinned.get_submodule(layer)
-            convolutions[int(index)] = nn.Identity()
-            convolutions[int(index) - 1].bias = nn.Parameter(torch.empty_like(norms[name].bias))
-        state = {name: torch.from_numpy(array) for name, array in folded.items()}
-        pinned.load_state_dict(state, assign=True)
-        return torch_forward(pinned, device)
-
-    return pin
-
-
-def _cuda_memory() -> int:
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0])

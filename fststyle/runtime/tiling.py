@@ -14,15 +14,15 @@ the photo's, and trained networks answer to that. docs/large_photos.md has the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-STRIDE: Final = 4
-"""The network's total stride; tiles begin at its multiples."""
+from fststyle.images.photo import Pixels
+from fststyle.styles.shape import STRIDE
 
 WHOLE_PIXELS: Final = 16_000_000
 """Photos up to this size are run whole where the memory allows it."""
@@ -43,9 +43,6 @@ _BYTES_A_PIXEL: Final = 160
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """``(1, 3, H, W)`` → the same shape, RGB in [0, 1]."""
 
-Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
-"""``(H, W, 3)``, RGB, 0 to 255 or in [0, 1]."""
-
 
 class Tile(NamedTuple):
     """A part of a photo: rows and columns that are computed, and those that are kept of them."""
@@ -61,26 +58,6 @@ class Tile(NamedTuple):
             for k, c in zip(self.kept, self.computed, strict=True)
         )
         return rows, columns
-
-
-def reach(config: Mapping[str, int]) -> int:
-    """How far a network sees, rounded up to a multiple of `STRIDE`.
-
-    Args:
-        config: The values of a `NetworkConfig`.
-
-    Returns:
-        The distance in pixels beyond which the photo does not matter to a pixel of the picture,
-        statistics aside.
-    """
-    # At each resolution the 3×3 convolutions reach one of its pixels further; a pixel that was
-    # upsampled by 2 is up to one fine pixel away from the coarse pixel's corner, and so on.
-    blocks = 2 * config["residual_blocks"] * 4
-    if config["first_stride"] == 1:
-        distance = 4 + 2 * 1 + 4 * 1 + blocks + 4 * 1 + 2 * 1 + 1 + 4
-    else:
-        distance = 2 + 2 * 1 + blocks + 2 * 1 + 1
-    return math.ceil((distance + STRIDE) / STRIDE) * STRIDE
 
 
 def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:

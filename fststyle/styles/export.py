@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from fststyle import __version__
 from fststyle.errors import SettingError, StyleError
-from fststyle.images.photo import write_atomically
+from fststyle.files import write_atomically
 from fststyle.openvino_core import openvino_core
 from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.style_file import StyleFile, probe_photo, read_style
@@ -413,7 +413,7 @@ def _nncf() -> Any:
 def _fitted(sample: NDArray[np.float32], size: tuple[int, int] | None) -> NDArray[np.float32]:
     if size is None:
         return sample
-    from fststyle.images.photo import resize
+    from fststyle.images.resize import resize
 
     return resize(sample, height=size[0], width=size[1])
 

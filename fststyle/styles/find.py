@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fststyle.errors import PhotoError, StyleError
-from fststyle.images.photo import PHOTO_SUFFIXES
-from fststyle.styles.style_file import STYLE_NAME, StyleInfo
+from fststyle.errors import FststyleError, NoNetworkError, PhotoError, StyleError
+from fststyle.files import write_atomically
+from fststyle.images.load import PHOTO_SUFFIXES
+from fststyle.styles.info import STYLE_NAME, StyleInfo
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,38 @@ def find_style(text: str) -> FoundStyle:
         if style.name == text:
             return style
     raise _unknown("style", text, [style.name for style in list_styles()])
+
+
+def find_network(text: str) -> FoundStyle:
+    """Find a style that has a trained network.
+
+    Args:
+        text: As for `find_style`.
+
+    Returns:
+        The style; its ``kind`` is ``network``.
+
+    Raises:
+        StyleError: As in `find_style`.
+        NoNetworkError: It is only a picture (code ``no_network``). The error's
+            ``details["training"]`` are the settings that train a network for it.
+    """
+    found = find_style(text)
+    if found.kind == "network":
+        return found
+    raise NoNetworkError(
+        f"No network has been trained for the style {found.name}; it is only a picture.",
+        path=found.path,
+        remedy="Train one, or optimise a single photo instead.",
+        details={"name": found.name, "training": training_settings(found)},
+    )
+
+
+def training_settings(found: FoundStyle) -> list[str]:
+    """Return the settings that train a network for a picture, as ``train.py`` takes them."""
+    if found.path.parent == art_folder():
+        return [f"style={found.name}"]
+    return [f"style.image={found.path}", "style.name=NAME"]
 
 
 def list_styles() -> list[FoundStyle]:
@@ -165,3 +201,43 @@ def _unknown(what: str, text: str, names: list[str]) -> StyleError:
     near += [n for n in difflib.get_close_matches(wanted, names, cutoff=0.5) if n not in near]
     guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
     return StyleError(f"There is no {what} {text!r}; {guess}'fststyle styles' lists all names.")
+
+
+def install(style_file: Path, interrupted: bool) -> Path | None:
+    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept.
+
+    Args:
+        style_file: The trained style.
+        interrupted: Then a network that is there stays.
+
+    Returns:
+        The copy; None, after a warning, where there is none.
+    """
+    target = user_styles_folder() / style_file.name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if interrupted:
+                log.warning(
+                    "The network in %s stays; use the one of this run by --style %s",
+                    target,
+                    style_file,
+                )
+                return None
+            kept = target.with_stem(f"{target.stem}-previous")
+            write_atomically(kept, target.read_bytes())
+            log.info(
+                "This network replaces an older one, which is kept as %s",
+                kept.stem,
+            )
+        elif (zoo_folder() / target.name).exists():
+            log.info(
+                "--style %s is this network from now on; delete %s to have the shipped one again",
+                target.stem,
+                target,
+            )
+        write_atomically(target, style_file.read_bytes())
+    except (OSError, FststyleError) as error:
+        log.warning("The style could not be copied to %s (%s).", target, error)
+        return None
+    return target

@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from fststyle.errors import SettingError, StyleError
-from fststyle.styles.network import NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
 
 MAX_BYTES: Final = 256 * 2**20
 """Checkpoints that are larger, or would be when unpacked, are refused."""

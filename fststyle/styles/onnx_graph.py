@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.styles import onnx_protobuf
+from fststyle.styles.shape import HEAD
 
 Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
@@ -29,7 +30,6 @@ _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
     + ("Shape", "Sigmoid", "Slice", "Sub")
 )
-_HEAD: Final = 16  # as in `fststyle.styles.network`, which imports torch
 EPSILON: Final = 1e-5
 """What every norm adds to the variance; torch's default, and ONNX's."""
 
@@ -257,8 +257,8 @@ def build_model(config: Mapping[str, int], weights: Weights, *, norms: Norms = "
         hidden = convolution(hidden, "to_rgb", width, 3, 9, bias=True)
     else:
         hidden = conv_norm_relu(double(hidden), "decoder.1", trunk, width)
-        hidden = convolution(hidden, "decoder.2", width, _HEAD, 1, bias=True)
-        hidden = convolution(double(hidden), "to_rgb", _HEAD, 3, 3, bias=True)
+        hidden = convolution(hidden, "decoder.2", width, HEAD, 1, bias=True)
+        hidden = convolution(double(hidden), "to_rgb", HEAD, 3, 3, bias=True)
     picture = add("Clip", hidden, *limits) if linear else add("Sigmoid", hidden)
     if norms == "steady":
         before = [f"before_{index}" for index in range(len(sizes))]

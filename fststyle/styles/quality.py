@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
 
 if TYPE_CHECKING:
-    from fststyle.perceptual.evaluate import Evaluation
+    pass
 
 _KEY: Final = "quality"
 
@@ -61,36 +60,6 @@ class Quality:
     def style_left(self) -> float:
         """The share of the photographs' own style loss that is left."""
         return self.style / self.photo_style if self.photo_style > 0 else math.nan
-
-
-def measured(evaluation: Evaluation, size: int) -> Quality:
-    """Condense an evaluation.
-
-    Args:
-        evaluation: What `fststyle.perceptual.evaluate.evaluate` returned.
-        size: Side of its square photographs, in pixels.
-
-    Returns:
-        Its medians, rounded to five digits behind the point.
-    """
-    results = evaluation.photos
-
-    def middle(values: Iterable[float]) -> float:
-        return round(statistics.median(values), 5)
-
-    median, worst = (None if math.isinf(n) else round(n, 2) for n in evaluation.equals())
-    return Quality(
-        size=size,
-        photos=len(results),
-        iterations=evaluation.iterations[-1],
-        equals=median,
-        equals_worst=worst,
-        total=middle(r.network.total for r in results),
-        photo_total=middle(r.photo.total for r in results),
-        style=middle(r.network.style_term() for r in results),
-        photo_style=middle(r.photo.style_term() for r in results),
-        content=middle(statistics.mean(r.network.content.values()) for r in results),
-    )
 
 
 def with_quality(info: StyleInfo, qualities: Iterable[Quality]) -> StyleInfo:

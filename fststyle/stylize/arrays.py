@@ -12,7 +12,8 @@ from PIL import Image as pillow
 from PIL.Image import Image
 
 from fststyle.errors import SettingError
-from fststyle.images.photo import Photo, from_pil, load_photo
+from fststyle.images.load import from_pil, load_photo
+from fststyle.images.photo import Photo
 from fststyle.stylize.blend import luma
 
 if TYPE_CHECKING:

@@ -17,8 +17,10 @@ from fststyle.images.animation import (
     load_frames,
     save_animation,
 )
+from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata, result_metadata
-from fststyle.images.photo import OUTPUT_SUFFIXES, Photo, load_photo, save_photo
+from fststyle.images.photo import Photo
+from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
 from fststyle.stylize.plan import Job, make_folder
 from fststyle.stylize.stylizer import Control, Stylizer
 

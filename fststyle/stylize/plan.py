@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.animation import ANIMATION_SUFFIXES, check_animation_output, is_animation
-from fststyle.images.photo import OUTPUT_SUFFIXES, check_output, find_photos
+from fststyle.images.load import find_photos
+from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 
 Existing = Literal["refuse", "replace", "skip"]
 """What to do where a result is there already."""
@@ -90,7 +91,7 @@ def plan_many(
     that folder, or within the part of the pattern that has no wildcard.
 
     Args:
-        inputs: Files; folders, searched as `fststyle.images.photo.find_photos` does, without what
+        inputs: Files; folders, searched as `fststyle.images.load.find_photos` does, without what
         is
             in ``output``; and patterns of `glob`, ``**`` included. What is there by that very
             name is no pattern.

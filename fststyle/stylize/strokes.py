@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
+from fststyle.images.photo import Pixels
 from fststyle.images.resize import resize
-from fststyle.runtime.tiling import Pixels
 
 WORKING_SIDE: Final = 1280
 """Long side at which photos are stylised that are larger, in pixels, unless a scale is given."""
@@ -52,20 +52,6 @@ def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
             f"scale must be from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {scale!r}."
         )
     return max(1, round(height / scale)), max(1, round(width / scale))
-
-
-def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the height and width of a photo shrunk as `fststyle.images.photo.fit_long_side` does.
-
-    Raises:
-        SettingError: ``size`` is below 1.
-    """
-    if size < 1:
-        raise SettingError(f"size must be at least 1 pixel, not {size}.")
-    side = max(height, width)
-    if side <= size:
-        return height, width
-    return max(1, round(height * size / side)), max(1, round(width * size / side))
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:

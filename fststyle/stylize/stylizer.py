@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from fststyle.errors import SettingError, StyleError
-from fststyle.images.photo import Photo, fit_long_side, from_pil, load_photo, to_pil
+from fststyle.images.load import from_pil, load_photo
+from fststyle.images.photo import Photo, Pixels, to_pil
+from fststyle.images.resize import fit_long_side, fitted_size
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
-from fststyle.runtime.tiling import Pixels
 from fststyle.styles.find import FoundStyle, art_folder, find_style
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
 from fststyle.stylize.arrays import (
     array_of_tensor,
     check_array,
@@ -27,7 +28,7 @@ from fststyle.stylize.arrays import (
     tensor_like,
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
-from fststyle.stylize.strokes import default_scale, enlarge, fitted_size, resized, working_size
+from fststyle.stylize.strokes import default_scale, enlarge, resized, working_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -209,7 +210,7 @@ class Stylizer:
         """Stylise a photo.
 
         Args:
-            photo: As `fststyle.images.photo.load_photo` returns it; it is left as it is.
+            photo: As `fststyle.images.load.load_photo` returns it; it is left as it is.
             size: As in `Control`, and so all that follows.
             scale: See there.
             tile: See there.

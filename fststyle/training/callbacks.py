@@ -28,7 +28,9 @@ from torch import nn
 from tqdm import tqdm
 
 from fststyle.errors import DivergedError, FststyleError, SettingError
-from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.tensors import to_pixels, to_tensor
 from fststyle.training.guards import FORGIVEN_AFTER

@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.photo import find_photos, fit_short_side, load_image, resize
+from fststyle.images.load import find_photos, load_image
+from fststyle.images.resize import fit_short_side, resize
 from fststyle.perceptual.tensors import to_tensor
 
 _CACHE_BYTES: Final = 1 << 29

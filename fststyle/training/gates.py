@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fststyle.errors import QualityError
-from fststyle.images.photo import resize
+from fststyle.images.resize import resize
 
 Pixels = NDArray[np.float32]
 GateName = Literal["blobs", "lattice_2", "lattice_4", "frame", "structure", "blur"]

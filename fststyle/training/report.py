@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
-from fststyle.images.photo import write_atomically
+from fststyle.files import write_atomically
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.figures import Curve, loss_figure
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import MEASURE, measure_for
 from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg import VGGWeights
-from fststyle.styles.find import user_styles_folder, zoo_folder
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.data import PhotoDataModule
 from fststyle.training.gates import Gate
@@ -101,46 +100,6 @@ def gate_values(gates: Sequence[Gate]) -> dict[str, float | None]:
     return {
         gate.name: round(gate.value, 3) if math.isfinite(gate.value) else None for gate in gates
     }
-
-
-def install(style_file: Path, interrupted: bool) -> Path | None:
-    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept.
-
-    Args:
-        style_file: The trained style.
-        interrupted: Then a network that is there stays.
-
-    Returns:
-        The copy; None, after a warning, where there is none.
-    """
-    target = user_styles_folder() / style_file.name
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            if interrupted:
-                log.warning(
-                    "The network in %s stays; use the one of this run by --style %s",
-                    target,
-                    style_file,
-                )
-                return None
-            kept = target.with_stem(f"{target.stem}-previous")
-            write_atomically(kept, target.read_bytes())
-            log.info(
-                "This network replaces an older one, which is kept as %s",
-                kept.stem,
-            )
-        elif (zoo_folder() / target.name).exists():
-            log.info(
-                "--style %s is this network from now on; delete %s to have the shipped one again",
-                target.stem,
-                target,
-            )
-        write_atomically(target, style_file.read_bytes())
-    except (OSError, FststyleError) as error:
-        log.warning("The style could not be copied to %s (%s).", target, error)
-        return None
-    return target
 
 
 def _about_the_run(facts: RunFacts) -> str:

@@ -20,8 +20,7 @@ from typing import Any, Literal
 import torch
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.files import replacing
-from fststyle.images.photo import write_atomically
+from fststyle.files import replacing, write_atomically
 
 Status = Literal["running", "interrupted", "finished", "failed"]
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.perceptual.presets import LossConfig, loss_config
 from fststyle.styles.find import art_folder, art_info, find_picture, zoo_folder
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
 from fststyle.training.module import OptimizerFactory, Schedule
 
 Precision = Literal["auto", "bf16-mixed", "32-true"]

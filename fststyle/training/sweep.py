@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.stylize.stylizer import Stylizer
 

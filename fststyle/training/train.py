@@ -31,14 +31,19 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
-from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.losses import PerceptualLoss
-from fststyle.perceptual.presets import weights_for
+from fststyle.perceptual.vgg_weights import weights_for
+from fststyle.styles import find
 from fststyle.styles.find import user_styles_folder
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import StyleInfo, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import save_style
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training import gates, report
 from fststyle.training.callbacks import (
@@ -202,7 +207,7 @@ def _train(cfg: DictConfig, stack: contextlib.ExitStack) -> TrainingResult:
         log.warning("The sample sheet is not written: %s", error.__cause__ or error)
     installed = None
     if cfg.install and all(gate.passed for gate in found):
-        installed = report.install(style_file, interrupted)
+        installed = find.install(style_file, interrupted)
     run.mark("interrupted" if interrupted else "finished")
     written = None
     if cfg.report and not interrupted:
@@ -409,7 +414,7 @@ class _Jobs:
         if self._sweep is None:
             return
         sole, several = to_install(self._finished)
-        copies = [report.install(job.style_file, job.interrupted) for job in sole]
+        copies = [find.install(job.style_file, job.interrupted) for job in sole]
         sys.stdout.write("".join(_how_to_use(copy.stem) for copy in copies if copy is not None))
         if several:
             names, folder = ", ".join(several), user_styles_folder()

@@ -18,7 +18,8 @@ from torch import Tensor
 from fststyle.errors import StyleError
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.styles.find import find_style, zoo_folder
-from fststyle.styles.network import NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
 from fststyle.styles.style_file import inspect_style, load_style
 
 log = logging.getLogger(__name__)

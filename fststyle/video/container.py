@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import FilmError, SettingError
+from fststyle.errors import SettingError, VideoError
 from fststyle.files import reason
 
 MICROSECONDS: Final = 1_000_000
@@ -186,29 +186,29 @@ def open_film(path: Path) -> Any:
     """Open a film for reading.
 
     Raises:
-        FilmError: There is none at the path that can be read.
+        VideoError: There is none at the path that can be read.
         SettingError: PyAV is missing.
     """
     check_av()
     import av
 
     if not path.exists():
-        raise FilmError(f"There is no film {path}; check the path.")
+        raise VideoError(f"There is no film {path}; check the path.")
     if path.is_dir():
-        raise FilmError(f"{path} is a folder; name one film.")
+        raise VideoError(f"{path} is a folder; name one film.")
     try:
         # A playlist must not lead to other places.
         options = {"protocol_whitelist": "file"}
         container = av.open(f"file:{os.path.abspath(path)}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise FilmError(
+        raise VideoError(
             f"{path} is no film that can be read ({why(error)}); if it is one, its file may be "
             "damaged or incomplete."
         ) from error
     name = container.format.name
     if name.endswith("_pipe") or name in ("image2", "tty"):
         container.close()
-        raise FilmError(f"{path} is no film; for photos there is 'fststyle stylize'.")
+        raise VideoError(f"{path} is no film; for photos there is 'fststyle stylize'.")
     return container
 
 
@@ -218,14 +218,14 @@ def why(error: Exception) -> str:
 
 
 def film_stream(container: Any, path: Path) -> Any:
-    """Find the pictures among the streams, passing over cover art; without any, a `FilmError`."""
+    """Find the pictures among the streams, passing over cover art; without any, a `VideoError`."""
     from av.stream import Disposition
 
     for stream in container.streams.video:
         is_cover = stream.disposition & (Disposition.attached_pic | Disposition.still_image)
         if not is_cover and stream.codec_context is not None:
             return stream
-    raise FilmError(f"{path} has no pictures that can be decoded, only other streams.")
+    raise VideoError(f"{path} has no pictures that can be decoded, only other streams.")
 
 
 def beginning_of(container: Any) -> Fraction:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import FilmError
+from fststyle.errors import VideoError
 from fststyle.files import cannot_write, replacing
 from fststyle.video.container import Copied, Frame
 from fststyle.video.reader import FilmReader
@@ -107,7 +107,7 @@ def convert(
         How much there is.
 
     Raises:
-        FilmError: The film cannot be read or written; there is no file then, unless there
+        VideoError: The film cannot be read or written; there is no file then, unless there
             was one before.
         KeyboardInterrupt: It was stopped before its first frame was done; likewise.
     """
@@ -118,10 +118,10 @@ def convert(
                 if not is_whole and writer.frames == 0:
                     raise KeyboardInterrupt
                 if writer.frames == 0:
-                    raise FilmError(f"{output.path} is not written: not one frame was done.")
+                    raise VideoError(f"{output.path} is not written: not one frame was done.")
             return Done(writer.frames, writer.seconds, is_whole, *writer.size)
     except OSError as error:
-        raise FilmError(cannot_write(output.path, error) + " with -o.") from error
+        raise VideoError(cannot_write(output.path, error) + " with -o.") from error
 
 
 def _run(

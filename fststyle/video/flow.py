@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
-from fststyle.runtime.tiling import Pixels
+from fststyle.images.photo import Pixels
 
 FLOW_SIDE: Final = 224
 """Long side at which motion is measured at most, in pixels."""

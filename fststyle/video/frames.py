@@ -10,17 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
-from fststyle.runtime.runner import (
-    Device,
-    checked_device,
-    extended,
-    memory_errors,
-    openvino_compiler,
-    torch_forward,
-)
-from fststyle.runtime.tiling import Pixels, from_batch, to_batch
+from fststyle.images.photo import Pixels
+from fststyle.runtime.on_openvino import openvino_compiler
+from fststyle.runtime.on_torch import torch_forward
+from fststyle.runtime.runner import Device, checked_device, extended, memory_errors
+from fststyle.runtime.tiling import from_batch, to_batch
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import build_model
-from fststyle.styles.style_file import StyleInfo, load_style, read_style
+from fststyle.styles.style_file import load_style, read_style
 
 FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 """A frame ``(H, W, 3)`` and how much of the statistics before it is kept → its picture."""

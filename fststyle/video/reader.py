@@ -19,9 +19,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import FilmError, SettingError
+from fststyle.errors import SettingError, VideoError
 from fststyle.images.limits import pixel_limit
-from fststyle.stylize.strokes import fitted_size
+from fststyle.images.resize import fitted_size
 from fststyle.video.container import (
     FULL,
     MICROSECONDS,
@@ -66,7 +66,7 @@ class FilmReader:
         damage: What was wrong with it so far.
 
     Raises:
-        FilmError: There is no such film, or no frame of it can be decoded.
+        VideoError: There is no such film, or no frame of it can be decoded.
         SettingError: ``start`` or ``duration`` is out of range, ``size`` is below 1, or PyAV is
             missing.
     """
@@ -98,7 +98,7 @@ class FilmReader:
                     self._container.close()
                     continue
                 if not self._held:
-                    raise FilmError(self._nothing(start))
+                    raise VideoError(self._nothing(start))
                 self._look(self._held[-1], size, square)
                 break
             except BaseException:
@@ -190,7 +190,7 @@ class FilmReader:
             other streams.
 
         Raises:
-            FilmError: A frame cannot be converted.
+            VideoError: A frame cannot be converted.
         """
         waiting: Frame | None = None  # its duration is known when the next one comes
         for item in itertools.chain(self._held, self._coming):
@@ -266,7 +266,7 @@ class FilmReader:
 
         stream = self._stream
         if first.width * first.height > pixel_limit(MAX_PIXELS):
-            raise FilmError(
+            raise VideoError(
                 f"{self._path} has frames of {first.width}×{first.height} pixels, which is more "
                 "than fststyle reads; set FSTSTYLE_MAX_MEGAPIXELS if they are sound."
             )

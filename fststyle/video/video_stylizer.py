@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
+from fststyle.images.photo import Pixels
 from fststyle.runtime.runner import Device, ReadyStyle
-from fststyle.runtime.tiling import Pixels
 from fststyle.stylize.stylizer import Style, Stylizer
 from fststyle.video.flow import FlowBlend
 from fststyle.video.frames import FrameRuntime, load_frame_runtime

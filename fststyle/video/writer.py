@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import FilmError, SettingError
+from fststyle.errors import SettingError, VideoError
 from fststyle.files import cannot_write
 from fststyle.video.container import Copied, Film, why
 from fststyle.video.reader import FilmReader
@@ -93,14 +93,14 @@ def check_film_output(output: Output) -> None:
     """Find out before any decoding whether a film can be written so.
 
     Raises:
-        FilmError: The ending is none of `FILM_SUFFIXES`, or there is no such encoder.
+        VideoError: The ending is none of `FILM_SUFFIXES`, or there is no such encoder.
         SettingError: The encoder has no CRF, or it is out of range.
     """
     import av
 
     suffix = output.path.suffix.lower()
     if suffix not in _FORMATS:
-        raise FilmError(
+        raise VideoError(
             f"{output.path} is of a format that films are not written in; end it in one of "
             f"{', '.join(FILM_SUFFIXES)}."
         )
@@ -108,11 +108,11 @@ def check_film_output(output: Output) -> None:
     try:
         codec = av.Codec(encoder, "w")
     except (av.error.FFmpegError, ValueError) as error:
-        raise FilmError(
+        raise VideoError(
             f"There is no encoder {encoder} here; choose one of {', '.join(_CODECS)} with --codec."
         ) from error
     if codec.type != "video":
-        raise FilmError(f"{encoder} does not encode pictures; choose h264 with --codec.")
+        raise VideoError(f"{encoder} does not encode pictures; choose h264 with --codec.")
     if output.crf is not None:
         if encoder not in _QUALITIES:
             raise SettingError(f"{encoder} has no CRF; leave --crf out.")
@@ -132,7 +132,7 @@ class FilmWriter:
         source: The film that it is made of, with its other streams.
 
     Raises:
-        FilmError: The format cannot hold them, or the file cannot be written.
+        VideoError: The format cannot hold them, or the file cannot be written.
     """
 
     def __init__(self, file: Path, output: Output, source: FilmReader) -> None:
@@ -159,7 +159,7 @@ class FilmWriter:
             self._stream = self._add_pictures(film, source)
             self._copies = {s.index: self._add_copy(s) for s in source.copied}
             self._container.start_encoding()
-        except FilmError:
+        except VideoError:
             self._abandon()
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -194,7 +194,7 @@ class FilmWriter:
             duration: Likewise.
 
         Raises:
-            FilmError: It cannot be encoded or written.
+            VideoError: It cannot be encoded or written.
         """
         self._call(self._encode, pixels, pts, duration)
 
@@ -202,7 +202,7 @@ class FilmWriter:
         """Write a packet as it is; of a stream that the result does not have, nothing.
 
         Raises:
-            FilmError: It cannot be written.
+            VideoError: It cannot be written.
         """
         stream = self._copies.get(copied.index)
         # The gaps between subtitles, which MP4's muxer makes by itself.
@@ -304,7 +304,7 @@ class FilmWriter:
         try:
             stream: Any = self._container.add_stream(encoder, rate=film.rate, options=options)
         except ValueError as error:
-            raise FilmError(
+            raise VideoError(
                 f"{self._suffix} cannot hold what {encoder} encodes; {self._another()}."
             ) from error
         is_gif = encoder == "gif"
@@ -314,7 +314,9 @@ class FilmWriter:
         step = 1 if encoder in _ODD or pixels not in _PIXELS[::2] else 2
         stream.width, stream.height = film.width // step * step, film.height // step * step
         if not (stream.width and stream.height):
-            raise FilmError(f"{encoder} cannot encode frames of one pixel; choose another --codec.")
+            raise VideoError(
+                f"{encoder} cannot encode frames of one pixel; choose another --codec."
+            )
         self._time_base = film.time_base
         self._unit = Fraction(1, 100) if is_gif else film.time_base
         context = stream.codec_context
@@ -343,7 +345,7 @@ class FilmWriter:
         try:
             stream = self._container.add_stream_from_template(source, opaque=True)
         except ValueError as error:
-            raise FilmError(
+            raise VideoError(
                 f"{self._suffix} cannot hold the film's {kind} ({name}); end the result's name in "
                 f"{self._own_suffix}, or leave them out: "
                 f"--no-{'audio' if kind == 'sound' else kind}."
@@ -364,18 +366,18 @@ class FilmWriter:
         ending = "" if self._suffix == ".mkv" else ", or end the film's name in .mkv"
         return f"choose another --codec, such as h264{ending}"
 
-    def _unusable(self, error: Exception) -> FilmError:
+    def _unusable(self, error: Exception) -> VideoError:
         encoder = _encoder(self._output)
-        return FilmError(
+        return VideoError(
             f"The encoder {encoder} cannot be used here for this film ({why(error)}); it may need "
             f"other frames, or hardware that this machine lacks. {self._another().capitalize()}."
         )
 
-    def _failed(self, error: Exception) -> FilmError:
+    def _failed(self, error: Exception) -> VideoError:
         path = self._output.path
         if isinstance(error, OSError) and error.errno is not None:
-            return FilmError(cannot_write(path, error) + " with -o.")
-        return FilmError(
+            return VideoError(cannot_write(path, error) + " with -o.")
+        return VideoError(
             f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); "
             f"{self._another()}."
         )

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from fststyle.styles.find import find_picture, list_styles
-from fststyle.styles.style_file import STYLE_NAME
+from fststyle.styles.info import STYLE_NAME
 from fststyle.web.errors import Refusal
 from fststyle.web.photos import kind_of
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from fststyle.styles.style_file import STYLE_NAME
+from fststyle.styles.info import STYLE_NAME
 from fststyle.web.photos import BLEND
 from fststyle.web.uploads import RAW_TYPES
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.limits import pillow_limits
-from fststyle.images.photo import MAX_PIXELS, cannot_read, open_picture
+from fststyle.images.load import cannot_read, open_picture
 from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles import quality
 from fststyle.styles.find import (
@@ -28,7 +28,8 @@ from fststyle.styles.find import (
     list_styles,
     zoo_folder,
 )
-from fststyle.styles.style_file import StyleInfo, read_info
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.style_file import read_info
 from fststyle.stylize.arrays import read_mask
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.file_stylizer import FileStylizer
@@ -248,7 +249,7 @@ def check_picture(
         Refusal: It has more, or is too small, or its header cannot be read.
     """
     try:
-        with pillow_limits(MAX_PIXELS), path.open("rb") as file, open_picture(file, path) as image:
+        with pillow_limits(), path.open("rb") as file, open_picture(file, path) as image:
             width, height = image.size
             frames = int(getattr(image, "n_frames", 1)) if moving else 1
     except PhotoError as error:

@@ -26,14 +26,11 @@ from numpy.typing import NDArray
 
 from fststyle.cli.arguments import positive
 from fststyle.errors import FststyleError
+from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.photo import (
-    find_photos,
-    fit_short_side,
-    load_image,
-    save_photo,
-    write_atomically,
-)
+from fststyle.images.load import find_photos, load_image
+from fststyle.images.resize import fit_short_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import losses_of, measure_for

@@ -143,7 +143,8 @@ def _openvino_engine(style: str) -> Callable[[Any], Any]:
 def _torch_engine(style: str) -> Callable[[Any], Any]:
     import torch
 
-    from fststyle.images.photo import from_pil, to_pil
+    from fststyle.images.load import from_pil
+    from fststyle.images.photo import to_pil
     from fststyle.perceptual.tensors import to_pixels, to_tensor
     from fststyle.styles.style_file import load_style
 
@@ -276,8 +277,10 @@ def time_processes(
 def _random_style(path: Path, **shape: int) -> str:
     import torch
 
-    from fststyle.styles.network import NetworkConfig, TransformerNet
-    from fststyle.styles.style_file import StyleInfo, save_style
+    from fststyle.styles.info import StyleInfo
+    from fststyle.styles.network import TransformerNet
+    from fststyle.styles.shape import NetworkConfig
+    from fststyle.styles.style_file import save_style
 
     torch.manual_seed(0)
     save_style(TransformerNet(NetworkConfig(**shape)).eval(), StyleInfo(path.stem), path)

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import training
 
-from fststyle.images.photo import write_atomically
+from fststyle.files import write_atomically
 from fststyle.styles.find import find_picture
 
 DEFAULT: Final = "the default"

@@ -40,8 +40,11 @@ from PIL import Image, ImageDraw, ImageFont
 from training import compose, run_training, sha256, start_from, style_name
 
 from fststyle.errors import FststyleError, SettingError
+from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import fit_short_side, from_pil, load_image, save_photo, write_atomically
+from fststyle.images.load import from_pil, load_image
+from fststyle.images.resize import fit_short_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import MEASURE, measure_for
@@ -49,7 +52,7 @@ from fststyle.perceptual.similarity import patch_distance, ssim
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles.find import find_picture
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.settings import check_keys, comparable, read_loss
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import load_image
+from fststyle.images.load import load_image
 from fststyle.images.resize import middle_square
 from fststyle.openvino_core import openvino_core
 from fststyle.perceptual.measure import losses_of, measure_for

@@ -29,10 +29,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fststyle.errors import FststyleError
-from fststyle.images.photo import write_atomically
+from fststyle.files import write_atomically
 from fststyle.runtime.runner import load_runtime
 from fststyle.styles.find import find_picture
-from fststyle.styles.network import NetworkConfig
+from fststyle.styles.shape import NetworkConfig
 
 SHAPES: Final = (
     "2/24/64/5", "1/16/64/5", "1/32/128/5", "1/12/48/5", "2/32/64/5", "2/24/96/5", "2/24/64/3",

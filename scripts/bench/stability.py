@@ -32,7 +32,9 @@ from torch.nn import functional as F
 
 from fststyle.errors import FststyleError
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import find_photos, load_image, resize, save_photo
+from fststyle.images.load import find_photos, load_image
+from fststyle.images.resize import resize
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import measure_for

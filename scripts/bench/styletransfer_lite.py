@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
 from fststyle.images.resize import middle_square
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import measure_for

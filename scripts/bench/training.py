@@ -60,7 +60,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from fststyle.errors import FststyleError, SettingError, StyleError
-from fststyle.images.photo import load_image, save_photo, write_atomically
+from fststyle.files import write_atomically
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import MEASURE, Losses, measure_for
@@ -69,8 +71,10 @@ from fststyle.perceptual.tensors import to_pixels
 from fststyle.perceptual.vgg import VGGWeights
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles.find import find_picture
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import StyleInfo, load_style, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import load_style, save_style
 from fststyle.training.data import PhotoDataModule
 from fststyle.training.module import StyleModule
 from fststyle.training.settings import TrainerSettings, comparable, config_folder, construct

@@ -41,7 +41,9 @@ from stability import find_loss
 
 from fststyle.images.animation import save_animation
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import Photo, load_image, resize
+from fststyle.images.load import load_image
+from fststyle.images.photo import Photo
+from fststyle.images.resize import resize
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.stylize.blend import luma

@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
+from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.photo import load_image, resize, to_pil, write_atomically
+from fststyle.images.load import load_image
+from fststyle.images.photo import to_pil
+from fststyle.images.resize import resize
 from fststyle.images.sheets import contact_sheet, sheet
 from fststyle.styles.find import zoo_folder
 from fststyle.styles.quality import recorded

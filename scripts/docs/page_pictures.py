@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import save_photo
+from fststyle.images.save import save_photo
 
 DOCS = Path(__file__).parents[2] / "docs"
 DESKTOP = {"width": 1360, "height": 800}

@@ -14,7 +14,9 @@ import shutil
 from pathlib import Path
 
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.styles.find import find_picture
 from fststyle.stylize.stylizer import Stylizer

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fststyle.images.photo import fit_long_side, load_image, resize
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side, resize
 from fststyle.styles.find import art_folder
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training import gates

@@ -17,8 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fststyle.errors import FststyleError
+from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.photo import load_image, write_atomically
+from fststyle.images.load import load_image
 from fststyle.images.resize import middle_square
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.measure import measure_for
@@ -70,7 +71,7 @@ def measure(
         folder = output / str(size)
         folder.mkdir(parents=True, exist_ok=True)
         evaluate.write_report(evaluation, folder)
-        found.append(quality.measured(evaluation, size))
+        found.append(evaluate.measured(evaluation, size))
     record = {
         "photos": [path.name for path in photos],
         "quality": [asdict(item) for item in found],

@@ -41,10 +41,11 @@ from typing import Any, Final, Literal
 from omegaconf import OmegaConf
 
 from fststyle.errors import FststyleError
-from fststyle.images.photo import write_atomically
+from fststyle.files import write_atomically
 from fststyle.styles.find import find_picture, zoo_folder
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.quality import Quality, recorded, with_quality
-from fststyle.styles.style_file import StyleInfo, inspect_style, read_info, save_info
+from fststyle.styles.style_file import inspect_style, read_info, save_info
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "style"

@@ -16,8 +16,10 @@ import safetensors.torch
 import torch
 
 from fststyle.errors import PhotoError
-from fststyle.images.photo import find_photos, fit_short_side, load_image
-from fststyle.perceptual.vgg import VGG16Features, layer_names
+from fststyle.images.load import find_photos, load_image
+from fststyle.images.resize import fit_short_side
+from fststyle.perceptual.layers import layer_names
+from fststyle.perceptual.vgg import VGG16Features
 from fststyle.perceptual.vgg_weights import load_weights
 
 OUTPUT = Path(__file__).parents[2] / "fststyle" / "perceptual" / "vgg16_statistics.safetensors"

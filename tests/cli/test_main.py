@@ -28,7 +28,9 @@ from fststyle.cli import main as cli
 from fststyle.cli import optimize as optimize_command
 from fststyle.cli import styles as styles_command
 from fststyle.errors import FststyleError
-from fststyle.images.photo import load_image, load_photo, resize, save_photo
+from fststyle.images.load import load_image, load_photo
+from fststyle.images.resize import resize
+from fststyle.images.save import save_photo
 from fststyle.perceptual import losses, presets, vgg_weights
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.optimize import OptimizeConfig, Step, optimize_config

@@ -10,10 +10,12 @@ import pytest
 from command_help import Done, Run, run_command
 
 from fststyle.cli import styles as styles_command
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.styles import find
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.quality import Quality, with_quality
-from fststyle.styles.style_file import StyleInfo, save_info
+from fststyle.styles.style_file import save_info
 from fststyle.stylize.stylizer import Stylizer
 
 QUALITY = [

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fststyle.images.animation import load_frames, save_animation
-from fststyle.images.photo import Photo, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.photo import Photo
+from fststyle.images.save import save_photo
 from fststyle.styles import find
 from fststyle.stylize import file_stylizer, strokes
 from fststyle.stylize.blend import keep_colors

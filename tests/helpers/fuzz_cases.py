@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, features
 
 from fststyle.errors import FststyleError, PhotoError, StyleError
-from fststyle.images.photo import load_photo
+from fststyle.images.load import load_photo
 from fststyle.styles.style_file import read_style
 
 MEMORY = 3 << 30  # address space, of which libraries map nearly half

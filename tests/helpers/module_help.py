@@ -15,7 +15,8 @@ from torch import Tensor
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.presets import loss_config
 from fststyle.perceptual.vgg import VGGWeights
-from fststyle.styles.network import NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
 from fststyle.training.module import OptimizerFactory, Schedule, StyleModule
 
 

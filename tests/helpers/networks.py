@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import StyleInfo, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import save_style
 
 # By their first strides, which decide the layers. No two layers have equal shapes by chance.
 SMALL_CONFIGS = {

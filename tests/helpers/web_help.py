@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.images.photo import save_photo
+from fststyle.images.save import save_photo
 
 PATIENCE = 120.0
 """Seconds after which a process that does not come along is given up."""

@@ -19,7 +19,7 @@ from script_help import ROOT
 
 from fststyle.errors import PhotoError
 from fststyle.images import exif as ex
-from fststyle.images import photo as images
+from fststyle.images import load, save
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.colour import srgb_profile
 from fststyle.images.metadata import Metadata, result_metadata
@@ -97,9 +97,9 @@ def cells(suffix: str) -> list[str]:
 
 def test_every_format_has_its_row() -> None:
     named = {name for row in TABLE for name in re.findall(r"\.[a-z]+", row[0])}
-    assert named == set(images.PHOTO_SUFFIXES) | set(ANIMATION_SUFFIXES)
+    assert named == set(load.PHOTO_SUFFIXES) | set(ANIMATION_SUFFIXES)
     for suffix in sorted(named):
-        assert cells(suffix)[2].startswith("yes") == (suffix in images.OUTPUT_SUFFIXES)
+        assert cells(suffix)[2].startswith("yes") == (suffix in save.OUTPUT_SUFFIXES)
         assert ("animations" in cells(suffix)[2]) == (suffix in ANIMATION_SUFFIXES)
 
 
@@ -111,17 +111,17 @@ def test_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
     Image.new("RGB", (16, 12), PATCH).save(path)
 
-    photo = images.load_photo(path)
+    photo = load.load_photo(path)
 
     assert photo.pixels.shape == (12, 16, 3)
     assert photo.bits == 8
     np.testing.assert_allclose(photo.pixels[6, 8] * 255, PATCH, atol=2)
 
 
-@pytest.mark.parametrize("suffix", images.OUTPUT_SUFFIXES)
+@pytest.mark.parametrize("suffix", save.OUTPUT_SUFFIXES)
 def test_written_and_tagged_as_srgb(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
-    images.save_photo(np.full((12, 16, 3), np.array(PATCH) / 255, np.float32), path)
+    save.save_photo(np.full((12, 16, 3), np.array(PATCH) / 255, np.float32), path)
 
     with Image.open(path) as stored:
         profile = stored.info.get("icc_profile")
@@ -143,7 +143,7 @@ def test_colour_of_another_space(tmp_path: Path, suffix: str, space: str) -> Non
     else:
         picture.save(path, icc_profile=SPACES[space], quality=98)
 
-    actual = images.load_image(path)[8, 8] * 255
+    actual = load.load_image(path)[8, 8] * 255
 
     np.testing.assert_allclose(actual, PATCH, atol=2)
 
@@ -160,7 +160,7 @@ def test_deep_colour_of_another_space(tmp_path: Path, suffix: str, space: str) -
     else:
         tifffile.imwrite(path, samples, photometric="rgb", iccprofile=SPACES[space])
 
-    photo = images.load_photo(path)
+    photo = load.load_photo(path)
 
     assert photo.bits == 16
     np.testing.assert_allclose(photo.pixels[2, 2] * 255, PATCH, atol=0.1)
@@ -174,8 +174,8 @@ def test_camera_says_adobe_rgb_without_a_profile(tmp_path: Path) -> None:
     picture.save(tmp_path / "_DSC0001.jpg", exif=exif, quality=98, subsampling="4:4:4")
     picture.save(tmp_path / "plain.jpg", quality=98, subsampling="4:4:4")
 
-    actual = images.load_image(tmp_path / "_DSC0001.jpg")[8, 8] * 255
-    plain = images.load_image(tmp_path / "plain.jpg")[8, 8] * 255
+    actual = load.load_image(tmp_path / "_DSC0001.jpg")[8, 8] * 255
+    plain = load.load_image(tmp_path / "plain.jpg")[8, 8] * 255
 
     np.testing.assert_allclose(actual, PATCH, atol=2)
     np.testing.assert_allclose(plain, stored, atol=2)
@@ -189,7 +189,7 @@ def test_deep_png_is_read(tmp_path: Path, channels: int) -> None:
     samples = random_words(3, 5, channels)
     deep_png_file(tmp_path / "photo.png", samples)
 
-    photo = images.load_photo(tmp_path / "photo.png")
+    photo = load.load_photo(tmp_path / "photo.png")
 
     assert photo.bits == 16
     colours = samples[..., :3] if channels > 2 else samples[..., [0, 0, 0]]
@@ -205,7 +205,7 @@ def test_deep_png_with_a_transparent_colour(tmp_path: Path) -> None:
     samples = np.array([[[1000, 2000, 3000], [1000, 2000, 3001]]], np.uint16)
     deep_png_file(tmp_path / "photo.png", samples, (b"tRNS", struct.pack(">3H", *samples[0, 0])))
 
-    photo = images.load_photo(tmp_path / "photo.png")
+    photo = load.load_photo(tmp_path / "photo.png")
 
     assert photo.alpha is not None
     np.testing.assert_array_equal(photo.alpha, [[0, 1]])
@@ -227,7 +227,7 @@ def test_deep_tiff_is_read(
         extrasamples=["unassalpha"] if channels == 4 else None,
     )
 
-    photo = images.load_photo(tmp_path / "photo.tif")
+    photo = load.load_photo(tmp_path / "photo.tif")
 
     assert photo.bits == 16
     np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), samples[..., :3])
@@ -244,8 +244,8 @@ def test_deep_orientation_is_as_of_8_bits(tmp_path: Path, orientation: int) -> N
     plain = Image.fromarray((samples // 256).astype(np.uint8))
     plain.save(tmp_path / "plain.png", exif=block)
 
-    deep = images.load_image(tmp_path / "deep.png")
-    expected = images.load_image(tmp_path / "plain.png")
+    deep = load.load_image(tmp_path / "deep.png")
+    expected = load.load_image(tmp_path / "plain.png")
 
     np.testing.assert_allclose(deep, expected, atol=1 / 255)
 
@@ -259,8 +259,8 @@ def test_deep_results(tmp_path: Path, suffix: str, channels: int, height: int, w
     alpha = values[..., 3] if channels == 4 else None
     path = tmp_path / f"out{suffix}"
 
-    images.save_photo(values[..., :3], path, alpha=alpha, bits=16)
-    photo = images.load_photo(path)
+    save.save_photo(values[..., :3], path, alpha=alpha, bits=16)
+    photo = load.load_photo(path)
 
     assert photo.bits == 16
     np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), samples[..., :3])
@@ -275,18 +275,18 @@ def test_deep_results(tmp_path: Path, suffix: str, channels: int, height: int, w
 
 def test_formats_without_16_bits_get_8(tmp_path: Path) -> None:
     for suffix in (".jpg", ".webp", ".bmp"):
-        images.save_photo(np.full((8, 8, 3), 0.5, np.float32), tmp_path / f"a{suffix}", bits=16)
-        assert images.load_photo(tmp_path / f"a{suffix}").bits == 8
+        save.save_photo(np.full((8, 8, 3), 0.5, np.float32), tmp_path / f"a{suffix}", bits=16)
+        assert load.load_photo(tmp_path / f"a{suffix}").bits == 8
 
 
 def test_results_are_rounded(tmp_path: Path) -> None:
     values = np.array([[[100.4, 100.6, 254.6]]], np.float32)
 
-    images.save_photo(values / 255, tmp_path / "a.png")
-    images.save_photo(values / 65_535, tmp_path / "b.png", bits=16)
+    save.save_photo(values / 255, tmp_path / "a.png")
+    save.save_photo(values / 65_535, tmp_path / "b.png", bits=16)
 
-    np.testing.assert_allclose(images.load_image(tmp_path / "a.png") * 255, [[[100, 101, 255]]])
-    actual = images.load_image(tmp_path / "b.png") * 65_535
+    np.testing.assert_allclose(load.load_image(tmp_path / "a.png") * 255, [[[100, 101, 255]]])
+    actual = load.load_image(tmp_path / "b.png") * 65_535
     np.testing.assert_allclose(actual, [[[100, 101, 255]]], rtol=1e-5)
 
 
@@ -304,7 +304,7 @@ def test_grey_of_every_kind(tmp_path: Path, mode: str) -> None:
         picture = Image.fromarray(levels).convert(mode)
     picture.save(tmp_path / "photo.tif")
 
-    photo = images.load_photo(tmp_path / "photo.tif")
+    photo = load.load_photo(tmp_path / "photo.tif")
 
     np.testing.assert_allclose(photo.pixels[0], [[0] * 3, [1] * 3], atol=1e-6)
     assert photo.bits == (16 if mode in ("I;16", "F") else 8)
@@ -315,7 +315,7 @@ def test_deep_grey_with_a_profile_keeps_its_precision(tmp_path: Path) -> None:
     profile = b"a name\0\0" + zlib.compress(LINEAR_GREY)
     deep_png_file(tmp_path / "photo.png", samples, (b"iCCP", profile))
 
-    photo = images.load_photo(tmp_path / "photo.png")
+    photo = load.load_photo(tmp_path / "photo.png")
 
     assert photo.bits == 16
     assert len(np.unique(photo.pixels)) == 16
@@ -328,7 +328,7 @@ def test_adobe_cmyk_jpeg_is_stored_inverted(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(path)
     assert b"Adobe" in path.read_bytes()[:200]
 
-    np.testing.assert_allclose(images.load_image(path)[8, 8], [1, 0, 0], atol=0.02)
+    np.testing.assert_allclose(load.load_image(path)[8, 8], [1, 0, 0], atol=0.02)
 
 
 # --- HEIC ---
@@ -347,7 +347,7 @@ def test_heic(tmp_path: Path) -> None:
     heif.save(tmp_path / "photo.heic", quality=95, exif=b"Exif\0\0" + ex.write_exif(exif))
 
     before = dict(Image.registered_extensions())  # other packages of the tests may add to them
-    photo = images.load_photo(tmp_path / "photo.heic")
+    photo = load.load_photo(tmp_path / "photo.heic")
 
     assert photo.pixels.shape == (64, 32, 3)
     np.testing.assert_allclose(photo.pixels[32, 16] * 255, PATCH, atol=3)
@@ -365,13 +365,13 @@ def test_heic_without_the_plugin(
     with pytest.raises(
         PhotoError, match=r"is a HEIC photo, which .* pip install 'fststyle\[heif\]'"
     ):
-        images.load_photo(tmp_path / "IMG_1.HEIC")
+        load.load_photo(tmp_path / "IMG_1.HEIC")
 
 
 # --- metadata ---
 
 KEPT = sorted(
-    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif"} & set(images.OUTPUT_SUFFIXES)
+    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif"} & set(save.OUTPUT_SUFFIXES)
 )
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -422,15 +422,15 @@ def save_with_metadata(path: Path) -> None:
 @pytest.mark.parametrize("keep_gps", [False, True])
 def test_metadata_is_kept(tmp_path: Path, suffix: str, bits: int, keep_gps: bool) -> None:
     save_with_metadata(tmp_path / f"photo{suffix}")
-    photo = images.load_photo(tmp_path / f"photo{suffix}")
+    photo = load.load_photo(tmp_path / f"photo{suffix}")
     assert photo.pixels.shape == (16, 8, 3)
     metadata = result_metadata(
         photo.metadata, style_name="waves", style_licence="CC0-1.0", keep_gps=keep_gps
     )
 
     out = tmp_path / f"out{suffix}"
-    images.save_photo(photo.pixels, out, metadata=metadata, bits=bits)
-    result = images.load_photo(out)
+    save.save_photo(photo.pixels, out, metadata=metadata, bits=bits)
+    result = load.load_photo(out)
 
     assert result.pixels.shape == (16, 8, 3)
     exif = ex.read_exif(result.metadata.exif)
@@ -451,7 +451,7 @@ def test_metadata_is_kept(tmp_path: Path, suffix: str, bits: int, keep_gps: bool
 def test_png_says_it_in_text_too(tmp_path: Path) -> None:
     metadata = result_metadata(Metadata(), style_name="waves", style_licence="")
 
-    images.save_photo(np.zeros((4, 4, 3), np.float32), tmp_path / "out.png", metadata=metadata)
+    save.save_photo(np.zeros((4, 4, 3), np.float32), tmp_path / "out.png", metadata=metadata)
 
     with Image.open(tmp_path / "out.png") as stored:
         assert stored.info["Software"].startswith("fststyle ")
@@ -460,7 +460,7 @@ def test_png_says_it_in_text_too(tmp_path: Path) -> None:
 
 def test_without_metadata_nothing_is_said(tmp_path: Path) -> None:
     for suffix in KEPT:
-        images.save_photo(np.zeros((4, 4, 3), np.float32), tmp_path / f"out{suffix}")
+        save.save_photo(np.zeros((4, 4, 3), np.float32), tmp_path / f"out{suffix}")
         assert b"fststyle" not in (tmp_path / f"out{suffix}").read_bytes()
 
 
@@ -472,9 +472,9 @@ def test_too_much_for_a_jpeg(tmp_path: Path) -> None:
         Metadata(ex.write_exif(exif), long_xmp), style_name="waves", style_licence=""
     )
 
-    images.save_photo(np.zeros((8, 8, 3), np.float32), tmp_path / "out.jpg", metadata=metadata)
+    save.save_photo(np.zeros((8, 8, 3), np.float32), tmp_path / "out.jpg", metadata=metadata)
 
-    kept = images.load_photo(tmp_path / "out.jpg").metadata
+    kept = load.load_photo(tmp_path / "out.jpg").metadata
     assert ex.entry_text(ex.read_exif(kept.exif).image[0x010F]) == "Café Optics"
     assert b"algorithmicallyEnhanced" in kept.xmp
     assert b"hello" not in kept.xmp
@@ -483,9 +483,9 @@ def test_too_much_for_a_jpeg(tmp_path: Path) -> None:
 def test_quality_by_default(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
     for suffix, quality in ((".jpg", 92), (".webp", 90), (".avif", 85)):
-        images.save_photo(pixels, tmp_path / f"a{suffix}")
-        images.save_photo(pixels, tmp_path / f"b{suffix}", quality=quality)
-        images.save_photo(pixels, tmp_path / f"c{suffix}", quality=40)
+        save.save_photo(pixels, tmp_path / f"a{suffix}")
+        save.save_photo(pixels, tmp_path / f"b{suffix}", quality=quality)
+        save.save_photo(pixels, tmp_path / f"c{suffix}", quality=40)
         default = (tmp_path / f"a{suffix}").read_bytes()
         assert default == (tmp_path / f"b{suffix}").read_bytes()
         assert len(default) > 1.3 * (tmp_path / f"c{suffix}").stat().st_size
@@ -497,6 +497,6 @@ def test_colours_are_kept_at_full_size(tmp_path: Path) -> None:
     columns[:, 0::2, 0] = 1
     columns[:, 1::2, 2] = 1
     for suffix in (".jpg", ".avif"):
-        images.save_photo(columns, tmp_path / f"out{suffix}")
-        actual = images.load_image(tmp_path / f"out{suffix}")
+        save.save_photo(columns, tmp_path / f"out{suffix}")
+        actual = load.load_image(tmp_path / f"out{suffix}")
         assert np.abs(actual - columns).mean() < 0.05

@@ -22,7 +22,7 @@ from PIL import Image
 
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import write_atomically
-from fststyle.images import photo as images
+from fststyle.images import load, save
 from fststyle.stylize.stylizer import Stylizer
 
 SECONDS = os.environ.get("FSTSTYLE_FUZZ_SECONDS")
@@ -81,22 +81,22 @@ def test_limit_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path.write_bytes(bomb(2000, 1001))
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "2")
     with pytest.raises(PhotoError, match=r"2000×1001 pixels, more than 2 megapixels; .* raise"):
-        images.load_photo(path)
+        load.load_photo(path)
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "3")
-    assert images.load_photo(path).pixels.shape == (1001, 2000, 3)
+    assert load.load_photo(path).pixels.shape == (1001, 2000, 3)
     for wrong in ("0", "-1", "many", "1e3", "9" * 99):
         monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", wrong)
         with pytest.raises(SettingError, match="must be a whole number of megapixels"):
-            images.load_photo(path)
+            load.load_photo(path)
 
 
 def test_bomb_within_an_icon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bomb.ico"
     path.write_bytes(icon_with(bomb(2000, 2001)))
-    assert images.load_photo(path).pixels.shape == (2001, 2000, 3)
+    assert load.load_photo(path).pixels.shape == (2001, 2000, 3)
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "2")
     with pytest.raises(PhotoError, match=r"bomb\.ico"):
-        images.load_photo(path)
+        load.load_photo(path)
 
 
 def test_postscript_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_postscript_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     )
     with pytest.raises(PhotoError, match="is not a picture that can be read here"):
-        images.load_photo(tmp_path / "photo.jpg")
+        load.load_photo(tmp_path / "photo.jpg")
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ def test_odd_shapes(width: int, height: int, style_path: Path, tmp_path: Path) -
     path = tmp_path / "photo.jpg"
     ramp = np.linspace(0, 255, width * height, dtype=np.uint8).reshape(height, width)
     Image.fromarray(ramp).convert("RGB").save(path)
-    photo = images.load_photo(path)
+    photo = load.load_photo(path)
     picture = Stylizer(style_path, device="cpu").stylize(photo).pixels
     assert picture.shape == (height, width, 3)
     assert np.isfinite(picture).all()
-    images.save_photo(picture, tmp_path / "out.jpg")
+    save.save_photo(picture, tmp_path / "out.jpg")
     with Image.open(tmp_path / "out.jpg") as written:
         assert written.size == (width, height)
 
@@ -136,7 +136,7 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     path.write_bytes(b"before")
     path.chmod(0o640)
     link.symlink_to(path)
-    images.save_photo(np.zeros((2, 2, 3), np.float32), link)
+    save.save_photo(np.zeros((2, 2, 3), np.float32), link)
     assert link.is_symlink()
     assert path.stat().st_mode & 0o777 == 0o640
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -148,7 +148,7 @@ def test_read_only_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path.chmod(0o440)
     monkeypatch.setattr(os, "access", lambda *args: False)  # root may write to anything
     with pytest.raises(PhotoError, match="cannot be written: Permission denied"):
-        images.save_photo(np.zeros((2, 2, 3), np.float32), path)
+        save.save_photo(np.zeros((2, 2, 3), np.float32), path)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -160,9 +160,9 @@ def test_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(FststyleError, match="cannot be written"):
-            images.write_atomically(path, bytes(10_000))
+            write_atomically(path, bytes(10_000))
         with pytest.raises(PhotoError, match="cannot be written"):
-            images.save_photo(np.random.default_rng(0).random((64, 64, 3)), tmp_path / "out.png")
+            save.save_photo(np.random.default_rng(0).random((64, 64, 3)), tmp_path / "out.png")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"before"

@@ -14,6 +14,8 @@ from image_help import LINEAR_GREY, SWAPPED, cyan_profile, random_bytes, random_
 from PIL import Image
 
 from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.files import write_atomically
+from fststyle.images import limits, load, resize, save
 from fststyle.images import photo as images
 
 ORIENTATION_TAG = 0x0112
@@ -57,7 +59,7 @@ def test_exif_orientation(
     else:
         picture.save(path, exif=exif)
 
-    photo = images.load_photo(path)
+    photo = load.load_photo(path)
 
     assert photo.alpha is not None
     np.testing.assert_array_equal(photo.pixels * 255, upright[..., :3])
@@ -71,15 +73,15 @@ def test_jpeg_orientation_and_broken_exif(tmp_path: Path) -> None:
     picture.save(tmp_path / "turned.jpg", exif=exif)
     picture.save(tmp_path / "broken.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff garbage")
 
-    assert images.load_image(tmp_path / "turned.jpg").shape == (16, 8, 3)
-    assert images.load_image(tmp_path / "broken.jpg").shape == (8, 16, 3)
+    assert load.load_image(tmp_path / "turned.jpg").shape == (16, 8, 3)
+    assert load.load_image(tmp_path / "broken.jpg").shape == (8, 16, 3)
 
 
 def test_pixels_are_float32_rgb_in_unit_range(tmp_path: Path) -> None:
     stored = random_bytes(4, 6, 3)
     Image.fromarray(stored).save(tmp_path / "photo.png")
 
-    photo = images.load_photo(str(tmp_path / "photo.png"))
+    photo = load.load_photo(str(tmp_path / "photo.png"))
 
     assert photo.pixels.dtype == np.float32
     assert photo.alpha is None
@@ -91,7 +93,7 @@ def test_icc_profile_is_converted(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
     Image.new("RGB", (16, 16), (255, 0, 0)).save(path, icc_profile=SWAPPED)
 
-    actual = images.load_image(path)
+    actual = load.load_image(path)
 
     np.testing.assert_allclose(actual, np.broadcast_to([0, 1, 0], (16, 16, 3)), atol=0.06)
 
@@ -102,7 +104,7 @@ def test_icc_curve_in_every_mode(tmp_path: Path, mode: str) -> None:
     picture = Image.new("L", (4, 4), 255 if mode == "1" else 128).convert(mode)
     picture.save(tmp_path / "photo.png", icc_profile=SWAPPED)
 
-    actual = images.load_image(tmp_path / "photo.png")
+    actual = load.load_image(tmp_path / "photo.png")
 
     expected = 1.0 if mode == "1" else 188 / 255
     np.testing.assert_allclose(actual, expected, atol=0.01)
@@ -116,7 +118,7 @@ def test_grey_icc_profile(tmp_path: Path, mode: str) -> None:
         picture = Image.new("L", (4, 4), 255 if mode == "1" else 128).convert(mode)
     picture.save(tmp_path / "photo.png", icc_profile=LINEAR_GREY)
 
-    photo = images.load_photo(tmp_path / "photo.png")
+    photo = load.load_photo(tmp_path / "photo.png")
 
     np.testing.assert_allclose(photo.pixels, 1.0 if mode == "1" else 188 / 255, atol=0.01)
     assert (photo.alpha is not None) == (mode == "LA")
@@ -126,7 +128,7 @@ def test_grey_icc_profile(tmp_path: Path, mode: str) -> None:
 def test_broken_or_foreign_profile_is_ignored(tmp_path: Path, profile: bytes) -> None:
     Image.new("RGB", (4, 4), (255, 0, 51)).save(tmp_path / "photo.png", icc_profile=profile)
 
-    actual = images.load_image(tmp_path / "photo.png")
+    actual = load.load_image(tmp_path / "photo.png")
 
     np.testing.assert_allclose(actual, np.broadcast_to([1, 0, 0.2], (4, 4, 3)), atol=1e-6)
 
@@ -137,7 +139,7 @@ def test_cmyk(tmp_path: Path, suffix: str, profile: bytes | None) -> None:
     path = tmp_path / f"photo{suffix}"
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(path, icc_profile=profile)
 
-    actual = images.load_image(path)
+    actual = load.load_image(path)
 
     np.testing.assert_allclose(actual, np.broadcast_to([1, 0, 0], (16, 16, 3)), atol=0.02)
 
@@ -150,7 +152,7 @@ def test_cmyk_with_profile(
     path = tmp_path / f"photo{suffix}"
     Image.new("CMYK", (16, 16), inks).save(path, icc_profile=cyan_profile())
 
-    np.testing.assert_allclose(images.load_image(path), expected, atol=0.03)
+    np.testing.assert_allclose(load.load_image(path), expected, atol=0.03)
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
@@ -160,8 +162,8 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     picture.save(tmp_path / "one.png", transparency=1)
     picture.save(tmp_path / "many.png", transparency=bytes([0, 51, 255]))
 
-    one = images.load_photo(tmp_path / "one.png")
-    many = images.load_photo(tmp_path / "many.png")
+    one = load.load_photo(tmp_path / "one.png")
+    many = load.load_photo(tmp_path / "many.png")
 
     assert one.alpha is not None
     assert many.alpha is not None
@@ -179,7 +181,7 @@ def test_alpha_of_every_mode(mode: str) -> None:
     else:
         picture = (picture.convert("LA") if mode == "La" else picture).convert(mode)
 
-    photo = images.from_pil(picture)
+    photo = load.from_pil(picture)
 
     assert photo.alpha is not None
     np.testing.assert_allclose(photo.pixels, 0.2, atol=0.005)
@@ -191,7 +193,7 @@ def test_colour_key_transparency(tmp_path: Path) -> None:
     deep = Image.fromarray(np.array([[1000, 2000]], np.uint16))
     deep.info["transparency"] = 2000
 
-    for photo in (images.load_photo(tmp_path / "grey.png"), images.from_pil(deep)):
+    for photo in (load.load_photo(tmp_path / "grey.png"), load.from_pil(deep)):
         assert photo.alpha is not None
         np.testing.assert_array_equal(photo.alpha, [[1, 0]])
 
@@ -200,7 +202,7 @@ def test_load_image_composites_over_white(tmp_path: Path) -> None:
     stored = np.array([[[0, 0, 0, 0], [0, 0, 0, 255], [255, 0, 0, 51]]], np.uint8)
     Image.fromarray(stored).save(tmp_path / "photo.png")
 
-    actual = images.load_image(tmp_path / "photo.png")
+    actual = load.load_image(tmp_path / "photo.png")
 
     expected = np.array([[[1, 1, 1], [0, 0, 0], [1, 0.8, 0.8]]])
     np.testing.assert_allclose(actual, expected, atol=1e-6)
@@ -215,7 +217,7 @@ def test_16_bit_grey_is_scaled(tmp_path: Path, suffix: str) -> None:
     else:
         Image.fromarray(stored).save(path)
 
-    actual = images.load_image(path)
+    actual = load.load_image(path)
 
     assert actual.shape == (1, 5, 3)
     np.testing.assert_allclose(actual, np.repeat(stored[..., None] / 65535, 3, 2), atol=1e-7)
@@ -226,21 +228,21 @@ def test_16_bit_modes(mode: str) -> None:
     order = ">u2" if mode.endswith("B") else "<u2"
     picture = Image.frombytes(mode, (2, 1), np.array([13107, 65535], order).tobytes())
 
-    np.testing.assert_allclose(images.from_pil(picture).pixels[0, :, 0], [0.2, 1], atol=1e-7)
+    np.testing.assert_allclose(load.from_pil(picture).pixels[0, :, 0], [0.2, 1], atol=1e-7)
 
 
 def test_16_bit_colour_ppm(tmp_path: Path) -> None:
     path = tmp_path / "photo.ppm"
     path.write_bytes(b"P6 1 1 65535\n" + struct.pack(">3H", 32768, 65535, 0))
 
-    np.testing.assert_allclose(images.load_image(path), [[[0.5, 1.0, 0.0]]], atol=0.003)
+    np.testing.assert_allclose(load.load_image(path), [[[0.5, 1.0, 0.0]]], atol=0.003)
 
 
 @pytest.mark.parametrize(("highest", "dtype"), [(2**31 - 1, np.int32), (2**32 - 1, np.uint32)])
 def test_32_bit_grey_is_scaled(highest: int, dtype: type[np.signedinteger]) -> None:
     stored = np.array([[0, highest // 2, highest]], dtype).view(np.int32)
 
-    actual = images.from_pil(Image.fromarray(stored)).pixels[0, :, 0]
+    actual = load.from_pil(Image.fromarray(stored)).pixels[0, :, 0]
 
     np.testing.assert_allclose(actual, [0, 0.5, 1], atol=1e-6)
 
@@ -249,7 +251,7 @@ def test_float_tiff_is_clipped(tmp_path: Path) -> None:
     stored = np.array([[-1, 0.25, 7, np.nan, np.inf]], np.float32)
     Image.fromarray(stored).save(tmp_path / "photo.tif")
 
-    actual = images.load_image(tmp_path / "photo.tif")[0, :, 0]
+    actual = load.load_image(tmp_path / "photo.tif")[0, :, 0]
 
     np.testing.assert_array_equal(actual, [0, 0.25, 1, 0, 1])
 
@@ -260,7 +262,7 @@ def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
-    np.testing.assert_allclose(images.load_image(path), 1, atol=0.02)
+    np.testing.assert_allclose(load.load_image(path), 1, atol=0.02)
 
 
 # --- what cannot be read ---
@@ -268,9 +270,9 @@ def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
 
 def test_missing_photo_and_folder(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"no photo .*nowhere\.jpg; check the path\.$"):
-        images.load_photo(tmp_path / "nowhere.jpg")
+        load.load_photo(tmp_path / "nowhere.jpg")
     with pytest.raises(PhotoError, match=r"is a folder; name a photo in it\.$"):
-        images.load_photo(tmp_path)
+        load.load_photo(tmp_path)
 
 
 def jpeg(quality: int = 90) -> bytes:
@@ -294,7 +296,7 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, reason: str
     path.write_bytes(content)
 
     with pytest.raises(PhotoError, match=reason) as caught:
-        images.load_photo(path)
+        load.load_photo(path)
 
     message = str(caught.value)
     assert str(path) in message
@@ -304,7 +306,7 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, reason: str
 
 def test_every_truncation_of_a_png_is_a_photo_error(tmp_path: Path) -> None:
     whole = tmp_path / "whole.png"
-    images.save_photo(random_pixels(8, 8, 3), whole)
+    save.save_photo(random_pixels(8, 8, 3), whole)
     content = whole.read_bytes()
     end = content.index(b"IEND") - 8  # pillow forgives a missing end
 
@@ -312,7 +314,7 @@ def test_every_truncation_of_a_png_is_a_photo_error(tmp_path: Path) -> None:
         path = tmp_path / "cut.png"
         path.write_bytes(content[:length])
         with pytest.raises(PhotoError, match=r"cut\.png"):
-            images.load_photo(path)
+            load.load_photo(path)
 
 
 def test_permission_denied_is_a_photo_error(
@@ -323,21 +325,21 @@ def test_permission_denied_is_a_photo_error(
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(PhotoError, match=r"photo\.jpg cannot be read: Permission denied; check"):
-        images.load_photo(tmp_path / "photo.jpg")
+        load.load_photo(tmp_path / "photo.jpg")
 
 
 @pytest.mark.parametrize("pillows_limit", [8, 15, None])  # refuse, warn, neither
 def test_pixel_limit_is_ours_not_pillows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pillows_limit: int | None
 ) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 20)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 20)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillows_limit)
-    images.save_photo(random_pixels(4, 5, 3), tmp_path / "fits.png")
-    images.save_photo(random_pixels(3, 7, 3), tmp_path / "exceeds.png")
+    save.save_photo(random_pixels(4, 5, 3), tmp_path / "fits.png")
+    save.save_photo(random_pixels(3, 7, 3), tmp_path / "exceeds.png")
 
-    assert images.load_image(tmp_path / "fits.png").shape == (4, 5, 3)
+    assert load.load_image(tmp_path / "fits.png").shape == (4, 5, 3)
     with pytest.raises(PhotoError, match="has 7×3 pixels, .*; make it smaller"):
-        images.load_image(tmp_path / "exceeds.png")
+        load.load_image(tmp_path / "exceeds.png")
     assert pillows_limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -345,31 +347,29 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
     (tmp_path / "bomb.pgm").write_bytes(b"P5 20001 20000 255\n")
 
     with pytest.raises(PhotoError, match="20001×20000 pixels, more than 400 megapixels"):
-        images.load_photo(tmp_path / "bomb.pgm")
+        load.load_photo(tmp_path / "bomb.pgm")
 
 
 # --- writing ---
 
 
 def test_known_suffixes() -> None:
-    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"} <= set(
-        images.OUTPUT_SUFFIXES
-    )
-    assert set(images.OUTPUT_SUFFIXES) <= set(images.PHOTO_SUFFIXES)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"} <= set(save.OUTPUT_SUFFIXES)
+    assert set(save.OUTPUT_SUFFIXES) <= set(load.PHOTO_SUFFIXES)
 
 
 def test_png_round_trip_is_exact_for_every_value(tmp_path: Path) -> None:
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
     pixels = (np.stack([stored, stored.T, stored[::-1]], axis=2) / 255).astype(np.float32)
 
-    images.save_photo(pixels, tmp_path / "out.png", alpha=pixels[:, :, 1])
-    photo = images.load_photo(tmp_path / "out.png")
+    save.save_photo(pixels, tmp_path / "out.png", alpha=pixels[:, :, 1])
+    photo = load.load_photo(tmp_path / "out.png")
 
     np.testing.assert_array_equal(photo.pixels, pixels)
     np.testing.assert_array_equal(photo.alpha, pixels[:, :, 1])
 
 
-@pytest.mark.parametrize("suffix", images.OUTPUT_SUFFIXES)
+@pytest.mark.parametrize("suffix", save.OUTPUT_SUFFIXES)
 @pytest.mark.parametrize("with_alpha", [False, True])
 def test_every_format_can_be_written(tmp_path: Path, suffix: str, with_alpha: bool) -> None:
     path = tmp_path / f"out{suffix.upper()}"
@@ -377,8 +377,8 @@ def test_every_format_can_be_written(tmp_path: Path, suffix: str, with_alpha: bo
     alpha = np.full((16, 24), 0.6, np.float32) if with_alpha else None
     keeps_alpha = suffix not in (".jpg", ".jpeg", ".bmp")
 
-    images.save_photo(pixels, path, alpha=alpha)
-    photo = images.load_photo(path)
+    save.save_photo(pixels, path, alpha=alpha)
+    photo = load.load_photo(path)
 
     over_white = with_alpha and not keeps_alpha
     expected = pixels * 0.6 + 0.4 if over_white else pixels
@@ -401,7 +401,7 @@ def test_bytes_stay_bytes_and_are_the_same_picture(
     samples = np.random.default_rng(3).integers(0, 256, (7, 9, 4), np.uint8)
     given = tmp_path / "given.png"
     Image.fromarray(samples if with_alpha else samples[..., :3]).save(given)
-    photo, exact = images.load_photo(given), images.load_photo(given, as_bytes=True)
+    photo, exact = load.load_photo(given), load.load_photo(given, as_bytes=True)
     np.testing.assert_array_equal(exact.pixels, samples[..., :3])
     assert exact.pixels.dtype == np.uint8
     np.testing.assert_array_equal(photo.pixels, samples[..., :3] / np.float32(255))
@@ -413,15 +413,15 @@ def test_bytes_stay_bytes_and_are_the_same_picture(
         files = []
         for name, picture in (("floats", photo), ("bytes", exact)):
             path = tmp_path / f"{name}{suffix}"
-            images.save_photo(picture.pixels, path, alpha=picture.alpha, bits=bits)
+            save.save_photo(picture.pixels, path, alpha=picture.alpha, bits=bits)
             files.append(path.read_bytes())
         assert files[0] == files[1]
 
 
 def test_deep_photos_are_floats_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
-    images.save_photo(random_pixels(4, 5, 3), path, bits=16)
-    photo = images.load_photo(path, as_bytes=True)
+    save.save_photo(random_pixels(4, 5, 3), path, bits=16)
+    photo = load.load_photo(path, as_bytes=True)
     assert photo.bits == 16
     assert photo.pixels.dtype == np.float32
 
@@ -439,7 +439,7 @@ def test_deep_photos_are_floats_all_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_clamped_and_rounded(tmp_path: Path, value: float, expected: int) -> None:
-    images.save_photo(np.full((1, 1, 3), value, np.float32), tmp_path / "out.png")
+    save.save_photo(np.full((1, 1, 3), value, np.float32), tmp_path / "out.png")
 
     with Image.open(tmp_path / "out.png") as file:
         assert file.getpixel((0, 0)) == (expected, expected, expected)
@@ -449,27 +449,27 @@ def test_jpeg_keeps_colour_resolution_and_quality_matters(tmp_path: Path) -> Non
     pixels = np.zeros((32, 32, 3), np.float32)
     pixels[:, ::2, 0] = 1.0  # red columns: halved chroma would smear them
 
-    images.save_photo(pixels, tmp_path / "fine.jpg", quality=98)
-    images.save_photo(random_pixels(32, 32, 3), tmp_path / "high.jpg", quality=95)
-    images.save_photo(random_pixels(32, 32, 3), tmp_path / "low.jpg", quality=20)
+    save.save_photo(pixels, tmp_path / "fine.jpg", quality=98)
+    save.save_photo(random_pixels(32, 32, 3), tmp_path / "high.jpg", quality=95)
+    save.save_photo(random_pixels(32, 32, 3), tmp_path / "low.jpg", quality=20)
 
-    np.testing.assert_allclose(images.load_image(tmp_path / "fine.jpg"), pixels, atol=0.1)
+    np.testing.assert_allclose(load.load_image(tmp_path / "fine.jpg"), pixels, atol=0.1)
     assert (tmp_path / "low.jpg").stat().st_size < (tmp_path / "high.jpg").stat().st_size / 2
 
 
 @pytest.mark.parametrize("quality", [92, 100])
 def test_noise_can_be_written_as_jpeg(tmp_path: Path, quality: int) -> None:
     # Pillow's own buffer is too small for this, and it fails with "broken data stream".
-    images.save_photo(random_pixels(400, 500, 3), tmp_path / "out.jpg", quality=quality)
+    save.save_photo(random_pixels(400, 500, 3), tmp_path / "out.jpg", quality=quality)
 
-    assert images.load_image(tmp_path / "out.jpg").shape == (400, 500, 3)
+    assert load.load_image(tmp_path / "out.jpg").shape == (400, 500, 3)
 
 
 def test_the_same_picture_gives_the_same_file(tmp_path: Path) -> None:
     pixels = random_pixels(8, 8, 3)
     suffixes = [".jpg", ".png", ".webp", ".tif"]
     for suffix in suffixes:
-        images.save_photo(pixels, tmp_path / f"a{suffix}")
+        save.save_photo(pixels, tmp_path / f"a{suffix}")
     program = (
         "import sys, numpy as np; from fststyle.images.photo import save_photo;"
         "pixels = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32);"
@@ -486,9 +486,9 @@ def test_arguments_are_not_changed(tmp_path: Path) -> None:
     pixels, alpha = random_pixels(6, 6, 3) * 3 - 1, random_pixels(6, 6) * 3 - 1
     pixels_before, alpha_before = pixels.copy(), alpha.copy()
 
-    images.save_photo(pixels, tmp_path / "out.png", alpha=alpha)
-    images.save_photo(pixels, tmp_path / "out.jpg", alpha=alpha)
-    images.resize(pixels, width=3, height=3)
+    save.save_photo(pixels, tmp_path / "out.png", alpha=alpha)
+    save.save_photo(pixels, tmp_path / "out.jpg", alpha=alpha)
+    resize.resize(pixels, width=3, height=3)
 
     np.testing.assert_array_equal(pixels, pixels_before)
     np.testing.assert_array_equal(alpha, alpha_before)
@@ -497,13 +497,13 @@ def test_arguments_are_not_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("quality", [0, 101])
 def test_quality_out_of_range(tmp_path: Path, quality: int) -> None:
     with pytest.raises(SettingError, match="from 1 to 100"):
-        images.save_photo(random_pixels(2, 2, 3), tmp_path / "out.jpg", quality=quality)
+        save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.jpg", quality=quality)
 
 
 @pytest.mark.parametrize(("suffix", "side"), [(".jpg", 65_501), (".webp", 16_384)])
 def test_too_long_for_the_format(tmp_path: Path, suffix: str, side: int) -> None:
     with pytest.raises(PhotoError, match=r"pixels a side; choose another ending, such as \.png"):
-        images.save_photo(np.zeros((1, side, 3), np.float32), tmp_path / f"out{suffix}")
+        save.save_photo(np.zeros((1, side, 3), np.float32), tmp_path / f"out{suffix}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -513,7 +513,7 @@ def test_encoder_failure_is_a_photo_error(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(PhotoError, match=r"encoded as PNG \(encoder error -2\); choose"):
-        images.save_photo(random_pixels(2, 2, 3), tmp_path / "out.png")
+        save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.png")
 
 
 def no_space(*args: object, **options: object) -> None:
@@ -533,9 +533,9 @@ def test_failed_writing_leaves_what_was_there(
 
     expected = r"out\.png cannot be written: No space left on device; free some space or choose"
     with pytest.raises(PhotoError, match=expected + r" another place with -o\.$"):
-        images.save_photo(random_pixels(4, 4, 3), path)
+        save.save_photo(random_pixels(4, 4, 3), path)
     with pytest.raises(FststyleError, match=expected):
-        images.write_atomically(path, b"after")
+        write_atomically(path, b"after")
 
     monkeypatch.undo()
     assert path.read_bytes() == b"before"
@@ -548,10 +548,10 @@ def half_a_write(path: Path, data: bytes) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("suffix", images.OUTPUT_SUFFIXES)
+@pytest.mark.parametrize("suffix", save.OUTPUT_SUFFIXES)
 def test_check_output_accepts(tmp_path: Path, suffix: str) -> None:
-    images.check_output(tmp_path / f"out{suffix}")
-    images.check_output(str(tmp_path / f"OUT{suffix.upper()}"))
+    save.check_output(tmp_path / f"out{suffix}")
+    save.check_output(str(tmp_path / f"OUT{suffix.upper()}"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -578,7 +578,7 @@ def test_check_output_refuses(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.png").mkdir()
 
     with pytest.raises(PhotoError, match=message) as caught:
-        images.check_output(tmp_path / name)
+        save.check_output(tmp_path / name)
 
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / "missing").exists()
@@ -590,12 +590,12 @@ def test_check_output_really_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(PhotoError, match=r"out\.png cannot be written: Permission denied; .* -o"):
-        images.check_output(tmp_path / "out.png")
+        save.check_output(tmp_path / "out.png")
 
 
 def test_save_photo_refuses_unknown_formats(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="format that cannot be written"):
-        images.save_photo(random_pixels(2, 2, 3), tmp_path / "out.xyz")
+        save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.xyz")
 
 
 # --- pillow images ---
@@ -606,7 +606,7 @@ def test_to_pil_and_back() -> None:
 
     opaque = images.to_pil(pixels)
     transparent = images.to_pil(pixels, alpha)
-    back = images.from_pil(transparent)
+    back = load.from_pil(transparent)
 
     assert (opaque.mode, opaque.size, transparent.mode) == ("RGB", (4, 3), "RGBA")
     assert back.alpha is not None
@@ -626,7 +626,7 @@ def test_from_pil_leaves_its_argument_alone() -> None:
     picture.getexif()[ORIENTATION_TAG] = 6
     before = picture.tobytes()
 
-    photo = images.from_pil(picture)
+    photo = load.from_pil(picture)
 
     assert photo.pixels.shape == (6, 4, 3)
     assert (picture.size, picture.mode, picture.tobytes()) == ((6, 4), "RGBA", before)
@@ -648,17 +648,17 @@ def test_find_photos(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(tmp_path / "pipe.jpg")
 
-    assert images.find_photos(str(tmp_path)) == [tmp_path / name for name in found]
+    assert load.find_photos(str(tmp_path)) == [tmp_path / name for name in found]
 
 
 def test_find_photos_refuses(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
 
     with pytest.raises(PhotoError, match=r"no photos in .*; expected files ending in \.jpg"):
-        images.find_photos(tmp_path)
+        load.find_photos(tmp_path)
     for name in ("notes.txt", "missing"):
         with pytest.raises(PhotoError, match=f"no folder .*{name}; name a folder"):
-            images.find_photos(tmp_path / name)
+            load.find_photos(tmp_path / name)
 
 
 # --- the module ---

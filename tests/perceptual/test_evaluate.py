@@ -17,7 +17,7 @@ from torch import Tensor
 
 import fststyle.perceptual.measure
 from fststyle.errors import FststyleError, SettingError
-from fststyle.images.photo import load_image
+from fststyle.images.load import load_image
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.evaluate import (
     Evaluation,

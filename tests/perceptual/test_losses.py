@@ -14,10 +14,11 @@ from torch import Tensor
 
 from fststyle.errors import SettingError
 from fststyle.perceptual import losses, presets
+from fststyle.perceptual.layers import layer_names
 from fststyle.perceptual.losses import PerceptualLoss, gram_matrix, total_variation
 from fststyle.perceptual.palette import palette_distance, palette_quantiles
 from fststyle.perceptual.presets import PRESETS, LossConfig, loss_config
-from fststyle.perceptual.vgg import VGG16Features, VGGWeights, layer_names
+from fststyle.perceptual.vgg import VGG16Features, VGGWeights
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]

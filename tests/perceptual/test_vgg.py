@@ -21,7 +21,8 @@ from torch import Tensor
 
 from fststyle.errors import SettingError, WeightsError
 from fststyle.perceptual import vgg_weights as vggweights
-from fststyle.perceptual.vgg import VGG16Features, VGGWeights, canonical_layer, layer_names
+from fststyle.perceptual.layers import canonical_layer, layer_names
+from fststyle.perceptual.vgg import VGG16Features, VGGWeights
 from fststyle.perceptual.vgg_weights import load_weights
 
 CHANNELS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError, SettingError, StyleError
+from fststyle.runtime import on_torch
 from fststyle.runtime import runner as runtime
 from fststyle.runtime.runner import Runtime, load_runtime
-from fststyle.styles import network
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
-from fststyle.styles.style_file import StyleInfo, load_style
+from fststyle.styles.style_file import load_style
 
 
 def random_pixels(height: int, width: int) -> NDArray[np.float32]:
@@ -84,16 +85,12 @@ def test_torch_in_half_precision_gives_the_same_picture(each_style_path: Path) -
     loaded, info = load_style(each_style_path)
     pixels = random_pixels(33, 64)
     expected = run_torch(loaded, pixels)
-    run = Runtime(info, "cuda", runtime.torch_forward(loaded, "cpu"))
+    run = Runtime(info, "cuda", on_torch.torch_forward(loaded, "cpu"))
     actual = run(pixels)
     assert actual.dtype == np.float32
     assert actual.flags.c_contiguous
     np.testing.assert_allclose(actual, expected, atol=0.01)
     assert next(loaded.parameters()).dtype == torch.float16
-
-
-def test_smallest_side_is_the_networks() -> None:
-    assert runtime._MIN_SIDE == network.MIN_SIDE
 
 
 def test_info_and_device(style_path: Path) -> None:

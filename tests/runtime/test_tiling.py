@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,27 +14,26 @@ from networks import SMALL_CONFIGS, make_small_network, save_small_style
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError, SettingError
+from fststyle.runtime import on_torch, tiling
 from fststyle.runtime import runner as runtime
-from fststyle.runtime import tiling
 from fststyle.runtime.runner import Runtime, Tiled, load_runtime
 from fststyle.runtime.tiling import (
     LARGEST_TILE,
     SAMPLE_PIXELS,
     SMALLEST_TILE,
-    STRIDE,
     WHOLE_PIXELS,
     Sample,
     available_memory,
     choose_tile,
     from_batch,
-    reach,
     run_in_tiles,
     take_sample,
     tiles,
     to_batch,
 )
-from fststyle.styles.network import NetworkConfig
-from fststyle.styles.style_file import StyleInfo, load_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.shape import STRIDE, NetworkConfig, reach
+from fststyle.styles.style_file import load_style
 
 
 def photo_of(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -126,7 +124,7 @@ def test_reach_is_enough_and_not_much_more(config: NetworkConfig) -> None:
     for module in network.modules():  # pinned, to anything
         if isinstance(module, torch.nn.InstanceNorm2d):
             module.register_forward_hook(lambda module, inputs, output: inputs[0])
-    distance = reach(asdict(config))
+    distance = reach(config)
     assert distance % STRIDE == 0
     photo = torch.rand(1, 3, 1, 320, generator=torch.Generator().manual_seed(0)).repeat(1, 1, 8, 1)
     seen = 0
@@ -218,10 +216,10 @@ def test_inset_does_not_count(exact_by_stride: dict[int, Runtime]) -> None:
 def test_torch_pins_the_same_statistics(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
     network, info = load_style(each_style_path)
-    margin = reach(asdict(network.config))
+    margin = reach(network.config)
     photo = photo_of(75, 118)
-    forward = runtime.torch_forward(network, "cpu")
-    tiled = Tiled(runtime._torch_pin(network, "cpu"), margin)
+    forward = on_torch.torch_forward(network, "cpu")
+    tiled = Tiled(on_torch.torch_pin(network, "cpu"), margin)
     run = Runtime(info, "cuda", forward, tiled)
     assert np.abs(run(photo, tile=40) - run(photo)).max() < 0.02
     window = photo[:64]

@@ -18,11 +18,14 @@ from script_help import load_script
 from training_help import PATIENCE
 
 from fststyle.errors import FststyleError, SettingError
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.perceptual.measure import measure_for
 from fststyle.perceptual.vgg import VGGWeights
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import StyleInfo, inspect_style, read_info, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import inspect_style, read_info, save_style
 
 bench_training = load_script("bench/training")
 bench_shapes = load_script("bench/shapes")

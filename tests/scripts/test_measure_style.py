@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from script_help import load_script
 
-from fststyle.images.photo import save_photo
+from fststyle.images.save import save_photo
 from fststyle.perceptual.vgg import VGGWeights
 from fststyle.styles.quality import Quality
 

@@ -15,8 +15,9 @@ import pytest
 from script_help import ROOT, load_script
 
 from fststyle.styles.find import art_folder
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.quality import Quality, recorded, with_quality
-from fststyle.styles.style_file import StyleInfo, read_info, save_info
+from fststyle.styles.style_file import read_info, save_info
 
 train_zoo = load_script("zoo/train")
 

@@ -19,8 +19,9 @@ from fststyle.openvino_core import openvino_core
 from fststyle.runtime.runner import load_runtime
 from fststyle.styles import export
 from fststyle.styles.export import export_style
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
-from fststyle.styles.style_file import StyleInfo, read_style, save_style
+from fststyle.styles.style_file import read_style, save_style
 
 has_nncf = importlib.util.find_spec("nncf") is not None
 needs_nncf = pytest.mark.skipif(not has_nncf, reason='needs NNCF: pip install "fststyle[int8]"')

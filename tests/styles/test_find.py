@@ -14,7 +14,7 @@ from fststyle.styles.find import (
     list_styles,
     user_styles_folder,
 )
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from fststyle.errors import StyleError
 from fststyle.runtime.runner import load_runtime
 from fststyle.styles import import_pytorch as checkpoints
 from fststyle.styles.import_pytorch import read_checkpoint
-from fststyle.styles.style_file import StyleInfo, load_style, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.style_file import load_style, save_style
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]

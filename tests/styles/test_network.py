@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fststyle.errors import SettingError
-from fststyle.styles.network import HEAD, NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import HEAD, NetworkConfig
 
 
 def random_photos(*shape: int) -> torch.Tensor:

@@ -10,7 +10,6 @@ import onnx
 import pytest
 
 from fststyle.openvino_core import openvino_core
-from fststyle.styles import network
 from fststyle.styles import onnx_graph as onnxgraph
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.onnx_graph import (
@@ -31,10 +30,6 @@ def config(each_network: TransformerNet) -> dict[str, int]:
 @pytest.fixture
 def weights(each_network: TransformerNet) -> dict[str, Any]:
     return {name: tensor.numpy() for name, tensor in each_network.state_dict().items()}
-
-
-def test_head_is_the_networks() -> None:
-    assert onnxgraph._HEAD == network.HEAD
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

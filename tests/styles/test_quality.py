@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from fststyle.errors import StyleError
-from fststyle.perceptual.evaluate import Evaluation, PhotoResult, Point
+from fststyle.perceptual.evaluate import Evaluation, PhotoResult, Point, measured
 from fststyle.perceptual.measure import Losses
 from fststyle.perceptual.presets import LossConfig
-from fststyle.styles.quality import Quality, measured, recorded, with_quality
-from fststyle.styles.style_file import StyleInfo, read_style, save_info
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.quality import Quality, recorded, with_quality
+from fststyle.styles.style_file import read_style, save_info
 
 SMALL = Quality(256, 3, 50, 9.8, 4.5, 1.9, 2.5, 0.2, 0.8, 1.2)
 LARGE = Quality(512, 3, 50, None, 12.0, 1.8, 2.4, 0.1, 0.7, 1.1)

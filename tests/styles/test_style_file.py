@@ -17,15 +17,10 @@ from onnx import helper, numpy_helper
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.openvino_core import openvino_core
 from fststyle.styles import style_file as stylefile
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import (
-    StyleInfo,
-    inspect_style,
-    load_style,
-    read_info,
-    read_style,
-    save_style,
-)
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import inspect_style, load_style, read_info, read_style, save_style
 
 INFO = StyleInfo(
     "great_wave",

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from script_help import ROOT, load_script
 
-from fststyle.images.photo import load_image
+from fststyle.images.load import load_image
 from fststyle.styles.find import zoo_folder
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.quality import Quality, recorded, with_quality
-from fststyle.styles.style_file import StyleInfo, read_info, save_info
+from fststyle.styles.style_file import read_info, save_info
 from fststyle.stylize.stylizer import Stylizer
 
 make_gallery = load_script("docs/gallery")

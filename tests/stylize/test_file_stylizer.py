@@ -10,8 +10,10 @@ from PIL import Image
 from fststyle.errors import PhotoError
 from fststyle.images import exif as ex
 from fststyle.images.animation import load_frames, save_animation
+from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata
-from fststyle.images.photo import Photo, load_photo, save_photo
+from fststyle.images.photo import Photo
+from fststyle.images.save import save_photo
 from fststyle.stylize.file_stylizer import FileStylizer, Written
 from fststyle.stylize.plan import Job
 from fststyle.stylize.stylizer import Control, Stylizer
@@ -129,7 +131,8 @@ def test_metadata(
 def test_all_styles_and_licences_are_named(
     small_network: Any, style_path: Path, tmp_path: Path
 ) -> None:
-    from fststyle.styles.style_file import StyleInfo, save_style
+    from fststyle.styles.info import StyleInfo
+    from fststyle.styles.style_file import save_style
 
     paths = []
     for name, licence in (("one", "CC0-1.0"), ("two", "MIT"), ("three", "CC0-1.0")):

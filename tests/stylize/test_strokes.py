@@ -7,16 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
-from fststyle.images import photo as images
+from fststyle.images import resize
+from fststyle.images.resize import fitted_size
 from fststyle.stylize import strokes
-from fststyle.stylize.strokes import (
-    WORKING_SIDE,
-    default_scale,
-    enlarge,
-    fitted_size,
-    resized,
-    working_size,
-)
+from fststyle.stylize.strokes import WORKING_SIDE, default_scale, enlarge, resized, working_size
 
 
 def random_pixels(height: int, width: int) -> NDArray[np.float32]:
@@ -45,14 +39,14 @@ def test_scale_out_of_range(scale: Any) -> None:
 @pytest.mark.parametrize(("height", "width", "size"), [(60, 90, 40), (90, 1, 33), (20, 30, 30)])
 def test_fitted_size_is_that_of_images(height: int, width: int, size: int) -> None:
     pixels = random_pixels(height, width)
-    assert fitted_size(height, width, size) == images.fit_long_side(pixels, size).shape[:2]
+    assert fitted_size(height, width, size) == resize.fit_long_side(pixels, size).shape[:2]
 
 
 def test_resized() -> None:
     pixels = random_pixels(40, 50)
     assert resized(pixels, 40, 50) is pixels
     np.testing.assert_array_equal(
-        resized(pixels, 17, 31), images.resize(pixels, width=31, height=17)
+        resized(pixels, 17, 31), resize.resize(pixels, width=31, height=17)
     )
 
 

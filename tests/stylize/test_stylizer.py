@@ -20,6 +20,7 @@ from fststyle.images.metadata import Metadata
 from fststyle.images.photo import Photo
 from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles import find, style_file
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
 from fststyle.stylize import strokes, stylizer
 from fststyle.stylize.blend import keep_colors, luma
@@ -245,7 +246,7 @@ def other_path(small_network: TransformerNet, tmp_path_factory: pytest.TempPathF
         for parameter in network.parameters():
             parameter.mul_(-0.7)
     path = tmp_path_factory.mktemp("styles") / "other.onnx"
-    style_file.save_style(network, style_file.StyleInfo("other"), path)
+    style_file.save_style(network, StyleInfo("other"), path)
     return path
 
 

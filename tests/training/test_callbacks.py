@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from fststyle.errors import DivergedError, PhotoError, SettingError
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.styles.network import TransformerNet
 from fststyle.training import callbacks
 from fststyle.training.callbacks import (

@@ -14,8 +14,8 @@ from training_help import compose
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.perceptual.presets import PRESETS, LossConfig
 from fststyle.styles.find import art_folder, art_info
-from fststyle.styles.network import NetworkConfig
-from fststyle.styles.style_file import StyleInfo
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.shape import NetworkConfig
 from fststyle.training import callbacks
 from fststyle.training import train as training
 from fststyle.training.data import PhotoDataModule

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.photo import load_image
+from fststyle.images.load import load_image
 from fststyle.training.data import PhotoCrops, PhotoDataModule, is_held_out
 
 

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from fststyle.errors import FststyleError, QualityError
 from fststyle.perceptual.tensors import to_pixels, to_tensor
-from fststyle.styles.network import NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
 from fststyle.training import gates
 from fststyle.training.gates import GateName
 

@@ -4,7 +4,8 @@ import copy
 
 import torch
 
-from fststyle.styles.network import NetworkConfig, TransformerNet
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
 from fststyle.training.optimizers import muon
 
 

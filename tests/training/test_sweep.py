@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.training.sweep import Job, labels, to_install, write_sweep_sheet
 
 

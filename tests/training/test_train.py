@@ -30,14 +30,17 @@ from fststyle.errors import (
     StyleError,
     TrainingError,
 )
-from fststyle.images.photo import load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.save import save_photo
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.presets import loss_config
+from fststyle.styles import find
 from fststyle.styles import style_file as stylefile
 from fststyle.styles.find import art_folder
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
-from fststyle.styles.style_file import StyleInfo, load_style, read_info
-from fststyle.training import gates, report
+from fststyle.styles.style_file import load_style, read_info
+from fststyle.training import gates
 from fststyle.training import train as training
 from fststyle.training.data import PhotoDataModule, is_held_out
 from fststyle.training.module import StyleModule
@@ -324,9 +327,9 @@ def test_interrupted_run_replaces_nothing(
 ) -> None:
     file = tmp_path / "run.onnx"
     file.write_bytes(b"of this run")
-    assert report.install(file, interrupted=True) is not None  # nothing is there yet
+    assert find.install(file, interrupted=True) is not None  # nothing is there yet
     file.write_bytes(b"of a later run")
-    assert report.install(file, interrupted=True) is None
+    assert find.install(file, interrupted=True) is None
     folder = data_home / "fststyle" / "styles"
     assert [path.name for path in folder.iterdir()] == ["run.onnx"]
     assert (folder / "run.onnx").read_bytes() == b"of this run"

@@ -11,8 +11,10 @@ from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.presets import loss_config
 from fststyle.perceptual.vgg import VGGWeights
 from fststyle.styles import find
-from fststyle.styles.network import NetworkConfig, TransformerNet
-from fststyle.styles.style_file import StyleInfo, save_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import save_style
 from fststyle.training import warm_start as warmstart
 from fststyle.training.warm_start import starting_network
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from video_help import chapters_of, facts_of, frames_of, moving, packets_of, times_of, write_film
 
-from fststyle.errors import FilmError
+from fststyle.errors import VideoError
 from fststyle.video.container import Frame
 from fststyle.video.convert import Done, convert
 from fststyle.video.reader import FilmReader
@@ -372,9 +372,9 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     target.write_bytes(b"before")
 
     def fail(pixels: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
-        raise FilmError("no more")
+        raise VideoError("no more")
 
-    with FilmReader(film) as reader, pytest.raises(FilmError, match="no more"):
+    with FilmReader(film) as reader, pytest.raises(VideoError, match="no more"):
         convert(reader, Output(target), fail)
     assert target.read_bytes() == b"before"
     assert {p.name for p in tmp_path.iterdir()} == {"film.mp4", "result.mp4"}
@@ -388,7 +388,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        with FilmReader(film) as reader, pytest.raises(FilmError, match="cannot be written"):
+        with FilmReader(film) as reader, pytest.raises(VideoError, match="cannot be written"):
             convert(reader, Output(tmp_path / "result.mp4", crf=0), same)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from video_help import moving, write_film
 
-from fststyle.errors import FilmError, FststyleError, SettingError
+from fststyle.errors import FststyleError, SettingError, VideoError
 from fststyle.video.container import Copied, Frame, Turn
 from fststyle.video.reader import FilmReader
 
@@ -82,16 +82,16 @@ def test_what_is_no_film(tmp_path: Path, name: str, content: bytes | None, words
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(FilmError, match=words) as caught:
+    with pytest.raises(VideoError, match=words) as caught:
         FilmReader(path)
     assert str(path) in str(caught.value)
 
 
 def test_photos_sound_and_folders_are_no_films(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.jpg")
-    with pytest.raises(FilmError, match="fststyle stylize"):
+    with pytest.raises(VideoError, match="fststyle stylize"):
         FilmReader(tmp_path / "photo.jpg")
-    with pytest.raises(FilmError, match="folder"):
+    with pytest.raises(VideoError, match="folder"):
         FilmReader(tmp_path)
     import av
 
@@ -102,9 +102,9 @@ def test_photos_sound_and_folders_are_no_films(tmp_path: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(FilmError, match="no pictures"):
+    with pytest.raises(VideoError, match="no pictures"):
         FilmReader(tmp_path / "sound.mp4")
-    with pytest.raises(FilmError, match="no frame after 9 s"):
+    with pytest.raises(VideoError, match="no frame after 9 s"):
         FilmReader(film, start=9)
 
 
@@ -115,7 +115,7 @@ def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             FilmReader(film, **wrong)
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "1")
     monkeypatch.setattr("fststyle.video.reader.pixel_limit", lambda default: 1000)
-    with pytest.raises(FilmError, match="64×48"):
+    with pytest.raises(VideoError, match="64×48"):
         FilmReader(film)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from video_help import facts_of, frames_of, moving, write_film
 
-from fststyle.errors import FilmError
+from fststyle.errors import VideoError
 from fststyle.video.reader import FilmReader
 from fststyle.video.writer import FilmWriter, Output, check_film_output
 
@@ -31,12 +31,12 @@ def test_frames_come_back_at_their_times(tmp_path: Path) -> None:
 def test_a_film_of_one_pixel_needs_another_codec(tmp_path: Path) -> None:
     frames = [frame[:1, :1].copy() for frame in moving(2, 48, 64)]
     film = write_film(tmp_path / "film.mkv", frames, codec="ffv1", pixels="yuv444p", audio=None)
-    with FilmReader(film) as reader, pytest.raises(FilmError, match="one pixel"):
+    with FilmReader(film) as reader, pytest.raises(VideoError, match="one pixel"):
         FilmWriter(tmp_path / "a.mp4", Output(tmp_path / "a.mp4"), reader)
 
 
 @pytest.mark.parametrize("suffix", [".MP4", ".mkv", ".mov", ".webm", ".ts", ".gif", ".webp"])
 def test_all_formats_have_an_encoder(suffix: str) -> None:
     check_film_output(Output(Path(f"film{suffix}")))
-    with pytest.raises(FilmError, match="no encoder nothing"):
+    with pytest.raises(VideoError, match="no encoder nothing"):
         check_film_output(Output(Path(f"film{suffix}"), codec="nothing"))

@@ -23,7 +23,7 @@ from PIL import Image
 from web_help import Server, encoded, picture, running_server
 
 from fststyle.cli import main as cli
-from fststyle.images.photo import save_photo
+from fststyle.images.save import save_photo
 from fststyle.perceptual import presets
 from fststyle.web import app
 

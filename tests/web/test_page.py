@@ -27,10 +27,13 @@ from web_help import PATIENCE, Server, running_server
 
 from fststyle.cli import main as cli
 from fststyle.images.bundled import sample_photo
-from fststyle.images.photo import fit_long_side, load_image, save_photo
+from fststyle.images.load import load_image
+from fststyle.images.resize import fit_long_side
+from fststyle.images.save import save_photo
 from fststyle.openvino_core import openvino_core
 from fststyle.perceptual.vgg import VGGWeights
-from fststyle.runtime.runner import Runtime, _openvino_forward
+from fststyle.runtime.on_openvino import openvino_forward
+from fststyle.runtime.runner import Runtime
 from fststyle.styles.find import zoo_folder
 from fststyle.styles.style_file import read_style
 from fststyle.stylize.stylizer import Stylizer
@@ -363,7 +366,7 @@ def exactly(styles: dict[str, float], photo: Path, **control: Any) -> NDArray[np
         style = read_style(zoo_folder() / f"{name}.onnx")
         precision = {"INFERENCE_PRECISION_HINT": "f32"}
         compiled = core.compile_model(core.read_model(style.model, b""), "CPU", precision)
-        parts.append((Runtime(style.info, "cpu", _openvino_forward(compiled)), weight))
+        parts.append((Runtime(style.info, "cpu", openvino_forward(compiled)), weight))
     result = Stylizer.of(parts)(Image.fromarray(np.asarray(Image.open(photo))), **control)
     return np.asarray(result).astype(np.int16)
 

@@ -1,0 +1,87 @@
+"""Running a network on a GPU with torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fststyle.runtime.tiling import (
+    Forward,
+    Sample,
+)
+from fststyle.styles.onnx_graph import fold_norms
+
+
+def torch_forward(network: Any, device: str) -> Forward:
+    """Make a network run with torch in float16; it is moved to the device.
+
+    Args:
+        network: A `TransformerNet`.
+        device: ``cuda`` or ``mps``.
+    """
+    import torch
+
+    network = network.to(device, torch.float16, memory_format=torch.channels_last)
+
+    def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            tensor = torch.from_numpy(photo).to(device, torch.float16)
+            picture: NDArray[np.float32] = (
+                network(tensor.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+            )
+        return picture
+
+    return forward
+
+
+def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
+    """Return a function that pins a network's norms to the statistics of a sample."""
+    import torch
+    from torch import nn
+
+    weights = {n: tensor.float().cpu().numpy() for n, tensor in network.state_dict().items()}
+
+    def pin(sample: Sample) -> Forward:
+        statistics: dict[str, NDArray[np.floating]] = {}
+        pinned = copy.deepcopy(network)
+        norms = {n: m for n, m in pinned.named_modules() if isinstance(m, nn.InstanceNorm2d)}
+
+        def measure(name: str, norm: Any, hidden: Any) -> Any:
+            (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
+            top = sample.inset[0] * height // photo[0]
+            left = sample.inset[1] * width // photo[1]
+            counted = hidden[:, :, top : height - top, left : width - left].float()
+            variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
+            statistics[f"{name}.mean"] = mean.cpu().numpy()
+            statistics[f"{name}.variance"] = variance.cpu().numpy()
+            scale = norm.weight.float().view_as(mean) * (variance + norm.eps).rsqrt()
+            shift = norm.bias.float().view_as(mean) - mean * scale
+            return (hidden.float() * scale + shift).to(hidden.dtype)
+
+        for name, norm in norms.items():
+            norm.register_forward_hook(
+                lambda norm, inputs, _, name=name: measure(name, norm, inputs[0])
+            )
+        torch_forward(pinned, device)(sample.batch)
+        folded = fold_norms(weights, statistics)
+        for name in norms:
+            layer, _, index = name.rpartition(".")
+            convolutions = pinned.get_submodule(layer)
+            convolutions[int(index)] = nn.Identity()
+            convolutions[int(index) - 1].bias = nn.Parameter(torch.empty_like(norms[name].bias))
+        state = {name: torch.from_numpy(array) for name, array in folded.items()}
+        pinned.load_state_dict(state, assign=True)
+        return torch_forward(pinned, device)
+
+    return pin
+
+
+def cuda_memory() -> int:
+    """Return the free memory of the CUDA device in bytes."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
