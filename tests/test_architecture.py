@@ -26,8 +26,8 @@ MOST_LINES = 450
 
 # Each package may import only from itself and from what stands before it.
 ORDER = (
-    "errors", "files", "openvino_core", "images", "styles", "runtime", "stylize", "transforms",
-    "video", "perceptual", "training", "web", "cli", "__main__",
+    "errors", "files", "markdown", "openvino_core", "images", "styles", "runtime", "stylize",
+    "transforms", "video", "perceptual", "training", "web", "cli", "__main__",
 )  # fmt: skip
 # Up to here torch is imported only inside functions, but for these modules.
 LAST_WITHOUT_TORCH = "video"

@@ -26,6 +26,7 @@ from fststyle.errors import SettingError
 from fststyle.files import write_atomically
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
+from fststyle.markdown import markdown_table
 from fststyle.perceptual.figures import Curve, loss_figure
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import MEASURE, Losses, losses_of
@@ -311,7 +312,8 @@ def markdown(evaluation: Evaluation) -> str:
     for count in evaluation.iterations:
         shown = last if count == evaluation.iterations[-1] else None
         rows.append(_row(f"L-BFGS {count}", [r.optimised[count] for r in results], shown))
-    each = [["photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms"]]
+    columns = ("photograph", "size", "equals L-BFGS iterations", "evaluations", "network ms")
+    each = []
     for r in results:
         most = r.curve[-1]
         equals = (
@@ -331,12 +333,12 @@ def markdown(evaluation: Evaluation) -> str:
         "layer weights. L-BFGS minimises the total, from the photograph. In evaluations of the "
         f"loss the network equals {median} (worst {worst}).",
         "",
-        _table([header, *rows]),
+        markdown_table(header, rows),
         "",
         f"The network takes {1000 * ours:.0f} ms a photograph; L-BFGS takes {theirs:.1f} s for "
         f"{evaluation.iterations[-1]} iterations: {theirs / ours:.0f} times as long.",
         "",
-        _table(each),
+        markdown_table(columns, each),
         "",
         "![loss against iterations](report_curve.png)",
         "",
@@ -362,13 +364,6 @@ def _row(name: str, losses: list[Losses], quality: list[tuple[float, float]] | N
         return [*cells, "", ""]
     similarities, ratios = zip(*quality, strict=True)
     return [*cells, _median(similarities, 3), _median(ratios, 1)]
-
-
-def _table(rows: list[list[str]]) -> str:
-    # No text may break out of its cell.
-    header, *body = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _count(value: float, most: int) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
 from fststyle.files import write_atomically
+from fststyle.markdown import markdown_table
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.figures import Curve, loss_figure
 from fststyle.perceptual.losses import PerceptualLoss
@@ -128,13 +129,12 @@ def _about_the_run(facts: RunFacts) -> str:
 
 def gates_table(gates: Sequence[Gate]) -> str:
     """Gates as a Markdown table."""
-    rows = ["| gate | value | limit | passed | worst on |", "| --- | --- | --- | --- | --- |"]
-    for gate in gates:
-        passed = "yes" if gate.passed else "**no**"
-        rows.append(
-            f"| {gate.name} | {gate.value:.3f} | {gate.limit:g} | {passed} | {gate.probe} |"
-        )
-    return "\n".join(rows)
+    header = ("gate", "value", "limit", "passed", "worst on")
+    rows = [
+        (g.name, f"{g.value:.3f}", f"{g.limit:g}", "yes" if g.passed else "**no**", g.probe)
+        for g in gates
+    ]
+    return markdown_table(header, rows)
 
 
 def training_curves(folder: Path) -> list[Curve]:
