@@ -26,6 +26,7 @@ from typing import Any
 from fststyle import __version__
 from fststyle.cli import stylize as stylize_command
 from fststyle.cli.arguments import positive, require_packages
+from fststyle.cli.errors import sentence
 from fststyle.cli.interop import add_commands
 from fststyle.cli.optimize_options import OPTIMISE_SIZE, add_optimise_options
 from fststyle.cli.serve import add_command as add_serve
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = options.run(options)
         sys.stdout.flush()
     except FststyleError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {sentence(error)}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

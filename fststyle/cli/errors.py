@@ -1,0 +1,38 @@
+"""The sentence that the command line prints for an error, with its own options and commands."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fststyle.cli.install import install_line
+from fststyle.errors import FststyleError
+
+REMEDIES: Final[dict[str, str]] = {
+    # code: what to do, in terms of the command line. In braces: values of `error.details`,
+    # `path`, and `install`, the line that installs the extra named by `details["extra"]`.
+    "missing_package": "Install with: {install}",
+}
+"""Remedies that replace those of the library, by the error's code."""
+
+
+def sentence(error: FststyleError, *, path: str | None = None) -> str:
+    """Return what follows ``Error:`` on the command line.
+
+    Args:
+        error: The error of the library.
+        path: A name to show instead of the error's path, such as ``The standard input``.
+
+    Returns:
+        The problem and its remedy: the command line's own if it has one for the code and the
+        error has the values that it needs, otherwise the library's.
+    """
+    remedy: str | None = None
+    if error.code in REMEDIES:
+        values: dict[str, Any] = {"path": error.path if path is None else path, **error.details}
+        if "extra" in error.details:
+            values["install"] = install_line(error.details["extra"])
+        try:
+            remedy = REMEDIES[error.code].format(**values)
+        except KeyError:  # raised somewhere without these values
+            remedy = None
+    return error.message(path=path, remedy=remedy)
