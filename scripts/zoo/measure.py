@@ -1,16 +1,18 @@
-"""Measure a style file against L-BFGS at several sizes, and record it where it can be shown.
+"""Compare a style file with L-BFGS at several sizes, and record the result.
 
-    python scripts/zoo/measure.py NAME.onnx --picture PICTURE -o FOLDER [PHOTO ...]
+    python scripts/zoo/measure.py NAME.onnx --picture IMAGE -o FOLDER [PHOTO ...]
 
 writes FOLDER/256/report.md and FOLDER/512/report.md with their plots and sheets, and
-FOLDER/quality.json, the medians (see `fststyle.styles.quality`). The photographs are, unless named,
-the three held-out ones that everybody has installed: a cat, a palace and a portrait. Each is seen
-as a square from its middle; one that is smaller than the size is enlarged.
+FOLDER/quality.json: the medians (see `fststyle.styles.quality`), and the checks at the end of
+training that the network failed. The default photographs are the three held-out ones that come with
+the dependencies: a cat, a palace and a portrait. Each is cropped to a square in its middle, and
+enlarged if it is smaller than the size.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from dataclasses import asdict
@@ -25,8 +27,10 @@ from fststyle.perceptual import evaluate
 from fststyle.perceptual.measure import measure_for
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles import quality
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.style_file import read_info
 from fststyle.stylize.stylizer import Stylizer
+from fststyle.training.gates import LIMITS
 
 
 def measure(
@@ -42,12 +46,12 @@ def measure(
 
     Args:
         file: The style file.
-        picture: The style picture.
-        output: The folder for the reports; made where need be.
+        picture: The style image.
+        output: Folder for the reports. It is created if needed.
         photos: Photographs that the network has not seen.
         sizes: Sides of the squares, in pixels.
-        iterations: How long L-BFGS runs.
-        vgg_weights: A file of the original VGG16, instead of the one that is found.
+        iterations: Iterations of L-BFGS.
+        vgg_weights: File with the original VGG16, to use instead of the default.
 
     Returns:
         The medians at each size.
@@ -55,7 +59,7 @@ def measure(
     Raises:
         FststyleError: A file cannot be read or written, or the VGG is not the original one.
     """
-    name = read_info(file).name
+    info = read_info(file)
     loss = measure_for(load_image(picture), load_weights("vgg16", vgg_weights))
     stylizer = Stylizer(str(file), device="cpu")
     shown = [n for n in evaluate.ITERATIONS if n < iterations] + [iterations]
@@ -67,29 +71,51 @@ def measure(
         squares = {
             key: middle_square(photo, size) for key, photo in zip(names, pictures, strict=True)
         }
-        evaluation = evaluate.evaluate(name, stylizer, loss, squares, iterations=shown)
+        evaluation = evaluate.evaluate(info.name, stylizer, loss, squares, iterations=shown)
         folder = output / str(size)
         folder.mkdir(parents=True, exist_ok=True)
         evaluate.write_report(evaluation, folder)
         found.append(evaluate.measured(evaluation, size))
     record = {
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "photos": [path.name for path in photos],
+        "failed_checks": failed_checks(info),
+        "summary": summary(found),
         "quality": [asdict(item) for item in found],
     }
     write_atomically(output / "quality.json", json.dumps(record, indent=2).encode())
     return found
 
 
+def failed_checks(info: StyleInfo) -> list[str]:
+    """Return the checks at the end of training that a network failed, as its file records them."""
+    values = info.training.get("gates") or {}
+    return [
+        f"{name} {values[name]} (limit {limit:g})"
+        for name, limit in LIMITS.items()
+        if name in values and not (values[name] is not None and values[name] <= limit)
+    ]
+
+
+def summary(qualities: list[quality.Quality]) -> str:
+    """Describe the quality at each size in one line."""
+    sizes = ", ".join(f"{q.equals_text()} at {q.size}²" for q in qualities)
+    left = qualities[0].style_left()
+    return f"equals L-BFGS iterations: {sizes}; {left:.0%} of the photos' style loss left"
+
+
 def main() -> None:
     """Measure, and print a line for each size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path, metavar="NAME.onnx")
     parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO")
-    parser.add_argument("--picture", type=Path, required=True, help="the style picture")
+    parser.add_argument("--picture", type=Path, required=True, help="the style image")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="in pixels")
-    parser.add_argument("--iterations", type=int, default=50, help="of L-BFGS")
-    parser.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
+    parser.add_argument("--iterations", type=int, default=50, help="of L-BFGS (50)")
+    parser.add_argument("--vgg-weights", metavar="FILE", help="file with the original VGG16")
     given = parser.parse_args()
     if min(given.sizes) < 1:
         parser.error("--sizes are numbers of pixels from 1")

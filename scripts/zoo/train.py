@@ -1,20 +1,16 @@
-"""Train every style that has a config, one after another, and put the good ones into the zoo.
+"""Train every style that has a configuration, and put the good networks into the zoo.
 
-    python scripts/zoo/train.py --paintings PICTURES --photos PHOTOS [--minutes 30] [--ship]
-    python scripts/zoo/train.py --collect zoo_runs
+    python scripts/zoo/train.py --paintings IMAGES --photos PHOTOS [--minutes 30] [--ship]
 
-Every network is made by ``python train.py style=… data=folder …``, the recipe that everybody has,
-then measured by ``scripts/zoo/measure.py``. FOLDER/NAME holds the run with its log, and
-``card.json`` and ``card.md``, which say what the network is and how good.
+Each style is trained with ``python train.py style=… data=folder …``, like anyone would, and then
+measured with ``scripts/zoo/measure.py``. FOLDER/NAME holds the run and FOLDER/NAME/measured the
+measurements, each with its log. ``--ship`` runs ``scripts/zoo/collect.py`` afterwards.
 
-Whatever ended it, the same command goes on with it: a style that has its card is skipped, one
-that was cut off is resumed; to train a style anew, remove FOLDER/NAME. Ctrl-C (or SIGTERM) lets
-the training at hand save first; a second one does not wait.
+To continue after an interruption, run the same command again: it skips a style that is measured,
+and resumes one that was interrupted. To train a style from scratch, remove FOLDER/NAME first.
+Ctrl-C (or SIGTERM) lets the current training save; press it twice to stop without saving.
 
-``--collect`` (or ``--ship``, after the last training) copies the networks that passed the
-training's own checks into fststyle/zoo, with what was measured in each file.
-
-Exit status: 0 every style is trained and passed, 1 some are not, 2 wrong usage, 130 ended by
+Exit status: 0 if all styles are trained and passed, 1 if some are not, 2 for wrong usage, 130 after
 Ctrl-C or SIGTERM.
 """
 
@@ -25,7 +21,6 @@ import datetime
 import hashlib
 import json
 import os
-import queue
 import re
 import signal
 import subprocess
@@ -33,111 +28,76 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, Literal
 
 from omegaconf import OmegaConf
 
 from fststyle.errors import FststyleError
-from fststyle.files import write_atomically
-from fststyle.styles.find import find_picture, zoo_folder
-from fststyle.styles.info import StyleInfo
-from fststyle.styles.quality import Quality, recorded, with_quality
-from fststyle.styles.style_file import inspect_style, read_info, save_info
+from fststyle.styles.find import find_picture
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "configs" / "style"
+ROOT: Final = Path(__file__).resolve().parents[2]
+CONFIGS: Final = ROOT / "configs" / "style"
 TRAIN = [sys.executable, str(ROOT / "train.py")]
 MEASURE = [sys.executable, str(ROOT / "scripts" / "zoo" / "measure.py")]
+COLLECT = [sys.executable, str(ROOT / "scripts" / "zoo" / "collect.py")]
 
-MOST_MINUTES: Final = 45
-"""Longest training of a style."""
-MOST_FILE_BYTES: Final = 10**6
-"""Largest file in the zoo."""
-MOST_ZOO_BYTES: Final = 12 * 10**6
-"""Largest zoo."""
+MAX_MINUTES: Final = 45
 INTERRUPTED: Final = 130
-"""Exit status of a training that Ctrl-C ended, and ours."""
 
-_OURS: Final = ("style", "data", "minutes", "resume", "output_dir", "paintings", "install")
+_FIXED_SETTINGS: Final = (
+    "style", "data", "minutes", "resume", "output_dir", "paintings", "install",
+)  # fmt: skip
 
 State = Literal["passed", "rejected", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style that has a config.
+    """A style that has a configuration.
 
     Attributes:
-        name: Names its file and its folder; the config's file name.
-        choice: What ``style=`` takes.
-        picture: Where its picture is.
+        name: Name of the style, its configuration, its file and its folder.
+        choice: Value of ``style=`` for ``train.py``.
+        image: Path of the style image.
     """
 
     name: str
     choice: str
-    picture: Path
+    image: Path
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a style came out.
+    """The result of training one style.
 
     Attributes:
-        name: Of the style.
-        state: ``rejected``: trained, but did not pass the training's own checks.
-        text: For people.
+        name: Name of the style.
+        state: ``rejected`` means that it was trained but failed a check at the end.
+        text: Description for people.
+        minutes: Time that it took.
     """
 
     name: str
     state: State
     text: str
+    minutes: float = 0.0
 
 
-def find_styles(paintings: Path, configs: Path = CONFIGS) -> tuple[list[Style], dict[str, str]]:
-    """Find the styles that have a config, and their pictures.
-
-    Args:
-        paintings: The folder of the public-domain pictures.
-        configs: The folder of the configs.
-
-    Returns:
-        The styles whose picture is there, our own first; and why not, by name, for the others.
-    """
-    found, missing = [], {}
-    for path in [*sorted(configs.glob("*.yaml")), *sorted(configs.glob("painting/*.yaml"))]:
-        style = OmegaConf.merge({"paintings": str(paintings)}, OmegaConf.load(path)).style
-        choice = path.relative_to(configs).with_suffix("").as_posix()
-        try:
-            picture = find_picture(style.image)
-        except FststyleError as error:
-            missing[path.stem] = f"its picture is missing: {error}"
-            continue
-        found.append(Style(path.stem, choice, picture.resolve()))
-    return found, missing
-
-
-def setting(key: str, value: object) -> str:
-    """``key=value`` as Hydra reads it, whatever signs a path holds."""
-    # Between quotes a backslash means itself, but before a quote.
-    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), str(value))
-    return f"{key}='{escaped}'" if isinstance(value, Path) else f"{key}={value}"
-
-
-@dataclass
+@dataclass(frozen=True)
 class Zoo:
-    """The trainings of a folder, and the processes that make them.
+    """Settings of all trainings.
 
     Attributes:
-        folder: Holds a folder for each style.
-        photos: The photographs to train on.
-        paintings: The folder of the public-domain pictures.
-        minutes: Of training for each style.
-        jobs: Trainings at a time; with two, each has one thread.
-        extra: Further settings of every training.
-        iterations: Of L-BFGS, which the networks are measured against.
+        folder: Folder that holds one folder for each style.
+        photos: Folder of photographs to train on.
+        paintings: Folder of the public-domain style images.
+        minutes: Training time of each style.
+        jobs: Trainings at the same time. If there are two, each has one thread.
+        extra: More settings for every training.
+        iterations: Iterations of L-BFGS that the networks are compared with.
     """
 
     folder: Path
@@ -148,14 +108,8 @@ class Zoo:
     extra: tuple[str, ...] = ()
     iterations: int = 50
 
-    def __post_init__(self) -> None:
-        self.stopping = threading.Event()
-        self.again = threading.Event()
-        self._children: dict[subprocess.Popen[bytes], Path | None] = {}
-        self._lock = threading.Lock()
-
     def command(self, style: Style) -> list[str]:
-        """The command that trains a style, or goes on with its training."""
+        """Return the command that trains a style or resumes its training."""
         settings = [
             f"style={style.choice}",
             "data=folder",
@@ -165,281 +119,157 @@ class Zoo:
             "resume=auto",
             setting("output_dir", self.folder / style.name),
             "install=false",
-            "steady.start=0",  # for film, as many minutes are at hand
+            "steady.start=0",  # best for video, and there is time enough
         ]
         return [*TRAIN, *settings, *self.extra]
 
-    def make(self, style: Style) -> Outcome:
-        """Train a style and measure it, as far as that is not done.
 
-        Returns:
-            How it came out; the style's folder holds its card then, unless it failed.
-        """
-        folder = self.folder / style.name
-        if known := finished(folder):
-            return Outcome(style.name, known["state"], f"done before; {known['line']}")
-        folder.mkdir(parents=True, exist_ok=True)
-        begin = time.monotonic()
-        verdict = _read_json(folder / "verdict.json")
-        file = folder / f"{style.name}.onnx"
-        if verdict is None or verdict.get("sha256") != _sha256(file):
-            if _is_finished(folder):  # of a training whose outcome is not known
-                (folder / "run.json").unlink()
-            log = folder / "training.log"
-            status, reason = self._run(self.command(style), log, folder / "run.json")
-            if status == INTERRUPTED or (self.stopping.is_set() and status != 0):
-                return Outcome(style.name, "interrupted", "interrupted; the same command goes on")
-            # What did not pass the training's checks is a finished run with a style file.
-            if status != 0 and not (_is_finished(folder) and file.is_file()):
-                return Outcome(style.name, "failed", f"failed (status {status}): {reason}")
-            verdict = {"sha256": _sha256(file), "passed": status == 0}
-            if status != 0:
-                verdict["reason"] = reason
-            _write_json(folder / "verdict.json", verdict)
-        if self.stopping.is_set():
-            return Outcome(style.name, "interrupted", "trained, not measured yet")
-        log = folder / "measuring.log"
-        status, reason = self._run(self._measuring(style, file), log, None)
-        if self.stopping.is_set() and status != 0:
-            return Outcome(style.name, "interrupted", "trained, not measured yet")
-        if status != 0:
-            return Outcome(style.name, "failed", f"could not be measured: {reason}")
-        made = write_card(folder, file, verdict)
-        taken = (time.monotonic() - begin) / 60
-        return Outcome(style.name, made["state"], f"{made['line']} ({taken:.0f} min)")
+class Processes:
+    """The processes that train and measure, each with its output in a log file."""
 
-    def _measuring(self, style: Style, file: Path) -> list[str]:
-        options = ["--picture", str(style.picture), "-o", str(file.parent / "measured")]
-        return [*MEASURE, str(file), *options, "--iterations", str(self.iterations)]
+    def __init__(self, one_thread: bool) -> None:
+        self.stopping = False
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if one_thread:
+            self._environment["OMP_NUM_THREADS"] = "1"
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.RLock()  # a second signal may interrupt the handler
 
-    def _run(self, command: list[str], log: Path, run_file: Path | None) -> tuple[int, str]:
-        """Run a process to its end, its output added to a log; its status and last words."""
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if self.jobs > 1:
-            environment["OMP_NUM_THREADS"] = "1"
+    def run(self, command: Sequence[str], log: Path) -> int:
+        """Run a command to its end and return its status."""
         with log.open("ab") as output:
-            begin = output.tell()
             with self._lock:
-                if self.stopping.is_set():
-                    return INTERRUPTED, ""
-                # In a session of its own, so that Ctrl-C reaches it once, through us.
+                if self.stopping:
+                    return INTERRUPTED
+                # In its own session, so that only `stop` sends it a signal, not the terminal.
                 child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    start_new_session=True,
-                )
-                self._children[child] = run_file
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    env=self._environment, start_new_session=True,
+                )  # fmt: skip
+                self._children.append(child)
             try:
-                status = child.wait()
+                return child.wait()
             finally:
                 with self._lock:
-                    del self._children[child]
-        return status, _last_words(log.read_bytes()[begin:].decode("utf-8", "replace"))
+                    self._children.remove(child)
 
-    def stop(self) -> None:
-        """Let the processes end: a training saves; asked again, it does not wait."""
-        self._set()
+    def stop(self, *_: object) -> None:
+        """Handle a signal: let all processes save and end. The second time they end at once."""
+        _say("Stopping. The current training saves first; press Ctrl-C again to stop at once.")
         with self._lock:
-            for child, run_file in self._children.items():
-                # A training that is over only has its checks to do, and would lose them.
-                is_over = run_file is not None and _is_finished(run_file.parent)
-                if child.poll() is None and (self.again.is_set() or not is_over):
-                    child.send_signal(signal.SIGTERM)
-
-    def _set(self) -> None:
-        if self.stopping.is_set():
-            self.again.set()
-        self.stopping.set()
+            self.stopping = True
+            for child in self._children:
+                child.terminate()
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The card of a style, if it is that of the style file beside it."""
-    card = _read_json(folder / "card.json")
-    if card is None or card.get("sha256") != _sha256(folder / f"{folder.name}.onnx"):
+def find_styles(paintings: Path, configs: Path = CONFIGS) -> tuple[list[Style], dict[str, str]]:
+    """Find the styles that have a configuration, and their images.
+
+    Args:
+        paintings: Folder of the public-domain style images.
+        configs: Folder of the configurations.
+
+    Returns:
+        The styles whose image exists, our own artworks first; and the reason for each of the
+        others, by name.
+    """
+    found, missing = [], {}
+    for path in [*sorted(configs.glob("*.yaml")), *sorted(configs.glob("painting/*.yaml"))]:
+        style = OmegaConf.merge({"paintings": str(paintings)}, OmegaConf.load(path)).style
+        choice = path.relative_to(configs).with_suffix("").as_posix()
+        try:
+            found.append(Style(path.stem, choice, find_picture(style.image).resolve()))
+        except FststyleError as error:
+            missing[path.stem] = f"its style image is missing: {error}"
+    return found, missing
+
+
+def setting(key: str, value: Path) -> str:
+    """Quote ``key=value`` for Hydra, whatever characters the path contains."""
+    # Inside quotes a backslash stands for itself, except before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), str(value))
+    return f"{key}='{escaped}'"
+
+
+def make(zoo: Zoo, style: Style, processes: Processes) -> Outcome | None:
+    """Train, measure and describe a style, or do what is left of that.
+
+    Returns:
+        The outcome, or None if the style was not begun because of a signal.
+    """
+    folder = zoo.folder / style.name
+    file = folder / f"{style.name}.onnx"
+    if found := measured(folder):
+        return Outcome(style.name, found[0], f"already done; {found[1]}")
+    if processes.stopping:
         return None
-    return card
+    begin = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_trained(folder):
+        _say(f"{style.name}: training")
+        log = folder / "training.log"
+        status = processes.run(zoo.command(style), log)
+        # A network that failed a check has status 1 too, but its run is finished.
+        if not is_trained(folder):
+            if processes.stopping or status == INTERRUPTED:
+                return Outcome(style.name, "interrupted", "interrupted; run the same command again")
+            text = f"training failed with status {status} ({log}): {_last_line(log)}"
+            return Outcome(style.name, "failed", text)
+    log = folder / "measuring.log"
+    options = ["--picture", str(style.image), "-o", str(folder / "measured")]
+    command = [*MEASURE, str(file), *options, "--iterations", str(zoo.iterations)]
+    status = processes.run(command, log)
+    if status != 0 and processes.stopping:
+        return Outcome(style.name, "interrupted", "trained, but not measured yet")
+    found = measured(folder)
+    if status != 0 or found is None:
+        text = f"measuring failed with status {status} ({log}): {_last_line(log)}"
+        return Outcome(style.name, "failed", text)
+    return Outcome(style.name, *found, minutes=(time.monotonic() - begin) / 60)
 
 
-def write_card(folder: Path, file: Path, verdict: dict[str, Any]) -> dict[str, Any]:
-    """Say of a style file what it is and how good, as JSON and as Markdown.
-
-    Args:
-        folder: Of the run; holds ``measured/quality.json``.
-        file: The style file.
-        verdict: Whether the training's own checks passed, and why not.
-
-    Returns:
-        What ``card.json`` holds.
-    """
-    network, info = inspect_style(file)
-    measured = _read_json(folder / "measured" / "quality.json") or {}
-    qualities = [Quality(**values) for values in measured["quality"]]
-    state: State = "passed" if verdict["passed"] else "rejected"
-    line = ", ".join(
-        f"{'equals ' if n == 0 else ''}{q.equals_text()}{' L-BFGS iterations' if n == 0 else ''} "
-        f"at {q.size}²"
-        for n, q in enumerate(qualities)
-    )
-    line += f"; {qualities[0].style_left():.0%} of the photos' style loss left"
-    line += f"; {file.stat().st_size / 1000:.0f} kB; {state}"
-    if state == "rejected":
-        line += f": {verdict['reason']}"
-    training = {k: v for k, v in info.training.items() if k != "quality"}
-    card = {
-        **{k: v for k, v in asdict(info).items() if k != "training"},
-        "state": state,
-        "reason": verdict.get("reason", ""),
-        "gates": info.training.get("gates"),
-        "line": line,
-        "file": file.name,
-        "bytes": file.stat().st_size,
-        "sha256": _sha256(file),
-        "network": dict(network),
-        "training": training,
-        "measured_on": measured.get("photos", []),
-        "quality": measured["quality"],
-        "sheet": "sheet.png",
-    }
-    write_atomically(folder / "card.md", _card_text(card, info, qualities).encode())
-    _write_json(folder / "card.json", card)  # last: it says that all is done
-    return card
-
-
-def _card_text(card: dict[str, Any], info: StyleInfo, qualities: list[Quality]) -> str:
-    training = info.training
-    shape = ", ".join(f"{key} {value}" for key, value in card["network"].items())
-    time_taken = f", {training['minutes']:g} minutes" if "minutes" in training else ""
-    passed = "passed" if card["state"] == "passed" else f"not passed: {card['reason']}"
-    facts = {
-        "artist, year": ", ".join(str(x) for x in (info.artist, info.year) if x),
-        "source of the picture": info.source,
-        "licence": info.licence,
-        "SHA-256 of the picture": info.style_image_sha256,
-        "network": f"{shape}; {card['bytes'] / 1000:.0f} kB",
-        "training": f"{training.get('steps', '?')} steps{time_taken}, on "
-        f"{training.get('photos', '?')} photographs",
-        "the training's own checks": passed,
-        "measured on": f"{', '.join(card['measured_on'])}, squares from the middle",
-    }
-    rows = [f"| {key} | {_cell(value)} |" for key, value in facts.items()]
-    header = ("size", "equals L-BFGS iterations", "worst", "style", "content", "total")
-    table = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    for q in qualities:
-        cells = (
-            f"{q.size}²",
-            q.equals_text(),
-            q.worst_text(),
-            f"{q.style:.3f} (photo {q.photo_style:.3f})",
-            f"{q.content:.3f} (photo 0)",
-            f"{q.total:.3f} (photo {q.photo_total:.3f})",
-        )
-        table.append(f"| {' | '.join(cells)} |")
-    lines = [f"# {info.title or info.name}", "", "| | |", "| --- | --- |", *rows, "", *table, ""]
-    note = "Relative losses under the fixed measure, medians over the photographs."
-    return "\n".join([*lines, note, "", "![samples](sheet.png)", ""])
-
-
-def collect(folder: Path, zoo: Path | None = None) -> list[Outcome]:
-    """Copy the finished networks that passed into the zoo, with what was measured in them.
-
-    Args:
-        folder: Of the trainings.
-        zoo: Where to; by default the package's.
+def train_all(zoo: Zoo, styles: Sequence[Style], processes: Processes) -> list[Outcome]:
+    """Train styles, `Zoo.jobs` at a time, and print each outcome and the time left.
 
     Returns:
-        ``passed``: it is in the zoo now; any other state: why not.
-
-    Raises:
-        FststyleError: The zoo would become too large, and nothing was copied; a file cannot be
-            read or written.
+        The outcomes. A style that was not begun has none.
     """
-    zoo = zoo_folder() if zoo is None else zoo
-    outcomes, chosen = [], {}
-    for path in sorted(folder.glob("*/card.json")):
-        name, card = path.parent.name, finished(path.parent)
-        file = path.parent / f"{name}.onnx"
-        if card is None:
-            outcomes.append(Outcome(name, "failed", "its card is of another file; train again"))
-        elif card["state"] != "passed":
-            outcomes.append(Outcome(name, card["state"], f"not for the zoo: {card['line']}"))
-        elif file.stat().st_size > MOST_FILE_BYTES:
-            size = f"{file.stat().st_size / 1e6:.1f} MB"
-            text = f"{size} are more than the zoo's {MOST_FILE_BYTES / 1e6:g} MB a file"
-            outcomes.append(Outcome(name, "failed", text))
-        else:
-            info = with_quality(read_info(file), [Quality(**q) for q in card["quality"]])
-            lacking = [k for k in ("title", "source", "licence") if not getattr(info, k)]
-            if lacking or info.name != name or recorded(info) == []:
-                what = ", ".join(lacking) or "its own name or quality"
-                outcomes.append(Outcome(name, "failed", f"the file does not say {what}"))
-                continue
-            chosen[name] = (file, info)
-    others = [path for path in zoo.glob("*.onnx") if path.stem not in chosen]
-    total = sum(path.stat().st_size for path in [*others, *(file for file, _ in chosen.values())])
-    if total > MOST_ZOO_BYTES:
-        raise FststyleError(
-            f"The zoo would take {total / 1e6:.1f} MB, more than {MOST_ZOO_BYTES / 1e6:g}; leave "
-            "styles out, or train smaller networks. Nothing was copied."
-        )
-    zoo.mkdir(exist_ok=True)
-    for name, (file, info) in chosen.items():
-        save_info(file, info, zoo / f"{name}.onnx")
-        outcomes.append(Outcome(name, "passed", f"{zoo / name}.onnx"))
-    return sorted(outcomes, key=lambda outcome: outcome.name)
-
-
-def train_all(zoo: Zoo, styles: Sequence[Style]) -> list[Outcome]:
-    """Train styles, `Zoo.jobs` at a time, and tell how each came out and how long it will take.
-
-    Returns:
-        The outcomes; a style that was not begun has none.
-    """
-    waiting: queue.SimpleQueue[Style] = queue.SimpleQueue()
-    for style in styles:
-        waiting.put(style)
     outcomes: list[Outcome] = []
-    taken: list[float] = []
-    lock = threading.Lock()
-    bugs: list[BaseException] = []
-
-    def work() -> None:
-        while not zoo.stopping.is_set():
-            try:
-                style = waiting.get_nowait()
-            except queue.Empty:
-                return
-            begin = time.monotonic()
-            if not finished(zoo.folder / style.name):
-                _say(f"[{len(outcomes) + 1}/{len(styles)}] {style.name}: training")
-            try:
-                outcome = zoo.make(style)
-            except (FststyleError, OSError) as error:
-                outcome = Outcome(style.name, "failed", str(error))
-            except BaseException as error:
-                bugs.append(error)
-                zoo.stop()
-                return
-            with lock:
-                outcomes.append(outcome)
-                if outcome.state != "interrupted" and not outcome.text.startswith("done before"):
-                    taken.append(time.monotonic() - begin)
-                _say(f"[{len(outcomes)}/{len(styles)}] {style.name}: {outcome.text}")
-                rest = len(styles) - len(outcomes)
-                if rest and taken and not zoo.stopping.is_set():
-                    _say(f"    {rest} to go, {_eta(sum(taken) / len(taken) * rest / zoo.jobs)}")
-
-    threads = [threading.Thread(target=work) for _ in range(zoo.jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():  # a plain join would hold signals back on some systems
-            thread.join(0.2)
-    if bugs:
-        raise bugs[0]
+    with ThreadPoolExecutor(zoo.jobs) as pool:
+        futures = [pool.submit(make, zoo, style, processes) for style in styles]
+        for future in as_completed(futures):
+            outcome = future.result()
+            if outcome is None:
+                continue
+            outcomes.append(outcome)
+            took = f" ({outcome.minutes:.0f} min)" if outcome.minutes else ""
+            _say(f"[{len(outcomes)}/{len(styles)}] {outcome.name}: {outcome.text}{took}")
+            left = len(styles) - len(outcomes)
+            trained = [outcome.minutes for outcome in outcomes if outcome.minutes]
+            if left and trained and not processes.stopping:
+                _say(
+                    f"    {left} to go, {_eta(60 * sum(trained) / len(trained) * left / zoo.jobs)}"
+                )
     return outcomes
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether a style's training has finished."""
+    is_finished = (_read_json(folder / "run.json") or {}).get("status") == "finished"
+    return is_finished and (folder / f"{folder.name}.onnx").is_file()
+
+
+def measured(folder: Path) -> tuple[State, str] | None:
+    """Return whether a style passed and how good it is, if its style file is measured."""
+    record = _read_json(folder / "measured" / "quality.json")
+    file = folder / f"{folder.name}.onnx"
+    if record is None or not file.is_file():
+        return None
+    if record["sha256"] != hashlib.sha256(file.read_bytes()).hexdigest():
+        return None
+    failed = record["failed_checks"]
+    state: State = "rejected" if failed else "passed"
+    return state, f"{record['summary']}; {state}{': ' if failed else ''}{', '.join(failed)}"
 
 
 def _eta(seconds: float) -> str:
@@ -452,17 +282,6 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return None
-
-
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -471,101 +290,65 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(values, indent=2, ensure_ascii=False).encode())
-
-
-def _is_finished(folder: Path) -> bool:
-    return (_read_json(folder / "run.json") or {}).get("status") == "finished"
-
-
-def _last_words(log: str) -> str:
-    """The last error that a log tells, else its last line."""
-    lines = [line.strip() for line in log.splitlines()]
-    lines = [line for line in lines if line]
-    errors = [line for line in lines if line.startswith("Error: ")]
-    return (errors or lines or ["it said nothing"])[-1].removeprefix("Error: ")
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--paintings", type=Path, help="folder of the public-domain pictures")
-    parser.add_argument("--photos", type=Path, help="folder of photographs to train on")
-    parser.add_argument("--styles", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--minutes", type=float, default=30, help="of training for each style")
-    parser.add_argument("-o", "--output", type=Path, default=Path("zoo_runs"), metavar="FOLDER")
-    parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="at a time")
-    parser.add_argument("--iterations", type=int, default=50, help="of L-BFGS, for measuring")
-    parser.add_argument("--extra", nargs="+", default=[], metavar="KEY=VALUE", help="for train.py")
-    parser.add_argument("--ship", action="store_true", help="then copy what passed into the zoo")
-    parser.add_argument("--collect", type=Path, metavar="FOLDER", help="only copy, from there")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--paintings", type=Path, required=True, metavar="FOLDER", help="public-domain images")
+    add("--photos", type=Path, required=True, metavar="FOLDER", help="photographs to train on")
+    add("--styles", nargs="+", metavar="NAME", help="only these styles")
+    add("--minutes", type=float, default=30, help="training time of each style (30)")
+    add("-o", "--output", type=Path, default=Path("zoo_runs"), metavar="FOLDER")
+    add("--jobs", type=int, choices=(1, 2), default=1, help="trainings at the same time (1)")
+    add("--iterations", type=int, default=50, help="L-BFGS iterations to compare with (50)")
+    add("--extra", nargs="+", default=[], metavar="KEY=VALUE", help="more settings for train.py")
+    add("--ship", action="store_true", help="copy the networks that passed into the zoo afterwards")
     given = parser.parse_args(arguments)
-    if given.collect is not None:
-        return given
-    if given.paintings is None or given.photos is None:
-        parser.error("give --paintings and --photos, or --collect")
     for folder in (given.paintings, given.photos):
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}")
-    if not 0 < given.minutes <= MOST_MINUTES:
-        parser.error(f"--minutes must be above 0 and at most {MOST_MINUTES} for each style")
+    if not 0 < given.minutes <= MAX_MINUTES:
+        parser.error(f"--minutes must be above 0 and at most {MAX_MINUTES}")
     if given.iterations < 1:
         parser.error("--iterations must be at least 1")
     for item in given.extra:
         key = item.partition("=")[0].lstrip("+~")
-        if "=" not in item or key in _OURS or key == "data.root" or key.startswith("style."):
-            parser.error(f"--extra takes KEY=VALUE, and none that this script sets: {item}")
+        if "=" not in item or key in (*_FIXED_SETTINGS, "data.root") or key.startswith("style."):
+            parser.error(f"--extra takes KEY=VALUE, but not the settings of this script: {item}")
     return given
 
 
-def _collect_and_tell(folder: Path) -> int:
-    try:
-        outcomes = collect(folder)
-    except FststyleError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    for outcome in outcomes:
-        word = "shipped " if outcome.state == "passed" else "left out"
-        _say(f"{word}  {outcome.name}: {outcome.text}")
-    if not outcomes:
-        print(f"Error: {folder} holds no finished style; train some first.", file=sys.stderr)
-    return 0 if outcomes and all(o.state == "passed" for o in outcomes) else 1
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, or collect; return the exit status."""
+    """Train, measure and ship; return the exit status."""
     given = _parse(arguments)
-    if given.collect is not None:
-        return _collect_and_tell(given.collect)
     paintings, folder = given.paintings.resolve(), given.output.resolve()
     styles, missing = find_styles(paintings)
     if given.styles:
+        names = {Path(name).name for name in given.styles}
         known = {style.name for style in styles} | set(missing)
-        names = [Path(name).name for name in given.styles]
-        for name in names:
-            if name not in known:
-                listed = ", ".join(sorted(known))
-                print(f"Error: There is no style {name}; there are {listed}.", file=sys.stderr)
-                return 2
+        if unknown := sorted(names - known):
+            listed = ", ".join(sorted(known))
+            print(f"Error: Unknown style {unknown[0]}; choose from {listed}.", file=sys.stderr)
+            return 2
         styles = [style for style in styles if style.name in names]
         missing = {name: why for name, why in missing.items() if name in names}
-    extra = tuple(given.extra)
-    photos = given.photos.resolve()
+    extra, photos = tuple(given.extra), given.photos.resolve()
     zoo = Zoo(folder, photos, paintings, given.minutes, given.jobs, extra, given.iterations)
+    left = [style for style in styles if not measured(folder / style.name)]
+    time_left = _eta(60 * len(left) * (given.minutes + 5) / given.jobs)
+    _say(f"{len(styles)} styles, {len(left)} to train for {given.minutes:g} minutes: {time_left}")
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        # In a thread: whatever was interrupted may hold the lock.
-        threading.Thread(target=zoo.stop).start()
-        _say("Stopping; the training at hand saves first (again: without waiting)")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    left = [style for style in styles if not finished(folder / style.name)]
-    _say(
-        f"{len(styles)} styles, {len(left)} of them to train for {given.minutes:g} minutes each: "
-        f"{_eta(60 * len(left) * (given.minutes + 5) / given.jobs)}"
-    )
+    processes = Processes(one_thread=given.jobs > 1)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, processes.stop) for number in signals}
     try:
-        outcomes = train_all(zoo, styles)
+        outcomes = train_all(zoo, styles, processes)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -573,11 +356,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [outcome for outcome in outcomes if outcome.state in ("failed", "rejected")]
     for outcome in bad:
         _say(f"{outcome.state}  {outcome.name}: {outcome.text}")
-    if zoo.stopping.is_set():
+    if processes.stopping:
         _say(f"Interrupted; {len(styles) + len(missing) - len(outcomes)} styles were not begun.")
         return INTERRUPTED
     status = 1 if bad else 0
-    return max(status, _collect_and_tell(folder)) if given.ship else status
+    if given.ship:
+        status = max(status, subprocess.run([*COLLECT, str(folder)]).returncode)
+    return status
 
 
 if __name__ == "__main__":

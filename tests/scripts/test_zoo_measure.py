@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,9 +10,21 @@ from script_help import load_script
 
 from fststyle.images.save import save_photo
 from fststyle.perceptual.vgg import VGGWeights
+from fststyle.styles.info import StyleInfo
 from fststyle.styles.quality import Quality
 
 measure_style = load_script("zoo/measure")
+
+
+def test_failed_checks_are_those_over_their_limit() -> None:
+    limits = measure_style.LIMITS
+    values = {name: limit for name, limit in limits.items()}
+    assert measure_style.failed_checks(StyleInfo("a", training={"gates": values})) == []
+    assert measure_style.failed_checks(StyleInfo("a")) == []
+    first, second, *_ = limits
+    values |= {first: limits[first] + 0.001, second: None}
+    failed = measure_style.failed_checks(StyleInfo("a", training={"gates": values}))
+    assert [line.split()[0] for line in failed] == [first, second]
 
 
 def test_measure(
@@ -32,6 +45,8 @@ def test_measure(
     record = json.loads((output / "quality.json").read_text())
     assert [Quality(**values) for values in record["quality"]] == found
     assert record["photos"] == ["cat.png", "cat.png"]
+    assert record["failed_checks"] == []
+    assert record["sha256"] == hashlib.sha256(style_path.read_bytes()).hexdigest()
     for size in (16, 32):
         report = json.loads((output / str(size) / "report.json").read_text())
         assert [p["height"] for p in report["photos"]] == [size, size]
