@@ -24,7 +24,7 @@ from fststyle.stylize.blend import style_weights
 from fststyle.stylize.pipeline import Outcome, default_jobs, run
 from fststyle.stylize.plan import (
     Existing,
-    Job,
+    Task,
     check_folder,
     is_one_file,
     plan_many,
@@ -243,7 +243,7 @@ def _stylize_stream(options: argparse.Namespace) -> int:
 
 def _run(
     options: argparse.Namespace,
-    jobs: Sequence[Job],
+    jobs: Sequence[Task],
     out: IO[str],
     *,
     folder: Path | None = None,
@@ -324,11 +324,11 @@ class _Report:
         self._bar = tqdm(total=total, unit="photo", disable=None, leave=False)
         return closing(self._bar)
 
-    def skipped(self, job: Job) -> None:
+    def skipped(self, job: Task) -> None:
         self._line(self._facts(job) | {"skipped": True}, f"{job.target}  is there already")
 
-    def done(self, outcome: Outcome[Job]) -> None:
-        job, error = outcome.job, outcome.error
+    def done(self, outcome: Outcome[Task]) -> None:
+        job, error = outcome.task, outcome.error
         self._count += 1
         facts = self._facts(job)
         milliseconds = 1000 * outcome.seconds
@@ -366,7 +366,7 @@ class _Report:
             print(f"  {sentence}", file=sys.stderr)
         return 1 if self._failed else 0
 
-    def _facts(self, job: Job) -> dict[str, Any]:
+    def _facts(self, job: Task) -> dict[str, Any]:
         return {
             "input": _STREAM if job.source in self._names else str(job.source),
             "output": _STREAM if job.target in self._names else str(job.target),

@@ -22,8 +22,8 @@ from fststyle.styles.find import FoundStyle, find_style
 from fststyle.stylize.blend import style_weights
 
 if TYPE_CHECKING:
-    from fststyle.video.convert import Done
-    from fststyle.video.reader import FilmReader
+    from fststyle.video.convert import ConversionResult
+    from fststyle.video.reader import VideoReader
 
 _CTRL_C: Final = 130
 
@@ -117,26 +117,26 @@ def video(options: argparse.Namespace) -> int:
     _check_paths(options, styles)
 
     from fststyle.video.convert import convert
-    from fststyle.video.reader import FilmReader
-    from fststyle.video.video_stylizer import SMOOTHING, STEADY, FilmStylizer
+    from fststyle.video.reader import VideoReader
+    from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
     from fststyle.video.writer import (
         SILENT_SUFFIXES,
         Output,
-        check_film_output,
+        check_video_output,
         needs_square_pixels,
     )
 
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks past FFmpeg
     is_silent = options.output.suffix.lower() in SILENT_SUFFIXES
     output = Output(options.output, options.codec, options.crf)
-    check_film_output(output)
+    check_video_output(output)
     begin = time.perf_counter()
     copies = [
         kind
         for kind, is_out in (("audio", options.no_audio), ("subtitle", options.no_subtitles))
         if not is_out
     ]
-    with FilmReader(
+    with VideoReader(
         options.film,
         size=options.size,
         start=options.start,
@@ -146,7 +146,7 @@ def video(options: argparse.Namespace) -> int:
     ) as source:
         if is_silent and source.copied:
             _say(f"{options.output.suffix.lower()[1:]} has no sound and no subtitles.")
-        stylizer = FilmStylizer(
+        stylizer = VideoStylizer(
             options.style,
             steady=STEADY if options.steady is None else options.steady,
             smoothing=SMOOTHING if options.smoothing is None else options.smoothing,
@@ -188,11 +188,11 @@ def _network(name: str) -> FoundStyle:
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
     """Refuse a result that would replace the film or a style, also by way of a link."""
-    from fststyle.video.writer import FILM_SUFFIXES
+    from fststyle.video.writer import VIDEO_SUFFIXES
 
     output = options.output
-    if output.suffix.lower() in FILM_SUFFIXES:
-        check_output(output, suffixes=FILM_SUFFIXES)
+    if output.suffix.lower() in VIDEO_SUFFIXES:
+        check_output(output, suffixes=VIDEO_SUFFIXES)
     for path in (options.film, *(style.path for style in styles)):
         if path.exists() and output.exists() and os.path.samefile(path, output):
             raise VideoError(f"The result would replace {path}; give it a new name with -o.")
@@ -229,19 +229,23 @@ def _ctrl_c() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _bar(source: FilmReader) -> Iterator[Callable[[int], None]]:
+def _bar(source: VideoReader) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
     # None: no bar where the standard error is no terminal.
-    bar = tqdm(total=source.film.frames, unit="frame", disable=None, leave=False)
+    bar = tqdm(total=source.info.frames, unit="frame", disable=None, leave=False)
     with closing(bar):
         yield lambda count: bar.update(count - bar.n)
 
 
 def _report(
-    options: argparse.Namespace, source: FilmReader, done: Done, taken: float, cuts: int
+    options: argparse.Namespace,
+    source: VideoReader,
+    done: ConversionResult,
+    taken: float,
+    cuts: int,
 ) -> None:
-    film, damage = source.film, source.damage
+    info, damage = source.info, source.damage
     if damage.broken:
         count = f"{damage.broken} frame{'s' if damage.broken > 1 else ''}"
         _say(f"{options.film}: {count} could not be decoded; the one before stands in.")
@@ -249,7 +253,7 @@ def _report(
         why = damage.truncated
         _say(f"{options.film} is truncated: it ends after {done.seconds:.1f} s; {why}.")
     if not done.is_whole:
-        whole = "" if film.seconds is None else f" of {film.seconds:.1f} s"
+        whole = "" if info.seconds is None else f" of {info.seconds:.1f} s"
         _say(f"Interrupted: {options.output} holds the first {done.seconds:.1f} s{whole}.")
     speed, s = done.frames / taken, "" if done.frames == 1 else "s"
     if options.json:

@@ -21,20 +21,20 @@ from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata, result_metadata
 from fststyle.images.photo import Photo
 from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
-from fststyle.stylize.plan import Job, make_folder
+from fststyle.stylize.plan import Task, make_folder
 from fststyle.stylize.stylizer import Control, Stylizer
 
 
 @dataclass(frozen=True, eq=False)
-class Moving:
+class AnimatedInput:
     """An animation whose result is one too; its frames are read when they are stylised."""
 
-    job: Job
+    task: Task
     animation: Animation
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class AlreadyWritten:
     """An animation whose result is in its file already.
 
     Attributes:
@@ -75,17 +75,17 @@ class FileStylizer:
         licences = dict.fromkeys(info.licence for info in infos if info.licence)
         self._style_licence = "; ".join(licences)
 
-    def read(self, job: Job) -> Photo | Moving:
+    def read(self, task: Task) -> Photo | AnimatedInput:
         """Read a photo, or look at an animation where the result's format has animations too.
 
         Raises:
             PhotoError: The file is no picture that can be read.
         """
-        if job.target.suffix.lower() in ANIMATION_SUFFIXES and is_animation(job.source):
-            return Moving(job, load_frames(job.source))
-        return load_photo(job.source, as_bytes=True)
+        if task.target.suffix.lower() in ANIMATION_SUFFIXES and is_animation(task.source):
+            return AnimatedInput(task, load_frames(task.source))
+        return load_photo(task.source, as_bytes=True)
 
-    def work(self, given: Photo | Moving) -> tuple[Photo | Written, float]:
+    def work(self, given: Photo | AnimatedInput) -> tuple[Photo | AlreadyWritten, float]:
         """Stylise a photo; an animation is written too, since its frames are not all held.
 
         Returns:
@@ -95,36 +95,38 @@ class FileStylizer:
             FststyleError: As in `Stylizer.stylize`; of an animation, as in `load_frames` and
                 `save_animation` too.
         """
-        if isinstance(given, Moving):
+        if isinstance(given, AnimatedInput):
             return self._animate(given)
         begin = time.perf_counter()
         result = self._stylizer.stylize(given, **self._control)
         return result, time.perf_counter() - begin
 
-    def write(self, job: Job, result: Photo | Written) -> None:
+    def write(self, task: Task, result: Photo | AlreadyWritten) -> None:
         """Write a photo's result, and make its folder where need be.
 
         Raises:
             FststyleError: It cannot be written.
         """
-        if isinstance(result, Written):
+        if isinstance(result, AlreadyWritten):
             return
-        _make_room(job)
+        _make_room(task)
         metadata = self._metadata(result.metadata)
-        if job.target.suffix.lower() in OUTPUT_SUFFIXES:
+        if task.target.suffix.lower() in OUTPUT_SUFFIXES:
             save_photo(
                 result.pixels,
-                job.target,
+                task.target,
                 alpha=result.alpha,
                 metadata=metadata,
                 quality=self._quality,
                 bits=result.bits,
             )
         else:  # .gif, .apng
-            save_animation([result], [0.0], 1, job.target, metadata=metadata, quality=self._quality)
+            save_animation(
+                [result], [0.0], 1, task.target, metadata=metadata, quality=self._quality
+            )
 
-    def _animate(self, moving: Moving) -> tuple[Written, float]:
-        animation, job = moving.animation, moving.job
+    def _animate(self, animated: AnimatedInput) -> tuple[AlreadyWritten, float]:
+        animation, task = animated.animation, animated.task
         seconds = 0.0
         newest: NDArray[Any] = np.zeros((0, 0, 3), np.float32)
 
@@ -137,17 +139,17 @@ class FileStylizer:
                 newest = result.pixels
                 yield result
 
-        _make_room(job)
+        _make_room(task)
         metadata = self._metadata(animation.metadata)
         save_animation(
             frames(),
             animation.durations,
             animation.loop,
-            job.target,
+            task.target,
             metadata=metadata,
             quality=self._quality,
         )
-        return Written(newest), seconds
+        return AlreadyWritten(newest), seconds
 
     def _metadata(self, metadata: Metadata) -> Metadata:
         return result_metadata(
@@ -159,6 +161,6 @@ class FileStylizer:
         )
 
 
-def _make_room(job: Job) -> None:
-    if not job.target.parent.is_dir():
-        make_folder(job.target.parent)
+def _make_room(task: Task) -> None:
+    if not task.target.parent.is_dir():
+        make_folder(task.target.parent)

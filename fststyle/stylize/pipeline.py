@@ -25,7 +25,7 @@ class Picture(Protocol):
         ...
 
 
-_Job = TypeVar("_Job")
+_Task = TypeVar("_Task")
 _Read = TypeVar("_Read")
 _Result = TypeVar("_Result", bound=Picture)
 _Given = TypeVar("_Given")
@@ -38,18 +38,18 @@ _BYTES_A_PIXEL: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome(Generic[_Job]):
-    """How a job ended.
+class Outcome(Generic[_Task]):
+    """How a task ended.
 
     Attributes:
-        job: As it was given.
+        task: As it was given.
         seconds: That the work took, without reading and writing; 0 where it was not reached.
         height: Of the result.
         width: Of the result.
         error: What went wrong, in a sentence; None where the result is written.
     """
 
-    job: _Job
+    task: _Task
     seconds: float = 0.0
     height: int = 0
     width: int = 0
@@ -62,38 +62,38 @@ def default_jobs() -> int:
 
 
 def run(
-    jobs: Iterable[_Job],
+    tasks: Iterable[_Task],
     *,
-    read: Callable[[_Job], _Read],
+    read: Callable[[_Task], _Read],
     work: Callable[[_Read], tuple[_Result, float]],
-    write: Callable[[_Job, _Result], None],
+    write: Callable[[_Task, _Result], None],
     threads: int,
-) -> Generator[Outcome[_Job], None, None]:
-    """Do jobs in order: read by threads, worked on here, written by threads.
+) -> Generator[Outcome[_Task], None, None]:
+    """Do tasks in order: read by threads, worked on here, written by threads.
 
     At most ``threads`` photos are ahead and as many results behind, and of large ones fewer, so
-    memory is bounded. A job that fails stops no other one. When the caller stops early, by
+    memory is bounded. A task that fails stops no other one. When the caller stops early, by
     Ctrl-C say, writing that has begun is finished, and nothing else is begun.
 
     Args:
-        jobs: In this order.
+        tasks: In this order.
         read: Called in another thread.
         work: Called in this thread; returns the result and the seconds that count.
         write: Called in another thread.
         threads: At least 1.
 
     Yields:
-        How each job ended, in their order.
+        How each task ended, in their order.
     """
-    todo, largest = iter(jobs), 0
-    ahead: deque[tuple[_Job, Future[_Read | FststyleError]]] = deque()
-    behind: deque[tuple[Outcome[_Job], Future[None | FststyleError] | None]] = deque()
+    todo, largest = iter(tasks), 0
+    ahead: deque[tuple[_Task, Future[_Read | FststyleError]]] = deque()
+    behind: deque[tuple[Outcome[_Task], Future[None | FststyleError] | None]] = deque()
     readers = ThreadPoolExecutor(threads, "fststyle-read")
     writers = ThreadPoolExecutor(threads, "fststyle-write")
 
     def begin_reading(room: int) -> None:
-        for job in islice(todo, max(0, room - len(ahead))):
-            ahead.append((job, readers.submit(_caught, read, job)))
+        for task in islice(todo, max(0, room - len(ahead))):
+            ahead.append((task, readers.submit(_caught, read, task)))
 
     try:
         while True:
@@ -101,9 +101,9 @@ def run(
             begin_reading(room)
             if not ahead:
                 break
-            job, reading = ahead.popleft()
+            task, reading = ahead.popleft()
             begin_reading(room)
-            behind.append(_worked(job, reading, work, write, writers))
+            behind.append(_worked(task, reading, work, write, writers))
             del reading  # which holds the photo
             newest = behind[-1][0]
             largest = max(largest, newest.height * newest.width * _BYTES_A_PIXEL)
@@ -117,20 +117,20 @@ def run(
 
 
 def _worked(
-    job: _Job,
+    task: _Task,
     reading: Future[_Read | FststyleError],
     work: Callable[[_Read], tuple[_Result, float]],
-    write: Callable[[_Job, _Result], None],
+    write: Callable[[_Task, _Result], None],
     writers: ThreadPoolExecutor,
-) -> tuple[Outcome[_Job], Future[None | FststyleError] | None]:
+) -> tuple[Outcome[_Task], Future[None | FststyleError] | None]:
     photo = reading.result()
     done = photo if isinstance(photo, FststyleError) else _caught(work, photo)
     if isinstance(done, FststyleError):
-        return Outcome(job, error=done), None
+        return Outcome(task, error=done), None
     result, seconds = done
     height, width = result.pixels.shape[:2]
-    writing = writers.submit(_caught, partial(write, job), result)
-    return Outcome(job, seconds, height, width), writing
+    writing = writers.submit(_caught, partial(write, task), result)
+    return Outcome(task, seconds, height, width), writing
 
 
 def _caught(function: Callable[[_Given], _Made], argument: _Given) -> _Made | FststyleError:
@@ -146,6 +146,6 @@ def _is_done(writing: Future[Any] | None) -> bool:
     return writing is None or writing.done()
 
 
-def _ended(outcome: Outcome[_Job], writing: Future[None | FststyleError] | None) -> Outcome[_Job]:
+def _ended(outcome: Outcome[_Task], writing: Future[None | FststyleError] | None) -> Outcome[_Task]:
     error = None if writing is None else writing.result()
     return outcome if error is None else replace(outcome, error=error)

@@ -30,7 +30,7 @@ _BEGINNINGS: Final = {
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """A photo and its result.
 
     Attributes:
@@ -53,7 +53,7 @@ def is_one_file(inputs: Sequence[str]) -> bool:
     return len(inputs) == 1 and not os.path.isdir(inputs[0]) and not _is_pattern(inputs[0])
 
 
-def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable[Path]) -> Job:
+def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable[Path]) -> Task:
     """Plan one photo.
 
     Args:
@@ -73,8 +73,8 @@ def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable
         check_animation_output(output)
     else:
         check_output(output)
-    _check_protected([Job(source, output)], protected)
-    return Job(source, output, skip=existing == "skip" and output.exists())
+    _check_protected([Task(source, output)], protected)
+    return Task(source, output, skip=existing == "skip" and output.exists())
 
 
 def plan_many(
@@ -84,7 +84,7 @@ def plan_many(
     suffix: str = "",
     existing: Existing = "refuse",
     protected: Iterable[Path] = (),
-) -> list[Job]:
+) -> list[Task]:
     """Plan several photos, whose results go into a folder.
 
     A file's result has its name; what is in a folder or matches a pattern keeps its path within
@@ -103,7 +103,7 @@ def plan_many(
         protected: Files that no result may replace, such as the mask.
 
     Returns:
-        What is to be done, at least one job, in the order of ``inputs``.
+        What is to be done, at least one task, in the order of ``inputs``.
 
     Raises:
         PhotoError: A pattern or folder has no photos, two results would have one path, a result
@@ -118,19 +118,19 @@ def plan_many(
         )
     if output.exists() and not output.is_dir():
         raise PhotoError(f"{output} is a file, not a folder; name a folder for the results by -o.")
-    jobs: dict[str, Job] = {}
+    tasks: dict[str, Task] = {}
     for source, name in _named(inputs, output):
         target = output / name.with_suffix(suffix or _own_suffix(source))
-        job = Job(source, target, skip=existing == "skip" and target.exists())
-        other = jobs.setdefault(os.path.realpath(target), job)
+        task = Task(source, target, skip=existing == "skip" and target.exists())
+        other = tasks.setdefault(os.path.realpath(target), task)
         if os.path.realpath(other.source) != os.path.realpath(source):
             raise PhotoError(
                 f"{other.source} and {source} would both become {target}; rename one, or do them "
                 "apart."
             )
-    found = list(jobs.values())
+    found = list(tasks.values())
     _check_protected(found, protected)
-    there = [job.target for job in found if job.target.exists()]
+    there = [task.target for task in found if task.target.exists()]
     if there and existing == "refuse":
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise PhotoError(
@@ -279,12 +279,12 @@ def _moves(path: Path) -> bool:
         return False
 
 
-def _check_protected(jobs: Sequence[Job], protected: Iterable[Path]) -> None:
+def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
     """Refuse a result that would replace any photo, also by way of a link."""
-    inputs = {key: job.source for job in jobs for key in _identities(job.source)}
+    inputs = {key: task.source for task in tasks for key in _identities(task.source)}
     others = {key: path for path in protected for key in _identities(path)}
-    for job in jobs:
-        for key in _identities(job.target):
+    for task in tasks:
+        for key in _identities(task.target):
             if key in inputs:
                 raise PhotoError(
                     f"The result would replace the photo {inputs[key]}; give it a new name."

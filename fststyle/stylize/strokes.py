@@ -4,7 +4,7 @@ A network paints strokes of the size in pixels that it was trained with, so on a
 pixels they are a fine grain. Here the network sees a smaller photo; its picture is enlarged, and
 what the smaller photo had lost of the large one, in luminance, is put back:
 
-    result = enlarge(picture) + DETAIL · luminance(photo - enlarge(seen))
+    result = upscale(picture) + DETAIL · luminance(photo - upscale(seen))
 
 docs/large_photos.md shows what comes of it.
 """
@@ -61,7 +61,7 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     return resize(pixels, width=width, height=height)
 
 
-def enlarge(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
+def upscale(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
     """Enlarge a stylised picture to the size of its photo, with the photo's fine detail.
 
     It is done in bands of rows, so that a large photo takes little memory beyond the result.

@@ -28,7 +28,7 @@ from fststyle.stylize.arrays import (
     tensor_like,
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
-from fststyle.stylize.strokes import default_scale, enlarge, resized, working_size
+from fststyle.stylize.strokes import default_scale, resized, upscale, working_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +92,7 @@ class Stylizer:
             not from 0.
     """
 
-    # What `fststyle.video.video_stylizer.FilmStylizer` has otherwise: this, and `_painted`.
+    # What `fststyle.video.video_stylizer.VideoStylizer` has otherwise: this, and `_painted`.
     _load: Callable[..., ReadyStyle] = staticmethod(load_runtime)
 
     def __init__(
@@ -296,7 +296,7 @@ class Stylizer:
             return picture
         if low[0] > height or low[1] > width:
             return resized(picture, height, width)
-        return enlarge(picture, seen, pixels)
+        return upscale(picture, seen, pixels)
 
     def _painted(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
         """Paint a photo, at the size at which the network sees it."""

@@ -59,7 +59,7 @@ class Colours:
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoInfo:
     """What is known of a film before its frames are decoded.
 
     Attributes:
@@ -182,7 +182,7 @@ def check_av() -> None:
         ) from error
 
 
-def open_film(path: Path) -> Any:
+def open_video(path: Path) -> Any:
     """Open a film for reading.
 
     Raises:
@@ -217,7 +217,7 @@ def why(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or reason(error))
 
 
-def film_stream(container: Any, path: Path) -> Any:
+def video_stream(container: Any, path: Path) -> Any:
     """Find the pictures among the streams, passing over cover art; without any, a `VideoError`."""
     from av.stream import Disposition
 

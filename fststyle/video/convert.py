@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fststyle.errors import VideoError
 from fststyle.files import cannot_write, replacing
 from fststyle.video.container import Copied, Frame
-from fststyle.video.reader import FilmReader
-from fststyle.video.writer import FilmWriter, Output
+from fststyle.video.reader import VideoReader
+from fststyle.video.writer import Output, VideoWriter
 
 _HELD_BYTES: Final = 2**28
 """About so much is held at most of frames ahead, and of pictures behind."""
@@ -35,7 +35,7 @@ Work = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Done:
+class ConversionResult:
     """What became of a film.
 
     Attributes:
@@ -86,13 +86,13 @@ class _Channel:
 
 
 def convert(
-    source: FilmReader,
+    source: VideoReader,
     output: Output,
     work: Work,
     *,
     on_frame: Callable[[int], None] = lambda count: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Done:
+) -> ConversionResult:
     """Make a film of another one.
 
     Args:
@@ -113,25 +113,25 @@ def convert(
     """
     try:
         with replacing(output.path) as temporary:
-            with FilmWriter(temporary, output, source) as writer:
+            with VideoWriter(temporary, output, source) as writer:
                 is_whole = _run(source, writer, work, on_frame, stop)
                 if not is_whole and writer.frames == 0:
                     raise KeyboardInterrupt
                 if writer.frames == 0:
                     raise VideoError(f"{output.path} is not written: not one frame was done.")
-            return Done(writer.frames, writer.seconds, is_whole, *writer.size)
+            return ConversionResult(writer.frames, writer.seconds, is_whole, *writer.size)
     except OSError as error:
         raise VideoError(cannot_write(output.path, error) + " with -o.") from error
 
 
 def _run(
-    source: FilmReader,
-    writer: FilmWriter,
+    source: VideoReader,
+    writer: VideoWriter,
     work: Work,
     on_frame: Callable[[int], None],
     stop: Callable[[], bool],
 ) -> bool:
-    film = source.film
+    film = source.info
     room = max(2, min(_MOST_HELD, _HELD_BYTES // (3 * film.width * film.height)))
     ended = threading.Event()  # at once, for good or ill
     failures: list[BaseException] = []

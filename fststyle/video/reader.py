@@ -27,15 +27,15 @@ from fststyle.video.container import (
     MICROSECONDS,
     Copied,
     Damage,
-    Film,
     Frame,
     Turn,
+    VideoInfo,
     beginning_of,
     colours_of,
-    film_stream,
     is_stored_as_rgb,
-    open_film,
+    open_video,
     seconds_of,
+    video_stream,
     why,
 )
 
@@ -50,7 +50,7 @@ _MOST_ERRORS: Final = 3
 _SEEK_BACK: Final = 10.0
 
 
-class FilmReader:
+class VideoReader:
     """Reads one film; to be used in a ``with`` statement.
 
     Args:
@@ -107,9 +107,9 @@ class FilmReader:
 
     def _open(self, start: float, duration: float | None, back: float | None) -> None:
         """Open the file, and seek so many seconds before the start."""
-        self._container = _container = open_film(self._path)
+        self._container = _container = open_video(self._path)
         try:
-            self._stream = film_stream(_container, self._path)
+            self._stream = video_stream(_container, self._path)
             self._stream.thread_type = "AUTO"
             self.copied = [s for s in _container.streams if s.type in self._copies]
             self._time_base = Fraction(self._stream.time_base)
@@ -220,7 +220,7 @@ class FilmReader:
             begin = pts - round(self._begin / self._time_base)
         if last is not None:  # a file may give two frames one time
             begin = max(begin, last.pts + 1)
-        usual = max(1, round(1 / (self.film.rate * self._time_base)))
+        usual = max(1, round(1 / (self.info.rate * self._time_base)))
         frame = Frame(pixels, begin, max(1, duration or usual))
         self.damage.broken += pixels is None
         self._last = frame
@@ -241,10 +241,10 @@ class FilmReader:
         """Convert a frame to RGB, shrink it, and turn it upright."""
         from av.video.reformatter import Interpolation
 
-        width, height = self.film.width, self.film.height
+        width, height = self.info.width, self.info.height
         if self._turn.swaps:
             width, height = height, width
-        colours = self.film.colours
+        colours = self.info.colours
         converted = self._reformatter.reformat(
             frame,
             width,
@@ -293,7 +293,7 @@ class FilmReader:
                 left = min(left, float(self._end - self._begin))
             seconds = left if math.isfinite(left) else None
             frames = None if seconds is None else round(seconds * rate)
-        self.film = Film(
+        self.info = VideoInfo(
             path=self._path,
             width=width,
             height=height,

@@ -38,7 +38,7 @@ Histograms = NDArray[np.float32]
 """``(cells, 3, bins)``, each of which adds up to 1."""
 
 
-class FilmStylizer(Stylizer):
+class VideoStylizer(Stylizer):
     """A style, or several, for the frames of one film, which are given in order.
 
     Args:

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from fststyle.errors import SettingError, VideoError
 from fststyle.files import cannot_write
-from fststyle.video.container import Copied, Film, why
-from fststyle.video.reader import FilmReader
+from fststyle.video.container import Copied, VideoInfo, why
+from fststyle.video.reader import VideoReader
 
 # FFmpeg's names, and those of its muxers.
 _FORMATS: Final = {
     **{".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"},
     **{".ts": "mpegts", ".gif": "gif", ".webp": "webp"},
 }
-FILM_SUFFIXES: Final = tuple(_FORMATS)
+VIDEO_SUFFIXES: Final = tuple(_FORMATS)
 """Endings of the formats in which films can be written, in lower case."""
 
 SILENT_SUFFIXES: Final = (".gif", ".webp")
@@ -89,11 +89,11 @@ def needs_square_pixels(output: Output) -> bool:
     return suffix in SILENT_SUFFIXES or is_matroska
 
 
-def check_film_output(output: Output) -> None:
+def check_video_output(output: Output) -> None:
     """Find out before any decoding whether a film can be written so.
 
     Raises:
-        VideoError: The ending is none of `FILM_SUFFIXES`, or there is no such encoder.
+        VideoError: The ending is none of `VIDEO_SUFFIXES`, or there is no such encoder.
         SettingError: The encoder has no CRF, or it is out of range.
     """
     import av
@@ -102,7 +102,7 @@ def check_film_output(output: Output) -> None:
     if suffix not in _FORMATS:
         raise VideoError(
             f"{output.path} is of a format that films are not written in; end it in one of "
-            f"{', '.join(FILM_SUFFIXES)}."
+            f"{', '.join(VIDEO_SUFFIXES)}."
         )
     encoder = _encoder(output)
     try:
@@ -123,7 +123,7 @@ def check_film_output(output: Output) -> None:
             )
 
 
-class FilmWriter:
+class VideoWriter:
     """Writes one film; to be used in a ``with`` statement, whose end finishes the file.
 
     Args:
@@ -135,10 +135,10 @@ class FilmWriter:
         VideoError: The format cannot hold them, or the file cannot be written.
     """
 
-    def __init__(self, file: Path, output: Output, source: FilmReader) -> None:
+    def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
         import av
 
-        self._output, self._source, film = output, source, source.film
+        self._output, self._source, film = output, source, source.info
         self._suffix = output.path.suffix.lower()
         own = film.path.suffix.lower()
         self._own_suffix = own if own in _FORMATS and own != self._suffix else ".mkv"
@@ -291,7 +291,7 @@ class FilmWriter:
         with suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
 
-    def _add_pictures(self, film: Film, source: FilmReader) -> Any:
+    def _add_pictures(self, film: VideoInfo, source: VideoReader) -> Any:
         import av
         from av.video.reformatter import VideoReformatter
 

@@ -33,7 +33,7 @@ from fststyle.styles.style_file import read_info
 from fststyle.stylize.arrays import read_mask
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.file_stylizer import FileStylizer
-from fststyle.stylize.plan import Job
+from fststyle.stylize.plan import Task
 from fststyle.stylize.stylizer import Control, Stylizer
 from fststyle.web.errors import Refusal
 
@@ -318,7 +318,7 @@ def stylise_file(
             keep_gps=wish.keep_gps,
             quality=wish.quality,
         )
-        job = Job(photo, target)
+        job = Task(photo, target)
         result, _ = steps.work(steps.read(job))
         steps.write(job, result)
         return target.read_bytes(), file_format

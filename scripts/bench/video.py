@@ -50,9 +50,9 @@ from fststyle.stylize.blend import luma
 from fststyle.video.container import Frame as Decoded
 from fststyle.video.convert import convert
 from fststyle.video.flow import FlowBlend, opencv
-from fststyle.video.reader import FilmReader
-from fststyle.video.video_stylizer import STEADY, FilmStylizer
-from fststyle.video.writer import FilmWriter, Output
+from fststyle.video.reader import VideoReader
+from fststyle.video.video_stylizer import STEADY, VideoStylizer
+from fststyle.video.writer import Output, VideoWriter
 
 MARGIN = 12  # pixels along the borders that do not count
 RATE = 25
@@ -303,8 +303,8 @@ def steadiness(arguments: argparse.Namespace) -> None:
     networks = [("trained to be steady", arguments.trained)]
     if arguments.untrained is not None:
         networks.insert(0, ("without the term", arguments.untrained))
-    rows = [Figures("the films themselves")]
-    loss = None if arguments.no_losses else find_loss(FilmStylizer(arguments.trained), None)
+    rows = [Figures("the videos themselves")]
+    loss = None if arguments.no_losses else find_loss(VideoStylizer(arguments.trained), None)
     for name, network in networks:
         rows += [Figures(f"{name}: {way}") for way, _, _ in ways]
         for photo in photographs()[: arguments.photos]:
@@ -322,13 +322,13 @@ def steadiness(arguments: argparse.Namespace) -> None:
     print(table(rows))
 
 
-_STYLIZERS: dict[tuple[str, float, float], FilmStylizer] = {}
+_STYLIZERS: dict[tuple[str, float, float], VideoStylizer] = {}
 
 
-def _stylizer(network: str, steady: float, smoothing: float) -> FilmStylizer:
+def _stylizer(network: str, steady: float, smoothing: float) -> VideoStylizer:
     key = (network, steady, smoothing)
     if key not in _STYLIZERS:
-        _STYLIZERS[key] = FilmStylizer(network, steady=steady, smoothing=smoothing, device="cpu")
+        _STYLIZERS[key] = VideoStylizer(network, steady=steady, smoothing=smoothing, device="cpu")
     _STYLIZERS[key].restart()
     return _STYLIZERS[key]
 
@@ -371,7 +371,7 @@ def speed(arguments: argparse.Namespace) -> None:
             path = cameras(photo, height, count, "shaky pan")
             frames = clip(photo, height, width, path, arguments.noise)
             write_clip(film, frames, height, width, count / RATE)
-            with FilmReader(film) as source:
+            with VideoReader(film) as source:
                 items, decoding = _timed(partial(_all, source.items()))
             decoded = [item for item in items if isinstance(item, Decoded)]
             images: list[Any] = [frame.pixels for frame in decoded]
@@ -381,14 +381,14 @@ def speed(arguments: argparse.Namespace) -> None:
                     stylizer.frame(image, 0.0)
                 pictures, network = _timed(partial(_stylised, stylizer, images))
                 pictures, blending = _timed(partial(_blended, FlowBlend(steady), images, pictures))
-                with FilmReader(film) as source:
-                    writer = FilmWriter(result, Output(result), source)
+                with VideoReader(film) as source:
+                    writer = VideoWriter(result, Output(result), source)
                     _, encoding = _timed(partial(_encoded, writer, decoded, pictures))
                 stylizer = _stylizer(arguments.trained, steady, 0.5)
                 stylizer.frame(images[0], 0.0)
                 stylizer.restart()
                 begin, processor = time.perf_counter(), time.process_time()
-                with FilmReader(film) as source:
+                with VideoReader(film) as source:
                     convert(source, Output(result), stylizer.frame)
                 taken, processor = time.perf_counter() - begin, time.process_time() - processor
                 parts = [1000 * part / count for part in (decoding, network, blending, encoding)]
@@ -402,7 +402,7 @@ def _all(items: Iterable[Any]) -> list[Any]:
     return list(items)
 
 
-def _stylised(stylizer: FilmStylizer, images: Sequence[Frame]) -> list[Frame]:
+def _stylised(stylizer: VideoStylizer, images: Sequence[Frame]) -> list[Frame]:
     return [stylizer.frame(image, i / RATE) for i, image in enumerate(images)]
 
 
@@ -411,7 +411,7 @@ def _blended(blend: FlowBlend, images: Sequence[Frame], pictures: Sequence[Frame
     return [blend(image, lambda _: next(ready)) for image in images]
 
 
-def _encoded(writer: FilmWriter, frames: Sequence[Decoded], pictures: Sequence[Frame]) -> None:
+def _encoded(writer: VideoWriter, frames: Sequence[Decoded], pictures: Sequence[Frame]) -> None:
     with writer:
         for frame, picture in zip(frames, pictures, strict=True):
             writer.add_frame(picture, frame.pts, frame.duration)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_help import facts_of, frames_of, moving, packets_of, times_of, write_film
+from video_help import facts_of, frames_of, moving, packets_of, times_of, write_video
 
 from fststyle.cli import main as cli
 from fststyle.styles import find
-from fststyle.video.video_stylizer import SMOOTHING, STEADY, FilmStylizer
-from fststyle.video.writer import CRF, FILM_SUFFIXES
+from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
+from fststyle.video.writer import CRF, VIDEO_SUFFIXES
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(find, "zoo_folder", lambda: tmp_path / "zoo")
     monkeypatch.chdir(tmp_path)
-    write_film(Path("film.mp4"), moving(12, 64, 96), subtitles="mov_text")
+    write_video(Path("film.mp4"), moving(12, 64, 96), subtitles="mov_text")
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_film(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     for kind in ("audio", "subtitle"):
         assert packets_of(Path("out.mp4"), kind) == packets_of(Path("film.mp4"), kind)
     assert "in the style small" in facts_of(Path("out.mp4"))["metadata"]["comment"]
-    stylizer = FilmStylizer(style_path, steady=0, smoothing=0, device="cpu")
+    stylizer = VideoStylizer(style_path, steady=0, smoothing=0, device="cpu")
     for frame, result in zip(frames_of(Path("film.mp4")), frames_of(Path("out.mp4")), strict=True):
         expected = stylizer.frame(frame, 0)
         # Not equal: film keeps colours at half the resolution.
@@ -82,7 +82,7 @@ def test_facts_as_json(folder: Path, style_path: Path, capsys: pytest.CaptureFix
 
 
 def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_film(Path("short.mkv"), moving(3, 64, 64), audio=None)
+    write_video(Path("short.mkv"), moving(3, 64, 64), audio=None)
     for codec, name in (("hevc", "hevc"), ("av1", "av1"), ("vp9", "vp9"), ("ffv1", "ffv1")):
         assert run("short.mkv", "--style", style_path, "-o", "o.mkv", "--codec", codec) == 0
         seen = facts_of(Path("o.mkv"))
@@ -134,7 +134,7 @@ def test_what_is_refused(
 
 
 def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = write_film(Path("whole.mkv"), moving(60), options={"g": "5"})
+    whole = write_video(Path("whole.mkv"), moving(60), options={"g": "5"})
     content = whole.read_bytes()
     Path("half.mkv").write_bytes(content[: len(content) // 2])
     assert run("half.mkv", "--style", style_path, "-o", "out.mkv") == 0
@@ -148,14 +148,14 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.skipif(os.name != "posix", reason="signals are of Unix")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> None:
-    write_film(Path("long.mp4"), moving(200, 128, 192))
+    write_video(Path("long.mp4"), moving(200, 128, 192))
     program = (
         "import sys, time\nfrom fststyle import cli, film\n"
-        "frame = film.FilmStylizer.frame\n"
+        "frame = film.VideoStylizer.frame\n"
         "def slow(self, *arguments, **control):\n"
         "    print('frame', flush=True)\n    time.sleep(0.05)\n"
         "    return frame(self, *arguments, **control)\n"
-        "film.FilmStylizer.frame = slow\n"
+        "film.VideoStylizer.frame = slow\n"
         "cli.main(sys.argv[1:])\n"
     )
     command = [sys.executable, "-c", program, "video", "long.mp4", "--style", str(style_path)]
@@ -197,4 +197,4 @@ def test_the_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None
     assert f"mixed in; default: {STEADY:g}" in text
     assert f"smoothed; default: {SMOOTHING:g}" in text
     assert f"of h264: {CRF}" in text
-    assert all(suffix in text for suffix in FILM_SUFFIXES if suffix != ".m4v")
+    assert all(suffix in text for suffix in VIDEO_SUFFIXES if suffix != ".m4v")

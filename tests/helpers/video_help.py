@@ -26,7 +26,7 @@ def moving(count: int, height: int = 48, width: int = 64) -> list[NDArray[np.uin
     return frames
 
 
-def write_film(
+def write_video(
     path: Path,
     frames: Sequence[NDArray[np.uint8]],
     *,

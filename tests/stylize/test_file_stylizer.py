@@ -14,8 +14,8 @@ from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata
 from fststyle.images.photo import Photo
 from fststyle.images.save import save_photo
-from fststyle.stylize.file_stylizer import FileStylizer, Written
-from fststyle.stylize.plan import Job
+from fststyle.stylize.file_stylizer import AlreadyWritten, FileStylizer
+from fststyle.stylize.plan import Task
 from fststyle.stylize.stylizer import Control, Stylizer
 
 DURATIONS = (40.0, 100.0, 250.0)
@@ -41,11 +41,11 @@ def of_a_camera() -> Metadata:
     return Metadata(exif=ex.write_exif(exif))
 
 
-def do(files: FileStylizer, source: Path, target: Path) -> Photo | Written:
-    job = Job(source, target)
-    result, seconds = files.work(files.read(job))
+def do(files: FileStylizer, source: Path, target: Path) -> Photo | AlreadyWritten:
+    task = Task(source, target)
+    result, seconds = files.work(files.read(task))
     assert seconds > 0
-    files.write(job, result)
+    files.write(task, result)
     return result
 
 
@@ -59,7 +59,7 @@ def test_every_frame_is_stylised(source: str, target: str, small: Stylizer, tmp_
     result = do(
         FileStylizer(small, Control(size=8), quality=100), *map(tmp_path.joinpath, (source, target))
     )
-    assert isinstance(result, Written)
+    assert isinstance(result, AlreadyWritten)
     assert result.pixels.shape == (6, 8, 3)
     animation = load_frames(tmp_path / target)
     assert (animation.size, animation.durations, animation.loop) == ((8, 6), DURATIONS, 3)

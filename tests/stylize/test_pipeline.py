@@ -53,8 +53,8 @@ class Counted:
 def test_all_jobs_are_done_in_order_and_memory_is_bounded(threads: int) -> None:
     counted = Counted(seconds=0.001)
     outcomes = counted.run(range(40), threads)
-    assert [outcome.job for outcome in outcomes] == list(range(40))
-    failed = [outcome.job for outcome in outcomes if outcome.error is not None]
+    assert [outcome.task for outcome in outcomes] == list(range(40))
+    failed = [outcome.task for outcome in outcomes if outcome.error is not None]
     assert failed == [3, 10, 17, 24, 31, 38]
     assert str(outcomes[3].error) == "3 is damaged."
     assert sorted(counted.written) == [(n, 2.0 * n) for n in range(40) if n not in failed]

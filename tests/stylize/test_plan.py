@@ -33,8 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plan(*inputs: str, output: str = "out", **options: Any) -> dict[str, str]:
-    jobs = plan_many(inputs, Path(output), **options)
-    return {job.source.as_posix(): job.target.as_posix() for job in jobs}
+    tasks = plan_many(inputs, Path(output), **options)
+    return {task.source.as_posix(): task.target.as_posix() for task in tasks}
 
 
 def test_folders_are_mirrored() -> None:
@@ -129,9 +129,9 @@ def test_results_that_are_there_already() -> None:
     Path("out/sub/a.png").touch()
     with pytest.raises(PhotoError, match="out/sub/a.png is there already; say --overwrite or"):
         plan("in")
-    jobs = plan_many(["in"], Path("out"), existing="skip")
-    assert [job.source.as_posix() for job in jobs if job.skip] == ["in/sub/a.png"]
-    assert not any(job.skip for job in plan_many(["in"], Path("out"), existing="replace"))
+    tasks = plan_many(["in"], Path("out"), existing="skip")
+    assert [task.source.as_posix() for task in tasks if task.skip] == ["in/sub/a.png"]
+    assert not any(task.skip for task in plan_many(["in"], Path("out"), existing="replace"))
 
 
 def test_results_inside_the_folder_are_no_photos() -> None:

@@ -10,7 +10,7 @@ from fststyle.errors import SettingError
 from fststyle.images import resize
 from fststyle.images.resize import fitted_size
 from fststyle.stylize import strokes
-from fststyle.stylize.strokes import WORKING_SIDE, default_scale, enlarge, resized, working_size
+from fststyle.stylize.strokes import WORKING_SIDE, default_scale, resized, upscale, working_size
 
 
 def random_pixels(height: int, width: int) -> NDArray[np.float32]:
@@ -57,9 +57,9 @@ def test_bands_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for convert in (np.copy, as_bytes):
         monkeypatch.setattr(strokes, "_BAND_PIXELS", 10**6)
         arguments: Any = [convert(pixels) for pixels in (picture, seen, photo)]
-        expected = enlarge(*arguments)
+        expected = upscale(*arguments)
         monkeypatch.setattr(strokes, "_BAND_PIXELS", 150 * 16)
-        actual = enlarge(*arguments)
+        actual = upscale(*arguments)
         assert actual.dtype == arguments[0].dtype
         assert actual.shape == photo.shape
         tolerance = 1 if actual.dtype == np.uint8 else 2e-4
@@ -70,7 +70,7 @@ def test_detail() -> None:
     photo = 0.3 + 0.4 * random_pixels(64, 80)
     photo[:] = photo.mean(2, keepdims=True)  # grey: all its detail is luminance
     seen = resized(photo, 16, 20)
-    np.testing.assert_allclose(enlarge(seen, seen, photo, detail=1), photo, atol=1e-5)
+    np.testing.assert_allclose(upscale(seen, seen, photo, detail=1), photo, atol=1e-5)
     expected = resized(seen, 64, 80)
-    np.testing.assert_allclose(enlarge(seen, seen, photo, detail=0), expected, atol=1e-5)
-    assert 0 < np.abs(enlarge(seen, seen, photo) - photo).mean() < np.abs(expected - photo).mean()
+    np.testing.assert_allclose(upscale(seen, seen, photo, detail=0), expected, atol=1e-5)
+    assert 0 < np.abs(upscale(seen, seen, photo) - photo).mean() < np.abs(expected - photo).mean()

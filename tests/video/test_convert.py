@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_help import chapters_of, facts_of, frames_of, moving, packets_of, times_of, write_film
+from video_help import chapters_of, facts_of, frames_of, moving, packets_of, times_of, write_video
 
 from fststyle.errors import VideoError
 from fststyle.video.container import Frame
-from fststyle.video.convert import Done, convert
-from fststyle.video.reader import FilmReader
+from fststyle.video.convert import ConversionResult, convert
+from fststyle.video.reader import VideoReader
 from fststyle.video.writer import Output, needs_square_pixels
 
 UNEVEN = [0, 40, 80, 200, 220, 240, 300, 1000, 1033, 1066]
@@ -27,11 +27,11 @@ def same(pixels: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
     return pixels
 
 
-def pass_through(source: Path, target: Path, **options: Any) -> Done:
+def pass_through(source: Path, target: Path, **options: Any) -> ConversionResult:
     """A film through all stages, with a style that does nothing."""
     reading = {k: v for k, v in options.items() if k not in ("codec", "crf")}
     writing = {k: v for k, v in options.items() if k in ("codec", "crf")}
-    with FilmReader(source, **reading) as reader:
+    with VideoReader(source, **reading) as reader:
         return convert(reader, Output(target, **{"crf": 5, **writing}), same)
 
 
@@ -46,7 +46,7 @@ def patch(frame: NDArray[Any]) -> NDArray[Any]:
 )
 def test_all_but_the_pictures_is_as_it_was(tmp_path: Path, suffix: str, subtitles: str) -> None:
     film = tmp_path / f"film{suffix}"
-    write_film(film, moving(15), subtitles=subtitles, title="A film")
+    write_video(film, moving(15), subtitles=subtitles, title="A film")
     result = tmp_path / f"result{suffix}"
     done = pass_through(film, result)
     before, after = facts_of(film), facts_of(result)
@@ -77,7 +77,7 @@ def test_all_but_the_pictures_is_as_it_was(tmp_path: Path, suffix: str, subtitle
     ],
 )
 def test_colours_are_kept(tmp_path: Path, matrix: int, full: bool, pixels: str) -> None:
-    film = write_film(
+    film = write_video(
         tmp_path / "film.mp4", moving(3), matrix=matrix, full=full, pixels=pixels, audio=None
     )
     pass_through(film, tmp_path / "result.mp4", crf=0)
@@ -91,15 +91,15 @@ def test_colours_are_kept(tmp_path: Path, matrix: int, full: bool, pixels: str) 
 def test_the_style_sees_the_colours_as_players_show_them(tmp_path: Path) -> None:
     for matrix, full in ((1, False), (6, True)):
         film = tmp_path / f"{matrix}.mp4"
-        write_film(film, moving(2), matrix=matrix, full=full, audio=None)
-        with FilmReader(film) as reader:
+        write_video(film, moving(2), matrix=matrix, full=full, audio=None)
+        with VideoReader(film) as reader:
             first = next(item for item in reader.items() if isinstance(item, Frame))
         assert first.pixels is not None
         np.testing.assert_allclose(patch(first.pixels), (200, 100, 50), atol=2)
 
 
 def test_times_that_are_uneven_are_kept(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(len(UNEVEN)), times=UNEVEN)
+    film = write_video(tmp_path / "film.mp4", moving(len(UNEVEN)), times=UNEVEN)
     pass_through(film, tmp_path / "result.mp4")
     assert times_of(tmp_path / "result.mp4") == times_of(film) == [t / 1000 for t in UNEVEN]
     assert facts_of(tmp_path / "result.mp4")["seconds"] == pytest.approx(1.106, abs=0.03)
@@ -109,7 +109,7 @@ def test_times_that_are_uneven_are_kept(tmp_path: Path) -> None:
 def test_rotated_films_come_out_upright(tmp_path: Path, degrees: int) -> None:
     frame = moving(1)[0]
     frame[:16, :16] = 255  # the corner that shows which side is up
-    film = write_film(
+    film = write_video(
         tmp_path / "film.mp4", [frame] * 2, degrees=degrees, aspect=Fraction(4, 3), audio=None
     )
     pass_through(film, tmp_path / "result.mp4")
@@ -122,7 +122,7 @@ def test_rotated_films_come_out_upright(tmp_path: Path, degrees: int) -> None:
 
 
 def test_odd_sizes(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mkv", moving(3, 51, 65), codec="ffv1", pixels="yuv444p")
+    film = write_video(tmp_path / "film.mkv", moving(3, 51, 65), codec="ffv1", pixels="yuv444p")
     pass_through(film, tmp_path / "result.mp4")
     assert facts_of(tmp_path / "result.mp4")["size"] == (64, 50)
     pass_through(film, tmp_path / "result.webp")
@@ -132,7 +132,7 @@ def test_odd_sizes(tmp_path: Path) -> None:
 
 def test_size_start_and_duration(tmp_path: Path) -> None:
     frames = moving(50)
-    film = write_film(tmp_path / "film.mp4", frames, subtitles="mov_text", options={"g": "10"})
+    film = write_video(tmp_path / "film.mp4", frames, subtitles="mov_text", options={"g": "10"})
     done = pass_through(film, tmp_path / "result.mp4", size=32, start=0.3, duration=0.6)
     # From the first frame that begins at 0.3 s or later, 0.32 s, to the last before 0.9 s.
     assert times_of(tmp_path / "result.mp4") == pytest.approx([0.02 + 0.04 * i for i in range(15)])
@@ -147,7 +147,7 @@ def test_size_start_and_duration(tmp_path: Path) -> None:
 
 def test_transport_streams_begin_at_zero(tmp_path: Path) -> None:
     film = tmp_path / "film.ts"
-    write_film(film, moving(12), times=[5000 + 40 * i for i in range(12)], audio=None)
+    write_video(film, moving(12), times=[5000 + 40 * i for i in range(12)], audio=None)
     assert times_of(film)[0] >= 5
     pass_through(film, tmp_path / "result.mp4")
     np.testing.assert_allclose(
@@ -160,7 +160,7 @@ def test_transport_streams_begin_at_zero(tmp_path: Path) -> None:
 def test_animations_come_out_and_go_in(tmp_path: Path) -> None:
     from fststyle.images.animation import load_frames
 
-    film = write_film(tmp_path / "film.mp4", moving(8), aspect=Fraction(2, 1))
+    film = write_video(tmp_path / "film.mp4", moving(8), aspect=Fraction(2, 1))
     for suffix in (".gif", ".webp"):
         target = tmp_path / f"result{suffix}"
         pass_through(film, target, square=True, crf=None)
@@ -176,7 +176,7 @@ def test_animations_come_out_and_go_in(tmp_path: Path) -> None:
 
 
 def test_no_gif_is_too_fast_for_its_viewers(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(30), times=[10 * i for i in range(30)])
+    film = write_video(tmp_path / "film.mp4", moving(30), times=[10 * i for i in range(30)])
     pass_through(film, tmp_path / "result.gif", square=True, crf=None)
     times = times_of(tmp_path / "result.gif")
     assert np.diff(times).min() >= 0.0199
@@ -200,7 +200,7 @@ def damaged(film: Path, target: Path, number: int) -> Path:
 def test_a_broken_frame_is_replaced_by_the_one_before(
     tmp_path: Path, suffix: str, codec: str
 ) -> None:
-    whole = write_film(
+    whole = write_video(
         tmp_path / f"whole{suffix}", moving(12), codec=codec, options={"g": "1"}, audio=None
     )
     film = damaged(whole, tmp_path / f"film{suffix}", 6)
@@ -210,7 +210,7 @@ def test_a_broken_frame_is_replaced_by_the_one_before(
         seen.append(round(seconds, 3))
         return pixels
 
-    with FilmReader(film) as reader:
+    with VideoReader(film) as reader:
         done = convert(reader, Output(tmp_path / "result.mp4", crf=5), work)
     assert reader.damage.broken == 1
     assert done.frames == 12
@@ -224,7 +224,7 @@ def test_a_broken_frame_is_replaced_by_the_one_before(
 def test_a_truncated_film_ends_with_what_there_is(tmp_path: Path, suffix: str) -> None:
     import av
 
-    whole = write_film(tmp_path / f"whole{suffix}", moving(60), options={"g": "5"})
+    whole = write_video(tmp_path / f"whole{suffix}", moving(60), options={"g": "5"})
     if suffix == ".mp4":  # whose index is at the end, unless it is asked for
         with (
             av.open(str(whole)) as source,
@@ -239,16 +239,16 @@ def test_a_truncated_film_ends_with_what_there_is(tmp_path: Path, suffix: str) -
     content = whole.read_bytes()
     film = tmp_path / f"film{suffix}"
     film.write_bytes(content[: len(content) // 2])
-    with FilmReader(film) as reader:
+    with VideoReader(film) as reader:
         done = convert(reader, Output(tmp_path / "result.mp4"), same)
     assert 15 <= done.frames <= 50
     assert len(frames_of(tmp_path / "result.mp4")) == done.frames
     # A transport stream does not say how long it is.
     assert (reader.damage.truncated != "") == (suffix != ".ts")
-    with FilmReader(film, duration=9) as reader:
+    with VideoReader(film, duration=9) as reader:
         assert [*reader.items()] != []
     assert (reader.damage.truncated != "") == (suffix != ".ts")
-    with FilmReader(film, duration=0.4) as reader:  # which there is
+    with VideoReader(film, duration=0.4) as reader:  # which there is
         assert [*reader.items()] != []
     assert reader.damage.truncated == ""
 
@@ -257,8 +257,8 @@ def test_sound_films_are_not_taken_for_truncated(tmp_path: Path) -> None:
     for suffix in (".mkv", ".mp4", ".ts", ".webm"):
         codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
         film = tmp_path / f"film{suffix}"
-        write_film(film, moving(30), codec=codec, audio=None if suffix == ".webm" else "aac")
-        with FilmReader(film) as reader:
+        write_video(film, moving(30), codec=codec, audio=None if suffix == ".webm" else "aac")
+        with VideoReader(film) as reader:
             count = sum(1 for item in reader.items() if hasattr(item, "pixels"))
         assert count == 30
         assert reader.damage.truncated == ""
@@ -266,9 +266,9 @@ def test_sound_films_are_not_taken_for_truncated(tmp_path: Path) -> None:
 
 
 def test_stopping_leaves_what_is_done(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(40))
+    film = write_video(tmp_path / "film.mp4", moving(40))
     counts: list[int] = []
-    with FilmReader(film) as reader:
+    with VideoReader(film) as reader:
         done = convert(
             reader,
             Output(tmp_path / "result.mp4"),
@@ -280,7 +280,7 @@ def test_stopping_leaves_what_is_done(tmp_path: Path) -> None:
     assert counts == list(range(1, 11))
     assert len(frames_of(tmp_path / "result.mp4")) == 10
     assert packets_of(tmp_path / "result.mp4", "audio") != []
-    with FilmReader(film) as reader, pytest.raises(KeyboardInterrupt):
+    with VideoReader(film) as reader, pytest.raises(KeyboardInterrupt):
         convert(reader, Output(tmp_path / "none.mp4"), same, stop=lambda: True)
     assert {p.name for p in tmp_path.iterdir()} == {"film.mp4", "result.mp4"}
 
@@ -294,12 +294,12 @@ def test_stopping_leaves_the_sound_of_what_is_done(
 
     # Where the sound lies behind all pictures in the file, it is read after the stop.
     chapters = [(0, 1000), (1000, 4000)]
-    film = write_film(
+    film = write_video(
         tmp_path / f"film{suffix}", moving(100), interleaved=interleaved, chapters=chapters
     )
     result = tmp_path / f"result{suffix}"
     counts: list[int] = []
-    with FilmReader(film) as reader:
+    with VideoReader(film) as reader:
         convert(
             reader,
             Output(result),
@@ -325,8 +325,8 @@ def test_stopping_leaves_the_sound_of_what_is_done(
 def test_subtitles_end_where_the_film_does(tmp_path: Path) -> None:
     import av
 
-    film = write_film(tmp_path / "film.mkv", moving(20), subtitles="subrip")  # to 0.4 s
-    with FilmReader(film, duration=0.2) as reader:
+    film = write_video(tmp_path / "film.mkv", moving(20), subtitles="subrip")  # to 0.4 s
+    with VideoReader(film, duration=0.2) as reader:
         convert(reader, Output(tmp_path / "result.mkv"), same)
     with av.open(str(tmp_path / "result.mkv")) as container:
         assert container.duration is not None
@@ -342,10 +342,10 @@ def test_subtitles_end_where_the_film_does(tmp_path: Path) -> None:
 def test_pixels_that_are_not_square(
     tmp_path: Path, suffix: str, codec: str | None, square: bool
 ) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(3), aspect=Fraction(4, 3), audio=None)
+    film = write_video(tmp_path / "film.mp4", moving(3), aspect=Fraction(4, 3), audio=None)
     output = Output(tmp_path / f"result{suffix}", codec)
     assert needs_square_pixels(output) == square
-    with FilmReader(film, square=square) as reader:
+    with VideoReader(film, square=square) as reader:
         convert(reader, output, same)
     facts = facts_of(output.path)
     width, height = facts["size"]
@@ -355,26 +355,26 @@ def test_pixels_that_are_not_square(
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_chapters_are_cut_as_the_film_is(tmp_path: Path, suffix: str) -> None:
     chapters = [(0, 800), (800, 1600), (1600, 2400)]
-    film = write_film(tmp_path / f"film{suffix}", moving(60), chapters=chapters)
+    film = write_video(tmp_path / f"film{suffix}", moving(60), chapters=chapters)
     for start, duration, expected in (
         (0.0, None, [("part 1", 0, 0.8), ("part 2", 0.8, 1.6), ("part 3", 1.6, 2.4)]),
         (1.0, None, [("part 2", 0, 0.6), ("part 3", 0.6, 1.4)]),
         (0.4, 0.8, [("part 1", 0, 0.4), ("part 2", 0.4, 0.8)]),
     ):
-        with FilmReader(film, start=start, duration=duration) as reader:
+        with VideoReader(film, start=start, duration=duration) as reader:
             convert(reader, Output(tmp_path / f"result{suffix}"), same)
         assert chapters_of(tmp_path / f"result{suffix}") == expected
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(20))
+    film = write_video(tmp_path / "film.mp4", moving(20))
     target = tmp_path / "result.mp4"
     target.write_bytes(b"before")
 
     def fail(pixels: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
         raise VideoError("no more")
 
-    with FilmReader(film) as reader, pytest.raises(VideoError, match="no more"):
+    with VideoReader(film) as reader, pytest.raises(VideoError, match="no more"):
         convert(reader, Output(target), fail)
     assert target.read_bytes() == b"before"
     assert {p.name for p in tmp_path.iterdir()} == {"film.mp4", "result.mp4"}
@@ -383,12 +383,12 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="limits of file sizes are of Unix")
-    film = write_film(tmp_path / "film.mp4", moving(60, 96, 128))
+    film = write_video(tmp_path / "film.mp4", moving(60, 96, 128))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        with FilmReader(film) as reader, pytest.raises(VideoError, match="cannot be written"):
+        with VideoReader(film) as reader, pytest.raises(VideoError, match="cannot be written"):
             convert(reader, Output(tmp_path / "result.mp4", crf=0), same)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -397,14 +397,15 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_film_that_is_killed_is_not_there(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(30))
+    film = write_video(tmp_path / "film.mp4", moving(30))
     program = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from fststyle.video.reader import FilmReader\nfrom fststyle.video.convert import convert\n"
+        "from fststyle.video.reader import VideoReader\n"
+        "from fststyle.video.convert import convert\n"
         "from fststyle.video.writer import Output\n"
         "def work(pixels, seconds):\n"
         "    print(seconds, flush=True)\n    time.sleep(0.2)\n    return pixels\n"
-        "with FilmReader(Path(sys.argv[1])) as reader:\n"
+        "with VideoReader(Path(sys.argv[1])) as reader:\n"
         "    convert(reader, Output(Path(sys.argv[2])), work)\n"
     )
     target = tmp_path / "result.mp4"
@@ -419,9 +420,9 @@ def test_a_film_that_is_killed_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_stages_overlap_and_hold_little(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(40), audio=None)
+    film = write_video(tmp_path / "film.mp4", moving(40), audio=None)
     ahead: list[int] = []
-    with FilmReader(film) as reader:
+    with VideoReader(film) as reader:
         items = reader.items
         count = 0
 

@@ -8,17 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from video_help import moving, write_film
+from video_help import moving, write_video
 
 from fststyle.errors import FststyleError, SettingError, VideoError
 from fststyle.video.container import Copied, Frame, Turn
-from fststyle.video.reader import FilmReader
+from fststyle.video.reader import VideoReader
 
 
 def test_what_is_known_of_a_film(tmp_path: Path) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(10), subtitles="mov_text")
-    with FilmReader(film) as reader:
-        seen = reader.film
+    film = write_video(tmp_path / "film.mp4", moving(10), subtitles="mov_text")
+    with VideoReader(film) as reader:
+        seen = reader.info
         assert (seen.width, seen.height, seen.frames) == (64, 48, 10)
         assert seen.rate == 25
         assert seen.seconds == pytest.approx(0.4)
@@ -28,9 +28,9 @@ def test_what_is_known_of_a_film(tmp_path: Path) -> None:
     assert [f.pts * seen.time_base * 25 for f in frames] == list(range(10))
     assert {f.duration * seen.time_base * 25 for f in frames} == {1}
     assert {type(item) for item in items} == {Frame, Copied}
-    with FilmReader(film, copies=(), start=0.2, duration=0.1) as reader:
-        assert reader.film.frames == 2
-        assert reader.film.seconds == pytest.approx(0.1)
+    with VideoReader(film, copies=(), start=0.2, duration=0.1) as reader:
+        assert reader.info.frames == 2
+        assert reader.info.seconds == pytest.approx(0.1)
         assert [type(item) for item in reader.items()] == [Frame] * 3
         assert reader.copied == []
 
@@ -39,9 +39,9 @@ def test_what_is_known_of_a_film(tmp_path: Path) -> None:
 def test_seeking_finds_the_frame(tmp_path: Path, suffix: str) -> None:
     codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
     frames = moving(40)
-    film = write_film(tmp_path / f"film{suffix}", frames, codec=codec, audio=None)
+    film = write_video(tmp_path / f"film{suffix}", frames, codec=codec, audio=None)
     for start, number in ((0.0, 0), (0.4, 10), (0.99, 25)):
-        with FilmReader(film, start=start) as reader:
+        with VideoReader(film, start=start) as reader:
             first = next(item for item in reader.items() if isinstance(item, Frame))
         assert first.pixels is not None
         distances = [np.abs(first.pixels.astype(int) - frame).mean() for frame in frames]
@@ -83,19 +83,19 @@ def test_what_is_no_film(tmp_path: Path, name: str, content: bytes | None, words
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(VideoError, match=words) as caught:
-        FilmReader(path)
+        VideoReader(path)
     assert str(path) in str(caught.value)
 
 
 def test_photos_sound_and_folders_are_no_films(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "photo.jpg")
     with pytest.raises(VideoError, match="fststyle stylize"):
-        FilmReader(tmp_path / "photo.jpg")
+        VideoReader(tmp_path / "photo.jpg")
     with pytest.raises(VideoError, match="folder"):
-        FilmReader(tmp_path)
+        VideoReader(tmp_path)
     import av
 
-    film = write_film(tmp_path / "film.mp4", moving(5))
+    film = write_video(tmp_path / "film.mp4", moving(5))
     with av.open(str(film)) as source, av.open(str(tmp_path / "sound.mp4"), "w") as target:
         stream = target.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(audio=0):
@@ -103,20 +103,20 @@ def test_photos_sound_and_folders_are_no_films(tmp_path: Path) -> None:
                 packet.stream = stream
                 target.mux(packet)
     with pytest.raises(VideoError, match="no pictures"):
-        FilmReader(tmp_path / "sound.mp4")
+        VideoReader(tmp_path / "sound.mp4")
     with pytest.raises(VideoError, match="no frame after 9 s"):
-        FilmReader(film, start=9)
+        VideoReader(film, start=9)
 
 
 def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = write_film(tmp_path / "film.mp4", moving(2), audio=None)
+    film = write_video(tmp_path / "film.mp4", moving(2), audio=None)
     for wrong in ({"start": -1.0}, {"duration": 0.0}, {"size": 0}):
         with pytest.raises(SettingError):
-            FilmReader(film, **wrong)
+            VideoReader(film, **wrong)
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "1")
     monkeypatch.setattr("fststyle.video.reader.pixel_limit", lambda default: 1000)
     with pytest.raises(VideoError, match="64×48"):
-        FilmReader(film)
+        VideoReader(film)
 
 
 def test_without_pyav_the_sentence_says_what_to_install(
@@ -124,4 +124,4 @@ def test_without_pyav_the_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(FststyleError, match=r'pip install "fststyle\[video\]"'):
-        FilmReader(tmp_path / "film.mp4")
+        VideoReader(tmp_path / "film.mp4")

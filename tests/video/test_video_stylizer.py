@@ -10,7 +10,7 @@ from fststyle.errors import SettingError
 from fststyle.styles.style_file import load_style
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.frames import FrameRuntime, _torch_forward, load_frame_runtime
-from fststyle.video.video_stylizer import FilmStylizer, histograms_of, is_cut
+from fststyle.video.video_stylizer import VideoStylizer, histograms_of, is_cut
 
 
 def scene(seed: int, height: int = 64, width: int = 80) -> NDArray[np.uint8]:
@@ -34,7 +34,7 @@ def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def test_frame_by_frame_is_what_the_stylizer_makes(each_style_path: Path) -> None:
-    film = FilmStylizer(each_style_path, steady=0, smoothing=0, device="cpu")
+    film = VideoStylizer(each_style_path, steady=0, smoothing=0, device="cpu")
     photo = Stylizer(each_style_path, device="cpu")
     for index in range(3):
         frame = scene(index)
@@ -46,7 +46,7 @@ def test_statistics_are_smoothed(each_style_path: Path) -> None:
     before, after = scene(0), with_shape(scene(0))
     change = []
     for smoothing in (0, 0.5, 5.0):
-        film = FilmStylizer(each_style_path, steady=0, smoothing=smoothing, device="cpu")
+        film = VideoStylizer(each_style_path, steady=0, smoothing=smoothing, device="cpu")
         first = film.frame(before, 0)
         change.append(distance(first, film.frame(after, 0.04)))
         assert film.cuts == 0
@@ -56,18 +56,18 @@ def test_statistics_are_smoothed(each_style_path: Path) -> None:
 
 
 def test_what_stays_arrives_at_its_own_statistics(style_path: Path) -> None:
-    film = FilmStylizer(style_path, steady=0, smoothing=0.2, device="cpu")
+    film = VideoStylizer(style_path, steady=0, smoothing=0.2, device="cpu")
     film.frame(scene(0), 0)
     after = with_shape(scene(0))
     for index in range(40):
         result = film.frame(after, 0.04 * (index + 1))
-    alone = FilmStylizer(style_path, steady=0, smoothing=0, device="cpu").frame(after, 0)
+    alone = VideoStylizer(style_path, steady=0, smoothing=0, device="cpu").frame(after, 0)
     np.testing.assert_allclose(result, alone, atol=8)
 
 
 def test_a_cut_begins_anew(style_path: Path) -> None:
-    film = FilmStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
-    fresh = FilmStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
+    film = VideoStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
+    fresh = VideoStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
     for index in range(3):
         film.frame(scene(0), index / 25)
     np.testing.assert_array_equal(film.frame(scene(3), 0.12), fresh.frame(scene(3), 0.12))
@@ -93,7 +93,7 @@ def test_cuts_are_found_and_pans_are_not() -> None:
 
 def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:
     frame = scene(1)
-    film = FilmStylizer(f"{style_path}:1", steady=0.5, device="cpu")
+    film = VideoStylizer(f"{style_path}:1", steady=0.5, device="cpu")
     assert film.styles[0][0].name == "small"
     np.testing.assert_array_equal(film.frame(frame, 0, strength=0), frame)
     full, half = film.frame(frame, 0), film.frame(frame, 0, strength=0.5)
@@ -101,14 +101,14 @@ def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:
     assert np.abs(half - between).mean() < 6
     coarse = film.frame(frame, 0, scale=2.0, keep_colors=True)
     assert coarse.shape == frame.shape
-    twice = FilmStylizer(f"{style_path}:1,{style_path}:3", steady=0, device="cpu")
+    twice = VideoStylizer(f"{style_path}:1,{style_path}:3", steady=0, device="cpu")
     assert twice.frame(frame, 0).dtype == np.uint8
 
 
 @pytest.mark.parametrize("smoothing", [-1, float("inf"), float("nan"), True])
 def test_smoothing_is_a_time(style_path: Path, smoothing: float) -> None:
     with pytest.raises(SettingError, match="smoothing must be"):
-        FilmStylizer(style_path, smoothing=smoothing, steady=0, device="cpu")
+        VideoStylizer(style_path, smoothing=smoothing, steady=0, device="cpu")
 
 
 def test_torch_smooths_as_openvino_does(each_style_path: Path) -> None:
