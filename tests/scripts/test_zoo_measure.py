@@ -18,7 +18,7 @@ measure_style = load_script("zoo/measure")
 
 def test_failed_checks_are_those_over_their_limit() -> None:
     limits = measure_style.LIMITS
-    values = {name: limit for name, limit in limits.items()}
+    values = dict(limits)
     assert measure_style.failed_checks(StyleInfo("a", training={"gates": values})) == []
     assert measure_style.failed_checks(StyleInfo("a")) == []
     first, second, *_ = limits
