@@ -1,12 +1,12 @@
-"""Large photos: peak memory, and time per megapixel against that of a photo of 2 megapixels.
+"""Large photos: peak memory, and the time of a megapixel compared with a photo of 2 megapixels.
 
-    python scripts/bench/large.py STYLE [--megapixels 100] [--scale 1] [--tile N]
+    python scripts/bench/large.py thanos_poster [--megapixels 100] [--scale 1] [--tile N]
 
-The photo is made in code, 12,000 × 8,333 pixels at 100 megapixels, and handed over as uint8. Each
-photo is stylised in a process of its own. "above" is that process's highest resident memory minus
-the decoded photo (3 bytes a pixel): all of Python, the runner and the result is in it. The time is
-that of one `Stylizer` call after a warm-up on a small photo, and covers resizing and tiles; that of
-the processor, summed over its cores, is the one to compare on a busy machine.
+generates the photo (12,000 × 8,333 pixels at 100 megapixels) as uint8, and stylises each size in
+its own process. The memory is the process's highest resident memory minus the decoded photo (3
+bytes a pixel), so it includes Python, the runner and the result. The time is that of one `Stylizer`
+call after a warm-up with a small photo, and includes resizing and tiles. On a busy machine, compare
+the processor time, which is the sum over its cores.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
+from typing import Any, Final
 
 import numpy as np
+from _engines import peak_megabytes
+from _records import Table, add_record_option, processor, write_record
 from numpy.typing import NDArray
 
 from fststyle import Stylizer
 
-REFERENCE = 2.0  # megapixels
+REFERENCE: Final = 2.0  # megapixels
 
 
 def make_photo(megapixels: float) -> NDArray[np.uint8]:
-    """A photo of 12,000 to 8,333 with structure at all scales, made a few rows at a time."""
+    """Generate a photo of 12,000 to 8,333 with structure at all scales, a few rows at a time."""
     width = round(math.sqrt(megapixels * 1e6 * 12_000 / 8_333))
     height = round(megapixels * 1e6 / width)
     random = np.random.default_rng(0)
@@ -45,62 +47,72 @@ def make_photo(megapixels: float) -> NDArray[np.uint8]:
     return photo
 
 
-def measure(style: str, megapixels: float, scale: float | None, tile: int | None) -> None:
-    """Stylise one photo in this process and print what it took, as JSON."""
+def measure(style: str, megapixels: float, scale: float | None, tile: int | None) -> dict[str, Any]:
+    """Stylise one photo in this process and return its size, times and memory."""
     photo = make_photo(megapixels)
     stylizer = Stylizer(style, device="cpu")
     stylizer(photo[:256, :256])
-    times, processor = [], []
+    times, processor_times = [], []
     for _ in range(5 if megapixels <= REFERENCE else 1):
         begin, used = time.perf_counter(), time.process_time()
         stylizer(photo, scale=scale, tile=tile)
         times.append(time.perf_counter() - begin)
-        processor.append(time.process_time() - used)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
-    size = f"{photo.shape[1]}×{photo.shape[0]}"
-    seconds = {"seconds": min(times), "processor": min(processor)}
-    print(json.dumps({"size": size, **seconds, "above": peak - photo.nbytes}))
+        processor_times.append(time.process_time() - used)
+    return {
+        "width": photo.shape[1],
+        "height": photo.shape[0],
+        "seconds": min(times),
+        "processor_seconds": min(processor_times),
+        "bytes_above_photo": round(peak_megabytes() * 2**20) - photo.nbytes,
+    }
+
+
+def table(results: list[dict[str, Any]]) -> Table:
+    """Compare results with the first one."""
+    header = ("photo", "scale", "seconds", "s a megapixel", "processor s a megapixel", "GB above")
+    rows = []
+    for result in results:
+        cells = [f"{result['width']}×{result['height']}"]
+        cells += ["automatic" if result["scale"] is None else f"{result['scale']:g}"]
+        cells += [f"{result['seconds']:.1f}"]
+        for key in ("seconds", "processor_seconds"):
+            each, reference = (
+                item[key] / (item["width"] * item["height"] / 1e6) for item in (result, results[0])
+            )
+            cells.append(f"{each:.2f} ({each / reference:.2f} ×)")
+        rows.append([*cells, f"{result['bytes_above_photo'] / 1e9:.2f}"])
+    return Table(header, rows)
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("style", help="a trained style's name or file")
-    parser.add_argument("--megapixels", type=float, default=100.0)
-    parser.add_argument("--scale", type=float, help="as in Stylizer; default: as there, and 1")
-    parser.add_argument("--tile", type=int)
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    """Measure, print the table and write the record."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("style", help="a trained style's name or file")
+    add("--megapixels", type=float, default=100.0, help="size of the large photo (100)")
+    add("--scale", type=float, help="scale of the strokes (1, then automatic)")
+    add("--tile", type=int, help="side of the tiles (automatic)")
+    add("--measure", action="store_true", help=argparse.SUPPRESS)
+    add_record_option(parser)
     options = parser.parse_args()
     if options.measure:
-        measure(options.style, options.megapixels, options.scale, options.tile)
+        print(json.dumps(measure(options.style, options.megapixels, options.scale, options.tile)))
         return
-    print("| photo | scale | seconds | a megapixel | of the processor | GB above the photo |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    units: tuple[float, float] | None = None
-    runs: list[tuple[float, float | None]] = [(REFERENCE, 1.0)]
     scales = [options.scale] if options.scale is not None else [1.0, None]
-    runs += [(options.megapixels, scale) for scale in scales]
-    for megapixels, scale in runs:
+    runs = [(REFERENCE, 1.0, None), *((options.megapixels, s, options.tile) for s in scales)]
+    results = []
+    for megapixels, scale, tile in runs:
         command = [sys.executable, __file__, options.style, "--measure"]
         command += ["--megapixels", str(megapixels)]
         command += [] if scale is None else ["--scale", str(scale)]
-        if options.tile is not None and megapixels != REFERENCE:
-            command += ["--tile", str(options.tile)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        result = json.loads(done.stdout.splitlines()[-1])
-        each = (result["seconds"] / megapixels, result["processor"] / megapixels)
-        units = units or each
-        wall, processor = (
-            f"{t:.2f} ({t / unit:.2f} ×)" for t, unit in zip(each, units, strict=True)
-        )
-        shown = "by itself" if scale is None else f"{scale:g}"
-        print(
-            f"| {result['size']} | {shown} | {result['seconds']:.1f} | {wall} | {processor} | "
-            f"{result['above'] / 1e9:.2f} |",
-            flush=True,
-        )
+        command += [] if tile is None else ["--tile", str(tile)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        results.append({"scale": scale, **json.loads(done.stdout.splitlines()[-1])})
+    found = table(results)
+    print(f"{processor()}\n\n{found}")
+    write_record("large", results, {"large-photos": found}, options.records)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,187 @@
+"""Records of benchmarks: the measured values, with the machine and the versions behind them.
+
+A record is a JSON file in ``benchmarks/``, named after the benchmark and the kind of processor, so
+that a later measurement on the same kind shows as a readable difference. It also holds the finished
+tables, which ``scripts/docs/tables.py`` copies into the documentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+import fststyle
+from fststyle.files import write_atomically
+from fststyle.markdown import markdown_table
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+RECORDS: Final = ROOT / "benchmarks"
+PACKAGES: Final = (
+    "numpy", "openvino", "onnx", "pillow", "torch", "torchvision", "pytorch-lightning", "av",
+    "opencv-python-headless", "nncf", "scikit-image",
+)  # fmt: skip
+INSTRUCTIONS: Final = {
+    "amx_bf16": "AMX bf16", "amx_int8": "AMX int8", "avx512_bf16": "AVX-512 bf16",
+    "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX VNNI", "avx2": "AVX2",
+    "sme": "SME", "sve": "SVE", "i8mm": "I8MM", "bf16": "BF16", "asimd": "NEON",
+}  # fmt: skip
+"""Instructions that speed up networks, fastest first: flag of the processor → name."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The processor of this machine.
+
+    Attributes:
+        name: Name that the processor gives itself.
+        cores: Number of logical cores.
+        instructions: Its instructions for matrices and vectors, fastest first.
+    """
+
+    name: str
+    cores: int
+    instructions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        known = ", ".join(self.instructions) or "unknown instructions"
+        return f"{self.name}, {self.cores} cores ({known})"
+
+    def kind(self) -> str:
+        """Return a short name for files, such as ``intel-xeon-2-cores-amx``."""
+        name = re.sub(r"\((?:r|tm)\)|\b(?:cpu|processor|with)\b|@.*", " ", self.name.lower())
+        fastest = self.instructions[0].split()[0].lower() if self.instructions else ""
+        text = f"{name} {self.cores} cores {fastest}"
+        return re.sub(r"[^a-z0-9]+", "-", text).strip("-")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table.
+
+    Attributes:
+        header: Titles of the columns.
+        rows: Cells of each row.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        return markdown_table(self.header, self.rows)
+
+
+def processor() -> Processor:
+    """Describe the processor of this machine."""
+    name, flags = platform.processor() or platform.machine(), ""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        text = information.read_text(encoding="utf-8")
+        if found := re.search(r"^model name\s*: (.*)", text, re.MULTILINE):
+            name = found[1]
+        if found := re.search(r"^(?:flags|Features)\s*: (.*)", text, re.MULTILINE):
+            flags = found[1]
+    elif sys.platform == "darwin":
+        name = _output("sysctl", "-n", "machdep.cpu.brand_string") or name
+        flags = re.sub(
+            r"hw\.optional\.(?:arm\.FEAT_|)(\w+): 1|.*",
+            lambda found: (found[1] or "").lower().replace("advsimd", "asimd"),
+            _output("sysctl", "hw.optional"),
+        )
+    present = set(flags.split())
+    instructions = tuple(name for flag, name in INSTRUCTIONS.items() if flag in present)
+    return Processor(" ".join(name.split()), psutil.cpu_count() or 1, instructions)
+
+
+def add_record_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the record is written."""
+    help_text = "folder of the record (benchmarks, in this repository)"
+    parser.add_argument("--records", type=Path, default=RECORDS, metavar="FOLDER", help=help_text)
+
+
+def write_record(
+    benchmark: str, values: Any, tables: Mapping[str, Table], folder: Path = RECORDS
+) -> Path:
+    """Write a benchmark's record and print its path.
+
+    Args:
+        benchmark: Name of the benchmark.
+        values: All measured values, as JSON can hold them.
+        tables: Tables by the name that the documentation uses.
+        folder: Folder of the records. It is created if needed.
+
+    Returns:
+        The path of the record.
+    """
+    machine = processor()
+    commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    # Records themselves do not change what is measured.
+    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!benchmarks")
+    record = {
+        "benchmark": benchmark,
+        "date": datetime.date.today().isoformat(),
+        "commit": commit or None,
+        "uncommitted changes": bool(changed),
+        "command": command_line(sys.argv),
+        "processor": asdict(machine),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"fststyle": fststyle.__version__, "python": platform.python_version()}
+        | _versions(),
+        "values": values,
+        "tables": {name: asdict(table) for name, table in tables.items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{benchmark}_{machine.kind()}.json"
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    write_atomically(path, f"{_rows_on_one_line(text)}\n".encode())
+    print(f"\nRecord: {path}", file=sys.stderr)
+    return path
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command, with only the last part of each absolute path."""
+    script, *others = arguments
+    path = Path(script).resolve()
+    shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    names = (re.sub(r"(?<![\w.])/(?:[^/\s]+/)*([^/\s]+)", r"\1", text) for text in others)
+    return f"python {shlex.join([shown, *names])}"
+
+
+def _rows_on_one_line(text: str) -> str:
+    """Write the innermost lists of indented JSON on one line."""
+    return re.sub(
+        r"\[\n\s+([^\[\]{}]*?)\n\s+\]",
+        lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]",
+        text,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _output(*command: str) -> str:
+    """Return what a command prints, or nothing if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
