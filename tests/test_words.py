@@ -166,4 +166,4 @@ if __name__ == "__main__":
     chosen = [Path(name).resolve() for name in sys.argv[1:]]
     for source in sources():
         if not chosen or any(source.is_relative_to(place) for place in chosen):
-            print(*faults(source), sep="\n", end="\n" if faults(source) else "")
+            sys.stdout.writelines(f"{fault}\n" for fault in faults(source))

@@ -1,6 +1,6 @@
 """The page's server: its HTTP API, and the page itself.
 
-docs/web.md describes it for people, ``/api/openapi.json`` for programs.
+docs/guides/page.md describes it for people, ``/api/openapi.json`` for programs.
 """
 
 from __future__ import annotations

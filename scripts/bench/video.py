@@ -2,7 +2,7 @@
 
     python scripts/bench/video.py [--trained thanos_poster] [--untrained FILE] [--size 256]
     python scripts/bench/video.py --speed [--trained thanos_poster]
-    python scripts/bench/video.py --strip docs/film.webp
+    python scripts/bench/video.py --strip docs/video.webp
 
 A camera pans, zooms and turns over photographs that no network was trained on, by motions that
 are known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame,

@@ -15,7 +15,7 @@ export function startLive(given, taken) {
     say(
       $("live-note"),
       "Take a photo with the camera. Moving pictures in a style need onnxruntime-web, which " +
-        "is not here (docs/web.md).",
+        "is not here (docs/guides/page.md).",
     );
     $("live-style").disabled = $("live-size").disabled = true;
   }
