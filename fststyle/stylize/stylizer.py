@@ -82,8 +82,7 @@ class Stylizer:
             ``"great_wave:0.6,thanos_poster:0.4"`` or a mapping of names to weights says.
         outside: The style outside the mask, where otherwise the photo stays as it is.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
-        `fststyle.runtime.runner.load_runtime`.
-            On the CPU torch is not loaded.
+            `fststyle.runtime.runner.load_runtime`. On the CPU torch is not loaded.
         threads: Number of threads on the CPU; by default OpenVINO chooses.
 
     Raises:
