@@ -21,6 +21,8 @@ and exits with status 1. Any other exception is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -146,6 +148,25 @@ class QualityError(FststyleError):
     """A trained network has a visible fault; its style file is written all the same."""
 
     default_code = "quality"
+
+
+ERROR_FILE: Final = "FSTSTYLE_ERROR_FILE"
+"""Environment variable with the path of a file for `record_error`."""
+
+
+def record_error(error: FststyleError) -> None:
+    """Write an error as JSON to the file that `ERROR_FILE` names, if it is set.
+
+    The page's server reads it when a training or repainting that it started has failed. The file
+    holds ``kind``, ``code``, ``problem``, ``path`` and ``remedy``.
+    """
+    path = os.environ.get(ERROR_FILE)
+    if not path:
+        return
+    keys = ("code", "problem", "path", "remedy")
+    facts = {"kind": type(error).__name__, **{key: getattr(error, key) for key in keys}}
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
 
 
 def check_number(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import json
 import math
 import pickle
 import subprocess
@@ -13,7 +14,15 @@ import pytest
 
 from fststyle import errors
 from fststyle.cli.arguments import require_packages
-from fststyle.errors import FststyleError, PhotoError, SettingError, check_choice, check_number
+from fststyle.errors import (
+    ERROR_FILE,
+    FststyleError,
+    PhotoError,
+    SettingError,
+    check_choice,
+    check_number,
+    record_error,
+)
 from fststyle.styles.find import art_folder
 
 PICTURE = str(art_folder() / "ink_wash.jpg")
@@ -114,3 +123,20 @@ def test_check_choice() -> None:
     for value in ("c", None, True):
         with pytest.raises(SettingError, match="x must be one of a, 1, not "):
             check_choice("x", value, ("a", 1))
+
+
+def test_an_error_is_recorded_only_if_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = PhotoError("{path} is empty.", path="a.jpg", remedy="Choose another.", code="empty")
+    monkeypatch.delenv(ERROR_FILE, raising=False)
+    record_error(error)
+    monkeypatch.setenv(ERROR_FILE, str(tmp_path / "error.json"))
+    record_error(error)
+    assert json.loads((tmp_path / "error.json").read_text()) == {
+        "kind": "PhotoError",
+        "code": "empty",
+        "problem": "{path} is empty.",
+        "path": "a.jpg",
+        "remedy": "Choose another.",
+    }

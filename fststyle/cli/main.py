@@ -31,7 +31,7 @@ from fststyle.cli.interop import add_commands
 from fststyle.cli.optimize_options import OPTIMISE_SIZE, add_optimise_options
 from fststyle.cli.serve import add_command as add_serve
 from fststyle.cli.video import add_video_command
-from fststyle.errors import FststyleError, PhotoError, StyleError
+from fststyle.errors import FststyleError, PhotoError, StyleError, record_error
 from fststyle.files import cannot_write
 from fststyle.images.load import load_image, load_photo
 from fststyle.images.resize import fit_long_side
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = options.run(options)
         sys.stdout.flush()
     except FststyleError as error:
+        record_error(error)
         print(f"Error: {sentence(error)}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:

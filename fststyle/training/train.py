@@ -30,7 +30,13 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fststyle.errors import FststyleError, PhotoError, SettingError, TrainingError
+from fststyle.errors import (
+    FststyleError,
+    PhotoError,
+    SettingError,
+    TrainingError,
+    record_error,
+)
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import save_photo
@@ -350,6 +356,7 @@ def main() -> None:
         )
         raise SystemExit(INTERRUPTED) from None
     except (HydraException, OmegaConfBaseException) as error:
+        record_error(SettingError(explain(error)))
         sys.stderr.write(f"Error: {explain(error)}\n")
         raise SystemExit(1) from None
     except OSError as error:
@@ -399,6 +406,7 @@ class _Jobs:
             _tell(result)
             gates.require(result.gates, result.style_file)
         except FststyleError as error:
+            record_error(error)
             self._fail(str(error))
         except OmegaConfBaseException as error:
             self._fail(str(error).splitlines()[0])

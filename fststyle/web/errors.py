@@ -14,7 +14,7 @@ class Refusal(FststyleError):
         sentence: What is wrong, with its remedy. It names no path of the server.
     """
 
-    def __init__(self, status: int, code: str, sentence: str) -> None:
+    def __init__(self, status: int = 422, code: str = "refused", sentence: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.code = code

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
+from fststyle.errors import ERROR_FILE, FststyleError, WeightsError
 from fststyle.styles.find import find_picture, list_styles
 from fststyle.styles.info import STYLE_NAME
 from fststyle.web.errors import Refusal
@@ -34,6 +35,10 @@ Status = Literal["running", "done", "failed", "cancelled"]
 
 SHEET_MOMENTS: Final = tuple(round(x / 1000, 3) for x in (5, 15, 30, 50, 75, *range(100, 1001, 50)))
 """Shares of a training after which its sample sheet is drawn anew."""
+
+_ERROR: Final = "error.json"  # in a job's folder
+_FILES: Final = {"photo": "The photo", "style": "The style image", "result": "The result"}
+_UNKNOWN: Final = "It failed on the server; the server's log has the reason."
 
 _KEPT: Final = 4  # jobs that are over
 _PATIENCE: Final = 20.0  # seconds for a process that is asked to end
@@ -274,7 +279,11 @@ class Jobs:
             encoding="utf-8",
             errors="replace",
             cwd=job.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(paths),
+                ERROR_FILE: str(job.folder / _ERROR),
+            },
             start_new_session=True,  # Ctrl-C is the server's; it ends its jobs by itself
         )
         with contextlib.suppress(OSError, AttributeError):
@@ -315,7 +324,7 @@ def _follow(job: Job, process: subprocess.Popen[str]) -> None:
     elif status == 0:
         job.status, job.share = "done", 1.0
     else:
-        job.error = _why(list(said))
+        job.error = _failure(job)
         job.status = "failed"
         log.warning("The job %s ended with status %s:\n%s", job.kind, status, "\n".join(said))
     job.version += 1
@@ -332,12 +341,18 @@ def _is_there(job: Job) -> bool:
     return any(style.name == job.name and style.kind == "network" for style in list_styles())
 
 
-def _why(said: list[str]) -> str:
-    """What the command line gives as its error, without the server's paths; else a sentence."""
-    errors = [line.removeprefix("Error: ") for line in said if line.startswith("Error: ")]
-    if errors and "/" not in errors[-1].replace("1/255", ""):
-        return errors[-1]
-    return "It failed on the server, whose log says why."
+def _failure(job: Job) -> str:
+    """Return why a job failed, without paths of the server, as `record_error` wrote it down."""
+    try:
+        facts = json.loads((job.folder / _ERROR).read_text(encoding="utf-8"))
+        path = None if facts["path"] is None else Path(facts["path"])
+        name = None if path is None else _FILES.get(path.stem)
+        if facts["kind"] == WeightsError.__name__ or (path is not None and name is None):
+            return _UNKNOWN  # it is about a file of the server
+        error = FststyleError(facts["problem"], remedy=facts["remedy"])
+        return error.message(path=name)
+    except (OSError, ValueError, KeyError, TypeError):
+        return _UNKNOWN
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:

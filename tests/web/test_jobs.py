@@ -12,6 +12,15 @@ import pytest
 from training_help import SMALL
 from web_help import Server, encoded, running_server
 
+from fststyle.errors import (
+    ERROR_FILE,
+    FststyleError,
+    PhotoError,
+    SettingError,
+    StyleError,
+    WeightsError,
+    record_error,
+)
 from fststyle.perceptual.vgg import VGGWeights
 from fststyle.styles.find import art_folder
 from fststyle.web.errors import Refusal
@@ -37,7 +46,8 @@ if how == "hang":
     Path("result_00001.png").write_bytes(b"on the way")
     time.sleep(60)
 if how == "fail":
-    print("Error: The picture is too small; choose another.", file=sys.stderr)
+    print("Error: it says so on its standard error too", file=sys.stderr)
+    Path(os.environ["FSTSTYLE_ERROR_FILE"]).write_text(os.environ["FACTS"])
     sys.exit(1)
 if how == "crash":
     raise ZeroDivisionError("/a/path/of/the/server")
@@ -139,19 +149,35 @@ def test_cancel(all_jobs: Jobs, photo: Path, monkeypatch: pytest.MonkeyPatch, ke
 
 
 @pytest.mark.parametrize(
-    ("how", "sentence"),
+    ("error", "sentence"),
     [
-        ("fail", "The picture is too small; choose another."),
-        ("crash", "It failed on the server, whose log says why."),
+        (
+            PhotoError("{path} is too small.", path="./photo.png", remedy="Choose another file."),
+            "The photo is too small. Choose another file.",
+        ),
+        (SettingError("No 1/255 is left."), "No 1/255 is left."),
+        (StyleError("Cannot read {path}.", path="/a/path/of/the/server.onnx"), None),
+        (WeightsError("There are no weights in /a/path/of/the/server."), None),
+        (None, None),
     ],
 )
 def test_failures(
-    all_jobs: Jobs, photo: Path, monkeypatch: pytest.MonkeyPatch, how: str, sentence: str
+    all_jobs: Jobs,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: FststyleError | None,
+    sentence: str | None,
 ) -> None:
-    monkeypatch.setenv("HOW", how)
+    monkeypatch.setenv("HOW", "crash" if error is None else "fail")
+    if error is not None:
+        monkeypatch.setenv(ERROR_FILE, str(tmp_path / "error.json"))
+        record_error(error)
+        monkeypatch.setenv("FACTS", (tmp_path / "error.json").read_text())
     job = start(all_jobs, photo)
     wait_for(job, "failed")
-    assert job.error == sentence
+    assert job.error == sentence or (sentence is None and "the server's log" in job.error)
+    assert "/a/path" not in job.error
 
 
 def test_old_jobs_and_their_files_go(all_jobs: Jobs, photo: Path) -> None:
