@@ -1,23 +1,24 @@
-"""How steady is a film, and how fast? Clips with known motion, stylised in several ways.
+"""Steadiness and speed of stylised videos, measured with clips of known motion.
 
     python scripts/bench/video.py [--trained thanos_poster] [--untrained FILE] [--size 256]
     python scripts/bench/video.py --speed [--trained thanos_poster]
     python scripts/bench/video.py --strip docs/video.webp
 
-A camera pans, zooms and turns over photographs that no network was trained on, by motions that
-are known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame,
-with the statistics smoothed, and with the picture before mixed in as well, by a network that was
-trained to be steady and, where there is one, by the same network without that term.
+A camera pans, zooms and rotates over photographs that no network was trained on. Its motion is
+known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame, with
+smoothed statistics, and with the previous result mixed in as well, by a network that was trained to
+be steady and, with ``--untrained``, by the same network without that loss term.
 
-- warping error: each picture less the one before, moved as the camera moved (bicubic); root mean
-  square and mean in 1/255, away from the borders. The first row is that of the films themselves.
-- flicker: all pictures are moved back to where the first one is, and the power of luma over time is
-  divided into bands of cycles a frame; RMS in 1/255. Below 1/8 is slow change, above 1/4 flicker.
-- sharpness: the mean gradient of luma, in 1/255 a pixel. A film could be steady by being dull.
-- content, style: on the calibrated measure, of the last picture of each clip.
+- warping error: each result minus the previous one, moved as the camera moved (bicubic): root mean
+  square and mean in 1/255, away from the borders. The first row is that of the unstylised clips.
+- flicker: all results are moved back to the position of the first, and the power of luma over time
+  is divided into bands of cycles a frame (RMS in 1/255). Below 1/8 is slow change, above 1/4
+  flicker.
+- sharpness: the mean gradient of luma, in 1/255 a pixel, because a dull video would be steady too.
+- content, style: losses under the calibrated measure, of the last result of each clip.
 
-With --speed, clips with a tone are made, and stylised from file to file; the last columns are the
-parts, each alone: decoding, the network, the blend, encoding.
+With ``--speed``, clips with sound are stylised from file to file. The last columns are the parts,
+each alone: decoding, the network, the blend, encoding.
 """
 
 from __future__ import annotations
@@ -27,156 +28,59 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _clips import (
+    MOTIONS,
+    RATE,
+    Camera,
+    Frame,
+    cameras,
+    clip,
+    grid,
+    inside,
+    photographs,
+    sampled,
+    write_clip,
+)
+from _records import Table, add_record_option, processor, write_record
 from numpy.typing import NDArray
 from stability import find_loss
 
 from fststyle.images.animation import save_animation
-from fststyle.images.bundled import builtin_held_out
-from fststyle.images.load import load_image
 from fststyle.images.photo import Photo
-from fststyle.images.resize import resize
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.stylize.blend import luma
 from fststyle.video.container import Frame as Decoded
 from fststyle.video.convert import convert
-from fststyle.video.flow import FlowBlend, opencv
+from fststyle.video.flow import FlowBlend
 from fststyle.video.reader import VideoReader
 from fststyle.video.video_stylizer import STEADY, VideoStylizer
 from fststyle.video.writer import Output, VideoWriter
 
-MARGIN = 12  # pixels along the borders that do not count
-RATE = 25
 BANDS = (0.0, 1 / 8, 1 / 4, 1 / 2)  # cycles a frame
-
-Frame = NDArray[np.uint8]
-Pixels = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Where a frame's pixels lie in the photograph: z ↦ scale · z + centre, on complex numbers.
-
-    Attributes:
-        scale: Photograph's pixels to a frame's, and the turn.
-        centre: In the photograph, in its pixels.
-    """
-
-    scale: complex
-    centre: complex
-
-    def of(self, pixels: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Where the frame's pixels lie in the photograph."""
-        return self.scale * pixels + self.centre
-
-    def back(self, places: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Where places in the photograph lie in the frame."""
-        return (places - self.centre) / self.scale
-
-
-def pan(t: float) -> tuple[complex, float, float]:
-    """Shift in pixels of the frame, zoom and degrees; t in frames."""
-    return (1.7 * t + 0.6j * t, 1.0, 0.0)
-
-
-def shaky_pan(t: float) -> tuple[complex, float, float]:
-    """As from a hand."""
-    return (3 * t + 2 * math.sin(t) + 1j * (1.5 * math.cos(1.7 * t)), 1.0, 0.3 * math.sin(t / 2))
-
-
-def zoom(t: float) -> tuple[complex, float, float]:
-    """By 1 % a frame."""
-    return (0j, 1.01**t, 0.0)
-
-
-def rotation(t: float) -> tuple[complex, float, float]:
-    """By half a degree a frame."""
-    return (0j, 1.0, 0.5 * t)
-
-
-def still(t: float) -> tuple[complex, float, float]:
-    """Nothing but noise."""
-    return (0j, 1.0, 0.0)
-
-
-def passer_by(t: float) -> tuple[complex, float, float]:
-    """Nothing, but a dark shape crosses the lower half: does the upper one change its colours?"""
-    return (0j, 1.0, 0.0)
-
-
-MOTIONS: dict[str, Callable[[float], tuple[complex, float, float]]] = {
-    "pan": pan, "shaky pan": shaky_pan, "zoom": zoom, "rotation": rotation, "still": still,
-    "passer-by": passer_by,
-}  # fmt: skip
-
-
-def grid(height: int, width: int) -> NDArray[np.complex128]:
-    """A frame's pixels from its centre, x + iy, ``(height, width)``."""
-    x, y = np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2
-    return np.asarray(x[np.newaxis] + 1j * y[:, np.newaxis])
-
-
-def cameras(photo: Frame, height: int, frames: int, motion: str) -> list[Camera]:
-    """The camera of each frame: at first it sees about half of the photograph's height."""
-    ratio = photo.shape[0] / height / 1.6
-    middle = ((photo.shape[1] - 1) + 1j * (photo.shape[0] - 1)) / 2
-    result = []
-    for index in range(frames):
-        shift, factor, degrees = MOTIONS[motion](index - frames / 2)
-        turn = complex(math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
-        result.append(Camera(ratio / factor * turn, middle + ratio * shift))
-    return result
-
-
-def sampled(picture: NDArray[Any], places: NDArray[np.complex128], centred: bool = False) -> Any:
-    """A picture's bicubic values at places in it."""
-    cv2 = opencv()
-    if centred:
-        places = places + ((picture.shape[1] - 1) + 1j * (picture.shape[0] - 1)) / 2
-    x, y = places.real.astype(np.float32), places.imag.astype(np.float32)
-    return cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-
-
-def clip(
-    photo: Frame,
-    height: int,
-    width: int,
-    path: Sequence[Camera],
-    noise: float,
-    *,
-    passed_by: bool = False,
-    seed: int = 0,
-) -> Iterator[Frame]:
-    """The frames that a camera sees, each pixel the mean of 2 by 2 samples, with noise.
-
-    A passer-by crosses the lower half from left to right.
-    """
-    cv2 = opencv()
-    rng = np.random.default_rng(seed)
-    fine = grid(2 * height, 2 * width) / 2
-    for index, camera in enumerate(path):
-        frame = cv2.resize(
-            sampled(photo, camera.of(fine)), (width, height), interpolation=cv2.INTER_AREA
-        )
-        if passed_by:
-            left = round((1.6 * index / len(path) - 0.55) * width)
-            frame[height // 2 :, max(0, left) : max(0, left + width // 2)] = (16, 12, 20)
-        noisy = frame + noise * rng.standard_normal(frame.shape)
-        yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 @dataclass
 class Figures:
-    """What was measured of one way to stylise."""
+    """Measurements of one way to stylise.
+
+    Attributes:
+        name: Name of the row.
+        squares: Mean square warping error of each pair of frames.
+        magnitudes: Mean absolute warping error of each pair.
+        spectra: Power in each of `BANDS`, of each clip.
+        sharpness: Sharpness of some frames.
+        losses: Content and style loss of the last frame of each clip.
+        by_motion: Mean square warping errors by kind of motion.
+    """
 
     name: str
     squares: list[float] = field(default_factory=list)
@@ -187,7 +91,7 @@ class Figures:
     by_motion: dict[str, list[float]] = field(default_factory=dict)
 
     def rms(self, motion: str | None = None) -> float:
-        """Root mean square warping error in 1/255."""
+        """Return the root mean square warping error in 1/255."""
         squares = self.squares if motion is None else self.by_motion[motion]
         return math.sqrt(statistics.mean(squares))
 
@@ -197,32 +101,32 @@ def measure(
     motion: str,
     path: Sequence[Camera],
     frames: Sequence[Frame],
-    pictures: Sequence[Frame],
+    results: Sequence[Frame],
     loss: PerceptualLoss | None,
 ) -> None:
-    """Add the figures of one clip."""
+    """Add the measurements of one clip."""
     height, width = frames[0].shape[:2]
     pixels = grid(height, width)
-    inner = _inside(pixels, height, width)
+    inner = inside(pixels, height, width)
     if motion == "passer-by":
         inner[height // 3 :] = False
     squares, magnitudes = [], []
     for index in range(1, len(frames)):
-        places = path[index - 1].back(path[index].of(pixels))
-        counts = inner & _inside(places, height, width)
-        moved = sampled(pictures[index - 1].astype(np.float32), places, centred=True)
-        error = (pictures[index] - moved)[counts]
+        points = path[index - 1].to_frame(path[index].to_photo(pixels))
+        counts = inner & inside(points, height, width)
+        moved = sampled(results[index - 1].astype(np.float32), points, centred=True)
+        error = (results[index] - moved)[counts]
         squares.append(float(np.square(error).mean()))
         magnitudes.append(float(np.abs(error).mean()))
     figures.squares += squares
     figures.magnitudes += magnitudes
     figures.by_motion.setdefault(motion, []).extend(squares)
-    figures.spectra.append(spectrum(path, pictures, inner))
-    for picture in pictures[:: max(1, len(pictures) // 4)]:
-        figures.sharpness.append(sharpness(picture))
+    figures.spectra.append(spectrum(path, results, inner))
+    for result in results[:: max(1, len(results) // 4)]:
+        figures.sharpness.append(sharpness(result))
     if loss is not None:
         shown, given = (
-            to_tensor(np.asarray(images[-1] / 255, np.float32)) for images in (pictures, frames)
+            to_tensor(np.asarray(images[-1] / 255, np.float32)) for images in (results, frames)
         )
         with torch.no_grad():
             terms = loss(shown, loss.content_targets(given))
@@ -230,17 +134,17 @@ def measure(
 
 
 def spectrum(
-    path: Sequence[Camera], pictures: Sequence[Frame], inner: NDArray[np.bool_]
+    path: Sequence[Camera], results: Sequence[Frame], inner: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Power of luma over time in each of `BANDS`, in squares of 1/255."""
-    height, width = pictures[0].shape[:2]
+    """Return the power of luma over time in each of `BANDS`, in squares of 1/255."""
+    height, width = results[0].shape[:2]
     pixels = grid(height, width)
     counts = inner.copy()
     levels = []
-    for camera, picture in zip(path, pictures, strict=True):
-        places = camera.back(path[0].of(pixels))
-        counts &= _inside(places, height, width)
-        levels.append(sampled(luma(picture.astype(np.float32)), places, centred=True))
+    for camera, result in zip(path, results, strict=True):
+        points = camera.to_frame(path[0].to_photo(pixels))
+        counts &= inside(points, height, width)
+        levels.append(sampled(luma(result.astype(np.float32)), points, centred=True))
     series = np.stack(levels)[:, counts].astype(np.float64)
     power = np.square(np.abs(np.fft.rfft(series - series.mean(axis=0), axis=0))).mean(axis=1)
     power[1 : (len(series) + 1) // 2] *= 2
@@ -253,34 +157,18 @@ def spectrum(
     return np.array(bands)
 
 
-def sharpness(picture: Frame) -> float:
-    """Mean magnitude of luma's gradient, in 1/255 a pixel."""
-    down, across = np.gradient(luma(picture.astype(np.float32)))
+def sharpness(result: Frame) -> float:
+    """Return the mean magnitude of luma's gradient, in 1/255 a pixel."""
+    down, across = np.gradient(luma(result.astype(np.float32)))
     return float(np.hypot(down, across).mean())
 
 
-def _inside(places: NDArray[np.complex128], height: int, width: int) -> NDArray[np.bool_]:
-    x, y = np.abs(places.real), np.abs(places.imag)
-    return np.asarray((x <= (width - 1) / 2 - MARGIN) & (y <= (height - 1) / 2 - MARGIN))
-
-
-def photographs() -> list[Frame]:
-    """Held-out photographs, at most 1440 pixels high."""
-    result = []
-    for path in builtin_held_out():
-        pixels = load_image(path)
-        ratio = min(1.0, 1440 / pixels.shape[0])
-        size = {"width": round(ratio * pixels.shape[1]), "height": round(ratio * pixels.shape[0])}
-        result.append(np.rint(255 * resize(pixels, **size)).astype(np.uint8))
-    return result
-
-
-def table(rows: Sequence[Figures]) -> str:
-    """All figures as a Markdown table."""
+def table(rows: Sequence[Figures]) -> Table:
+    """Return all measurements as a table."""
     motions = list(rows[0].by_motion)
-    titles = ["", "RMS", "to frame by frame", "mean", *motions]
-    titles += ["< 1/8", "to 1/4", "> 1/4", "sharpness", "content", "style"]
-    lines = [titles, ["---"] * len(titles)]
+    header = ["", "warping error", "to frame by frame", "mean", *motions]
+    header += ["flicker < 1/8", "to 1/4", "> 1/4", "sharpness", "content", "style"]
+    lines = []
     for row in rows:
         flicker = np.sqrt(np.mean(row.spectra, axis=0))
         cells = [row.name, f"{row.rms():.2f}", f"{row.rms() / rows[1].rms():.2f}"]
@@ -291,11 +179,11 @@ def table(rows: Sequence[Figures]) -> str:
         losses = zip(*row.losses, strict=True) if row.losses else ()
         cells += [f"{statistics.mean(values):.3f}" for values in losses] or ["–", "–"]
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return Table(header, lines)
 
 
 def steadiness(arguments: argparse.Namespace) -> None:
-    """Print how steady each way is."""
+    """Measure how steady each way is, print the table and write the record."""
     height = arguments.size
     width = round(height * 4 / 3)
     ways = [("frame by frame", 0.0, 0.0), ("smoothed statistics", 0.0, 0.5)]
@@ -303,23 +191,28 @@ def steadiness(arguments: argparse.Namespace) -> None:
     networks = [("trained to be steady", arguments.trained)]
     if arguments.untrained is not None:
         networks.insert(0, ("without the term", arguments.untrained))
-    rows = [Figures("the videos themselves")]
+    rows = [Figures("the clips themselves")]
     loss = None if arguments.no_losses else find_loss(VideoStylizer(arguments.trained), None)
     for name, network in networks:
-        rows += [Figures(f"{name}: {way}") for way, _, _ in ways]
+        prefix = f"{name}: " if len(networks) > 1 else ""
+        found = [Figures(f"{prefix}{way}") for way, _, _ in ways]
         for photo in photographs()[: arguments.photos]:
             for motion in MOTIONS:
                 path = cameras(photo, height, arguments.frames, motion)
                 is_passed = motion == "passer-by"
                 noise = arguments.noise
                 frames = list(clip(photo, height, width, path, noise, passed_by=is_passed))
-                if len(rows) == 1 + len(ways):
+                if len(rows) == 1:
                     measure(rows[0], motion, path, frames, frames, None)
-                for row, (_, steady, smoothing) in zip(rows[-len(ways) :], ways, strict=True):
+                for row, (_, steady, smoothing) in zip(found, ways, strict=True):
                     stylizer = _stylizer(network, steady, smoothing)
-                    pictures = [stylizer.frame(f, i / RATE) for i, f in enumerate(frames)]
-                    measure(row, motion, path, frames, pictures, loss)
-    print(table(rows))
+                    results = [stylizer.frame(f, i / RATE) for i, f in enumerate(frames)]
+                    measure(row, motion, path, frames, results, loss)
+        rows += found
+    result = table(rows)
+    print(f"{processor()}\n\n{result}")
+    values = [{**asdict(row), "spectra": np.array(row.spectra).tolist()} for row in rows]
+    write_record("video_steadiness", values, {"video-steadiness": result}, arguments.records)
 
 
 _STYLIZERS: dict[tuple[str, float, float], VideoStylizer] = {}
@@ -333,88 +226,72 @@ def _stylizer(network: str, steady: float, smoothing: float) -> VideoStylizer:
     return _STYLIZERS[key]
 
 
-def write_clip(
-    path: Path, frames: Iterator[Frame], height: int, width: int, seconds: float
-) -> None:
-    """A film of frames, H.264 and a tone of 440 Hz."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        pictures: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
-        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
-        sound: Any = container.add_stream("aac", rate=44100)
-        sound.layout = "mono"
-        for frame in frames:
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(pictures.encode(None))
-        phase = 2 * np.pi * 440 / 44100 * np.arange(int(seconds * 44100))
-        wave = (0.2 * np.sin(phase)).astype(np.float32)
-        for begin in range(0, len(wave), 1024):
-            samples = av.AudioFrame.from_ndarray(
-                wave[np.newaxis, begin : begin + 1024], "fltp", "mono"
-            )
-            samples.sample_rate, samples.pts = 44100, begin
-            samples.time_base = Fraction(1, 44100)
-            container.mux(sound.encode(samples))
-        container.mux(sound.encode(None))
-
-
 def speed(arguments: argparse.Namespace) -> None:
-    """Print frames a second from file to file, and what each part takes alone."""
-    photo = photographs()[1]
-    columns = ("frames/s", "ms", "processor ms", "decoding", "network", "blend", "encoding", "sum")
-    print(f"| | {' | '.join(columns)} |\n{'| --- ' * (len(columns) + 1)}|")
+    """Measure the speed from file to file and of each part, print the table, write the record."""
+    header = ("", "frames/s", "ms", "processor ms", *PARTS, "sum of parts")
+    rows, values = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for height, width in ((360, 640), (720, 1280)):
-            count = arguments.frames
-            film, result = Path(folder, "film.mp4"), Path(folder, "result.mp4")
-            path = cameras(photo, height, count, "shaky pan")
-            frames = clip(photo, height, width, path, arguments.noise)
-            write_clip(film, frames, height, width, count / RATE)
-            with VideoReader(film) as source:
-                items, decoding = _timed(partial(_all, source.items()))
-            decoded = [item for item in items if isinstance(item, Decoded)]
-            images: list[Any] = [frame.pixels for frame in decoded]
+        for height, width in arguments.speed_sizes:
+            source = Path(folder, "source.mp4")
+            path = cameras(photographs()[1], height, arguments.frames, "shaky pan")
+            frames = clip(photographs()[1], height, width, path, arguments.noise)
+            write_clip(source, frames, height, width, arguments.frames / RATE)
             for steady in (0.0, STEADY):
-                stylizer = _stylizer(arguments.trained, 0.0, 0.5)
-                for image in images[:3]:
-                    stylizer.frame(image, 0.0)
-                pictures, network = _timed(partial(_stylised, stylizer, images))
-                pictures, blending = _timed(partial(_blended, FlowBlend(steady), images, pictures))
-                with VideoReader(film) as source:
-                    writer = VideoWriter(result, Output(result), source)
-                    _, encoding = _timed(partial(_encoded, writer, decoded, pictures))
-                stylizer = _stylizer(arguments.trained, steady, 0.5)
-                stylizer.frame(images[0], 0.0)
-                stylizer.restart()
-                begin, processor = time.perf_counter(), time.process_time()
-                with VideoReader(film) as source:
-                    convert(source, Output(result), stylizer.frame)
-                taken, processor = time.perf_counter() - begin, time.process_time() - processor
-                parts = [1000 * part / count for part in (decoding, network, blending, encoding)]
-                cells = [f"{count / taken:.1f}", f"{1000 * taken / count:.0f}"]
-                cells += [f"{1000 * processor / count:.0f}"]
-                cells += [f"{part:.0f}" for part in (*parts, sum(parts))]
-                print(f"| {height}p, steady {steady:g} | {' | '.join(cells)} |", flush=True)
+                found = time_conversion(source, arguments.trained, steady)
+                name = f"{height}p, steady {steady:g}"
+                values[name] = found
+                parts = [found[part] for part in PARTS]
+                cells = [f"{1000 / found['ms']:.1f}"]
+                cells += [f"{found[key]:.0f}" for key in ("ms", "processor ms", *PARTS)]
+                rows.append([name, *cells, f"{sum(parts):.0f}"])
+    result = Table(header, rows)
+    print(f"{processor()}\n\n{result}")
+    write_record("video_speed", values, {"video-speed": result}, arguments.records)
 
 
-def _all(items: Iterable[Any]) -> list[Any]:
-    return list(items)
+PARTS = ("decoding", "network", "blend", "encoding")
+
+
+def time_conversion(video: Path, network: str, steady: float) -> dict[str, float]:
+    """Return the milliseconds of a frame: of each part alone, and from file to file."""
+    result = video.with_name("result.mp4")
+    with VideoReader(video) as source:
+        items, decoding = _timed(partial(list, source.items()))
+    decoded = [item for item in items if isinstance(item, Decoded)]
+    images: list[Any] = [frame.pixels for frame in decoded]
+    stylizer = _stylizer(network, 0.0, 0.5)
+    for image in images[:3]:
+        stylizer.frame(image, 0.0)
+    stylised, networking = _timed(partial(_stylised, stylizer, images))
+    blended, blending = _timed(partial(_blended, FlowBlend(steady), images, stylised))
+    with VideoReader(video) as source:
+        writer = VideoWriter(result, Output(result), source)
+        _, encoding = _timed(partial(_encoded, writer, decoded, blended))
+    stylizer = _stylizer(network, steady, 0.5)
+    stylizer.frame(images[0], 0.0)
+    stylizer.restart()
+    begin, used = time.perf_counter(), time.process_time()
+    with VideoReader(video) as source:
+        convert(source, Output(result), stylizer.frame)
+    taken, used = time.perf_counter() - begin, time.process_time() - used
+    times = (taken, used, decoding, networking, blending, encoding)
+    names = ("ms", "processor ms", *PARTS)
+    return {name: 1000 * t / len(images) for name, t in zip(names, times, strict=True)}
 
 
 def _stylised(stylizer: VideoStylizer, images: Sequence[Frame]) -> list[Frame]:
     return [stylizer.frame(image, i / RATE) for i, image in enumerate(images)]
 
 
-def _blended(blend: FlowBlend, images: Sequence[Frame], pictures: Sequence[Frame]) -> list[Frame]:
-    ready: Iterator[Any] = iter(pictures)
+def _blended(blend: FlowBlend, images: Sequence[Frame], stylised: Sequence[Frame]) -> list[Frame]:
+    ready: Iterator[Any] = iter(stylised)
     return [blend(image, lambda _: next(ready)) for image in images]
 
 
-def _encoded(writer: VideoWriter, frames: Sequence[Decoded], pictures: Sequence[Frame]) -> None:
+def _encoded(writer: VideoWriter, frames: Sequence[Decoded], results: Sequence[Frame]) -> None:
     with writer:
-        for frame, picture in zip(frames, pictures, strict=True):
-            writer.add_frame(picture, frame.pts, frame.duration)
+        for frame, result in zip(frames, results, strict=True):
+            writer.add_frame(result, frame.pts, frame.duration)
 
 
 def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -424,18 +301,18 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def strip(output: Path, network: str) -> None:
-    """Draw an animated WebP: a film, frame by frame, and steady, side by side."""
+    """Draw an animated WebP: a clip, stylised frame by frame, and steadily, next to each other."""
     photo = photographs()[0]
     height, width, count = 180, 240, 36
     path = cameras(photo, height, count, "shaky pan")
-    # There and back, so that it goes round.
+    # Forwards and backwards, so that it loops.
     path = [*path[::2], *path[::-2]]
     ways = [_stylizer(network, *way) for way in ((0.0, 0.0), (STEADY, 0.5))]
-    pictures = []
+    images = []
     for index, frame in enumerate(clip(photo, height, width, path, 2.0)):
         shown = [frame, *(way.frame(frame, index / 12.5) for way in ways)]
-        pictures.append(Photo(np.asarray(np.hstack(shown) / 255, np.float32)))
-    save_animation(pictures, [80.0] * len(pictures), 0, output, quality=45)
+        images.append(Photo(np.asarray(np.hstack(shown) / 255, np.float32)))
+    save_animation(images, [80.0] * len(images), 0, output, quality=45)
     print(f"{output}  {output.stat().st_size / 1000:.0f} kB")
 
 
@@ -444,16 +321,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trained", default="thanos_poster", help="a style trained to be steady")
-    parser.add_argument("--untrained", help="a style file trained with steady.weight=0")
-    parser.add_argument("--size", type=int, default=256, help="height of the frames")
-    parser.add_argument("--frames", type=int, default=24, help="of each clip")
-    parser.add_argument("--photos", type=int, default=3, help="at most 3")
-    parser.add_argument("--noise", type=float, default=2.0, help="sigma, in 1/255")
-    parser.add_argument("--steady", type=float, nargs="+", default=[STEADY])
-    parser.add_argument("--no-losses", action="store_true", help="needs no VGG")
-    parser.add_argument("--speed", action="store_true", help="measure the speed instead")
-    parser.add_argument("--strip", type=Path, metavar="WEBP", help="draw the README's instead")
+    add = parser.add_argument
+    add("--trained", default="thanos_poster", help="style trained to be steady (thanos_poster)")
+    add("--untrained", metavar="STYLE", help="style file trained with steady.weight=0")
+    add("--size", type=int, default=256, help="height of the frames (256)")
+    add("--frames", type=int, default=24, help="frames of each clip (24)")
+    add("--photos", type=int, default=3, help="photographs to use, at most 3 (3)")
+    add("--noise", type=float, default=2.0, help="standard deviation of the noise, in 1/255 (2)")
+    add("--steady", type=float, nargs="+", default=[STEADY], help=f"blend amounts ({STEADY})")
+    add("--no-losses", action="store_true", help="skip the losses, which need VGG")
+    add("--speed", action="store_true", help="measure the speed instead")
+    add("--strip", type=Path, metavar="WEBP", help="draw the documentation's animation instead")
+    add_record_option(parser)
+    parser.set_defaults(speed_sizes=((360, 640), (720, 1280)))
     arguments = parser.parse_args()
     if arguments.strip is not None:
         strip(arguments.strip, arguments.trained)
