@@ -1,9 +1,10 @@
-"""The rules of the house that a program can check: who imports whom, safety, sizes."""
+"""The rules that a program can check: who imports whom, safety, sizes."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), *RO
 
 MOST_LINES = 450
 
-# Each package may import only from itself and from what stands before it.
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+# Each package may import only from itself and from what stands before it; docs/architecture.md
+# shows the same line.
 ORDER = (
     "errors", "files", "markdown", "openvino_core", "images", "styles", "runtime", "stylize",
     "transforms", "video", "perceptual", "training", "web", "cli", "__main__",
@@ -194,6 +198,20 @@ def test_unsafe_loads_are_found(line: str, is_safe: bool) -> None:
 def test_order_names_every_package() -> None:
     assert {module.partition(".")[0] for module in MODULES} == set(ORDER)
     assert len(set(ORDER)) == len(ORDER)
+
+
+def test_architecture_page_shows_the_order_and_every_package() -> None:
+    assert f"\n{' ← '.join(ORDER)}\n" in ARCHITECTURE
+    tree = re.findall(r"^[├└]── (\w+)(\.py|/) ", ARCHITECTURE, re.MULTILINE)
+    shown = {name for name, _ in tree}
+    assert shown == {*ORDER, "__init__", "art", "zoo"}
+    for name, suffix in tree:
+        assert (PACKAGE / name).is_dir() if suffix == "/" else path_of(name).is_file()
+
+
+def test_paths_that_the_architecture_page_names_exist() -> None:
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", ARCHITECTURE):
+        assert (PACKAGE / path).is_file() or (ROOT / path).is_file() or "NAME" in path, path
 
 
 @pytest.mark.parametrize("module", MODULES)
