@@ -17,9 +17,9 @@ from PIL.Image import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from fststyle.errors import SettingError, StyleError
+from fststyle.errors import SettingError
 from fststyle.runtime.runner import Device
-from fststyle.styles.find import find_style
+from fststyle.styles.find import find_network
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.stylizer import Style, Stylizer
 
@@ -64,11 +64,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         if isinstance(styles, str | os.PathLike) or not styles:
             raise SettingError("styles must be a list of one style or more, such as ['ink_wash'].")
         for name in (name for style in styles for name in style_weights(style)):
-            if find_style(name).kind == "picture":
-                raise StyleError(
-                    f"{name} is a picture without a trained network; train it, or choose another "
-                    "style from 'fststyle styles'."
-                )
+            find_network(name)
         lowest, highest = strength
         if not 0 <= p <= 1 or not 0 <= lowest <= highest <= 1:
             raise SettingError(

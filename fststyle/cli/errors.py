@@ -10,6 +10,7 @@ from fststyle.errors import FststyleError
 REMEDIES: Final[dict[str, str]] = {
     # code: what to do, in terms of the command line. In braces: values of `error.details`,
     # `path`, and `install`, the line that installs the extra named by `details["extra"]`.
+    "no_network": "Train one: fststyle train {training}. Or choose a style from: fststyle styles.",
     "missing_package": "Install with: {install}",
 }
 """Remedies that replace those of the library, by the error's code."""

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fststyle.errors import SettingError, StyleError
-from fststyle.styles.find import find_style
+from fststyle.errors import SettingError
+from fststyle.styles.find import find_network
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,9 +112,7 @@ def _export(options: argparse.Namespace) -> int:
             f"The format {options.format} is written to a file that ends in {suffix}: "
             f"-o {output.with_suffix(suffix)}."
         )
-    found = find_style(options.style)
-    if found.kind != "network":
-        raise StyleError(f"{options.style} has no trained network to export; train it first.")
+    found = find_network(options.style)
 
     from fststyle.styles.export import export_style
 

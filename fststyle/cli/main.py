@@ -16,7 +16,6 @@ import io
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,7 +35,15 @@ from fststyle.files import cannot_write
 from fststyle.images.load import load_image, load_photo
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import check_output
-from fststyle.styles.find import FoundStyle, art_folder, art_info, find_picture, find_style
+from fststyle.styles.find import (
+    FoundStyle,
+    art_folder,
+    art_info,
+    find_network,
+    find_picture,
+    find_style,
+    training_settings,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,7 +99,7 @@ def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> 
     what = "has no trained network yet" if is_ours else "is a picture, not a trained style"
     print(
         f"{options.style} {what}; this one photo is optimised instead, which takes minutes. "
-        f"To train it once for all photos: {_training_command(found)}",
+        f"To train it once for all photos: fststyle train {training_settings(found)}",
         file=sys.stderr,
     )
     defaults = _parser().parse_args(["optimize", "photo", "--style", "style", "-o", "out"])
@@ -102,16 +109,6 @@ def _stylize_without_network(options: argparse.Namespace, found: FoundStyle) -> 
     from fststyle.cli.optimize import optimize
 
     return optimize(argparse.Namespace(**{**vars(defaults), **given}), photo, picture, "content")
-
-
-def _training_command(found: FoundStyle) -> str:
-    if found.path.parent == art_folder():
-        return f"fststyle train style={found.name}"
-    path = str(found.path)
-    if not re.fullmatch(r"[\w./-]+", path):
-        path = f"'{path}'"  # Hydra's quotes, and those of the shell
-        return f'fststyle train "style.image={path}" style.name=NAME'
-    return f"fststyle train style.image={path} style.name=NAME"
 
 
 def _optimize(options: argparse.Namespace) -> int:
@@ -153,13 +150,7 @@ def _check_sheet(sheet: Path, output: Path) -> None:
 
 def _network(style: str) -> FoundStyle:
     """The trained network to start an optimisation from."""
-    found = find_style(style)
-    if found.kind != "network":
-        raise StyleError(
-            f"--init style needs a trained network, and {style} has none; train it "
-            f"({_training_command(found)}), name a style file (--init NAME.onnx), or start from "
-            "the photo (--init content)."
-        )
+    found = find_network(style)
     _info_of(found)  # refuses a damaged file
     return found
 
@@ -185,12 +176,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if not options.output.is_dir():
         raise PhotoError(f"There is no folder {options.output}; make it, or name another by -o.")
     check_output(options.output / "report_sheet.png")
-    found = find_style(options.style)
-    if found.kind != "network":
-        raise StyleError(
-            f"{options.style} has no trained network to evaluate; train it: "
-            f"{_training_command(found)}"
-        )
+    found = find_network(options.style)
     info = _info_of(found)
     picture_path = options.picture or _style_picture(str(found.path), "--picture")
     picture = load_image(picture_path)

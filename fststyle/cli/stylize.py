@@ -19,7 +19,7 @@ from fststyle.cli.arguments import require_packages, share, stroke_scale
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 from fststyle.openvino_core import import_without_converter
-from fststyle.styles.find import FoundStyle, find_style
+from fststyle.styles.find import FoundStyle, find_style, training_settings
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.pipeline import Outcome, default_jobs, run
 from fststyle.stylize.plan import (
@@ -167,8 +167,9 @@ def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
         return found[0]
     needs = [*changed, "A folder or more than one photo"]
     raise SettingError(
-        f"{needs[0]} needs a trained network, and {options.style} is only a picture; train it "
-        "('fststyle train'), or choose a style from 'fststyle styles'."
+        f"{needs[0]} needs a trained network, and {options.style} is only an image.",
+        code="no_network",
+        details={"training": training_settings(found[0])},
     )
 
 

@@ -16,9 +16,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from fststyle.cli.arguments import share, stroke_scale
-from fststyle.errors import StyleError, VideoError
+from fststyle.errors import VideoError
 from fststyle.images.save import check_output
-from fststyle.styles.find import FoundStyle, find_style
+from fststyle.styles.find import FoundStyle, find_network
 from fststyle.stylize.blend import style_weights
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def video(options: argparse.Namespace) -> int:
     from fststyle.video.container import check_av
 
     check_av()
-    styles = [_network(name) for name in style_weights(options.style)]
+    styles = [find_network(name) for name in style_weights(options.style)]
     _check_paths(options, styles)
 
     from fststyle.video.convert import convert
@@ -174,16 +174,6 @@ def video(options: argparse.Namespace) -> int:
             )
     _report(options, source, done, time.perf_counter() - begin, stylizer.cuts)
     return 0 if done.is_whole else _CTRL_C
-
-
-def _network(name: str) -> FoundStyle:
-    found = find_style(name)
-    if found.kind != "network":
-        raise StyleError(
-            f"{name} is a picture without a trained network, which films need; train it "
-            "('fststyle train'), or choose a style from 'fststyle styles'."
-        )
-    return found
 
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def find_network(text: str) -> FoundStyle:
     Raises:
         StyleError: As in `find_style`.
         NoNetworkError: It is only a picture (code ``no_network``). The error's
-            ``details["training"]`` are the settings that train a network for it.
+            ``details["training"]`` are the settings with which ``train.py`` trains a network.
     """
     found = find_style(text)
     if found.kind == "network":
@@ -105,11 +106,14 @@ def find_network(text: str) -> FoundStyle:
     )
 
 
-def training_settings(found: FoundStyle) -> list[str]:
-    """Return the settings that train a network for a picture, as ``train.py`` takes them."""
+def training_settings(found: FoundStyle) -> str:
+    """Return the settings that train a network for a style image, as typed after ``train.py``."""
     if found.path.parent == art_folder():
-        return [f"style={found.name}"]
-    return [f"style.image={found.path}", "style.name=NAME"]
+        return f"style={found.name}"
+    path = str(found.path)
+    if not re.fullmatch(r"[\w./-]+", path):
+        return f"\"style.image='{path}'\" style.name=NAME"  # the shell's quotes, and Hydra's
+    return f"style.image={path} style.name=NAME"
 
 
 def list_styles() -> list[FoundStyle]:

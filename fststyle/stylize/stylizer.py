@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from fststyle.errors import SettingError, StyleError
+from fststyle.errors import SettingError
 from fststyle.images.load import from_pil, load_photo
 from fststyle.images.photo import Photo, Pixels, to_pil
 from fststyle.images.resize import fit_long_side, fitted_size
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
-from fststyle.styles.find import FoundStyle, art_folder, find_style
+from fststyle.styles.find import find_network
 from fststyle.styles.info import StyleInfo
 from fststyle.stylize.arrays import (
     array_of_tensor,
@@ -321,9 +321,7 @@ def _open(
 ) -> _Parts:
     parts = []
     for name, weight in style_weights(style).items():
-        found = find_style(name)
-        if found.kind == "picture":
-            raise _untrained(found)
+        found = find_network(name)
         parts.append((load(found.path, device=device, threads=threads), weight))
     return parts
 
@@ -340,14 +338,3 @@ def _checked_strength(strength: float) -> float:
     if not 0 <= number <= 1:
         raise SettingError(f"strength must be a number from 0 to 1, not {strength!r}.")
     return number
-
-
-def _untrained(found: FoundStyle) -> StyleError:
-    if found.path.parent == art_folder():
-        command = f"style={found.name}"
-    else:
-        command = f"style.image={found.path} style.name=NAME"
-    return StyleError(
-        f"{found.name} is a picture without a trained network; train one with "
-        f"'python train.py {command}', or repaint a single photo with 'fststyle optimize'."
-    )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fststyle.errors import StyleError
 from fststyle.perceptual.losses import PerceptualLoss
-from fststyle.styles.find import find_style, zoo_folder
+from fststyle.styles.find import find_network, zoo_folder
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
 from fststyle.styles.style_file import inspect_style, load_style
@@ -53,13 +53,7 @@ def starting_network(
     folder = zoo_folder() if init == "nearest" else Path(init)
     if folder.is_dir():
         return nearest_network(folder.glob("*.onnx"), config, loss, photos, picture_sha256)
-    found = find_style(init)
-    if found.kind == "picture":
-        raise StyleError(
-            f"init={init} is a picture; training starts from a trained network, from "
-            "init=nearest, or from random weights: init=none."
-        )
-    return network_from(found.path, config)
+    return network_from(find_network(init).path, config)
 
 
 def check_start(init: str | None) -> None:
@@ -69,7 +63,7 @@ def check_start(init: str | None) -> None:
         StyleError: There is no such style.
     """
     if init not in (None, "none", "nearest") and not Path(str(init)).is_dir():
-        find_style(str(init))
+        find_network(str(init))
 
 
 def nearest_network(

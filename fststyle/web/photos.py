@@ -19,12 +19,11 @@ from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.limits import pillow_limits
 from fststyle.images.load import cannot_read, open_picture
 from fststyle.runtime.runner import Runtime, load_runtime
-from fststyle.styles import quality
+from fststyle.styles import find, quality
 from fststyle.styles.find import (
     FoundStyle,
     art_folder,
     art_info,
-    find_style,
     list_styles,
     zoo_folder,
 )
@@ -175,12 +174,9 @@ def find_network(name: str) -> FoundStyle:
     if not BLEND.fullmatch(name) or ":" in name or "," in name:
         raise Refusal(422, "bad_style", "A style's name has lower-case letters, digits, _ and -.")
     try:
-        found = find_style(name)
+        return find.find_network(name)
     except StyleError as error:
         raise Refusal(404, "no_style", str(error)) from error
-    if found.kind != "network":
-        raise Refusal(404, "no_style", f"{name} has no trained network; choose another style.")
-    return found
 
 
 def list_networks() -> list[dict[str, Any]]:

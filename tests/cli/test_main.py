@@ -517,7 +517,7 @@ def test_disk_that_fills_during_an_optimisation(
         (["--sheet", "sheet.jpg"], "--sheet sheet.png"),
         (["--sheet", "missing/sheet.png"], "choose another place with --sheet"),
         (["--sheet", "out.png"], "replace the result"),
-        (["--init", "style"], "--init style needs a trained network"),
+        (["--init", "style"], "fststyle train style"),
         (["--init", "nois"], "--init takes content, noise, style"),
         (["--init", "missing.png"], "There is no picture missing.png"),
         (["--init", "missing.onnx"], "There is no file missing.onnx"),
@@ -976,7 +976,7 @@ def test_evaluate_without_what_it_needs(
     )
     for style in ("thanos_poster", "picture.png"):
         done = run("evaluate", photo, "--style", style)
-        assert_refused(done, "no trained network to evaluate; train it")
+        assert_refused(done, "fststyle train style")
     with_picture = ["--style", style_path, "--picture", picture]
     assert_refused(run("evaluate", photo, photo, *with_picture), "named twice")
     assert_refused(run("evaluate", photo, *with_picture, "--vgg-weights", "no.onnx"), "no.onnx")

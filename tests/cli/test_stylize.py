@@ -416,7 +416,7 @@ def test_blends(run: Run, style_path: Path) -> None:
     assert_refused(run("in/a.png", "-o", "out.png", style=f"{style_path}:x"), "weight")
     assert_refused(run("in/a.png", "-o", "o.png", style=f"{style_path}:0"), "more than 0")
     mixed = run("in/a.png", "-o", "o.png", style=f"{style_path},thanos_poster")
-    assert_refused(mixed, "a picture without a trained network")
+    assert_refused(mixed, "fststyle train style=thanos_poster")
 
 
 def test_results_and_needed_files(run: Run, folder: Path, style_path: Path) -> None:

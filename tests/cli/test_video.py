@@ -123,7 +123,7 @@ def test_what_is_refused(
         "There is no film": ("none.mp4", *options, "o.mp4"),
         "no folder": ("film.mp4", *options, "none/o.mp4"),
         "duration must be": ("film.mp4", *options, "o.mp4", "--duration", "0"),
-        "without a trained network": ("film.mp4", "--style", "ink_wash", "-o", "o.mp4"),
+        "fststyle train style=ink_wash": ("film.mp4", "--style", "ink_wash", "-o", "o.mp4"),
     }.items():
         assert words in refused(capsys, *arguments)
     assert sorted(folder.iterdir()) == before

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError, SettingError, StyleError
-from fststyle.runtime import on_torch
+from fststyle.runtime import on_openvino, on_torch
 from fststyle.runtime import runner as runtime
 from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles.info import StyleInfo
@@ -160,7 +160,7 @@ def test_hostile_file_is_refused_before_anything_runs_it(
     def must_not_be_called(*args: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(runtime, "openvino_core", must_not_be_called)
+    monkeypatch.setattr(on_openvino, "openvino_core", must_not_be_called)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     model = onnx.ModelProto.FromString(style_path.read_bytes())
     tensor = model.graph.initializer[-1]

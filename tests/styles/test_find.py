@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from errors_help import raises
 
-from fststyle.errors import PhotoError, StyleError
+from fststyle.errors import NoNetworkError, PhotoError, StyleError
 from fststyle.styles import find as styles
 from fststyle.styles.find import (
     FoundStyle,
     art_info,
+    find_network,
     find_picture,
     find_style,
     list_styles,
@@ -142,3 +144,17 @@ def test_art_info(folders: dict[str, Path]) -> None:
         art_info("broken")
     with pytest.raises(StyleError, match="did you mean great_wave"):
         art_info("wave")
+
+
+def test_find_network(folders: dict[str, Path]) -> None:
+    (folders["zoo"] / "scream.onnx").touch()
+    (folders["art"] / "wave.jpg").touch()
+    assert find_network("scream") == find_style("scream")
+    with raises(NoNetworkError, "no_network", "wave") as caught:
+        find_network("wave")
+    assert caught.value.details == {"name": "wave", "training": "style=wave"}
+    Path("my wave.png").touch()
+    with raises(NoNetworkError, "no_network", "my wave") as caught:
+        find_network("my wave.png")
+    training = "\"style.image='my wave.png'\" style.name=NAME"
+    assert caught.value.details == {"name": "my wave", "training": training}

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 
-from fststyle.errors import StyleError
+from fststyle.errors import NoNetworkError, StyleError
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.presets import loss_config
 from fststyle.perceptual.vgg import VGGWeights
@@ -16,7 +17,7 @@ from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
 from fststyle.styles.style_file import save_style
 from fststyle.training import warm_start as warmstart
-from fststyle.training.warm_start import starting_network
+from fststyle.training.warm_start import check_start, starting_network
 
 CONFIG = NetworkConfig(width=4, trunk=8, residual_blocks=1)
 PHOTOS = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
@@ -102,8 +103,10 @@ def test_what_cannot_be_started_from(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr(find, "zoo_folder", lambda: tmp_path)
-    with pytest.raises(StyleError, match="init=ink_wash is a picture"):
+    with raises(NoNetworkError, "no_network", "ink_wash"):
         start("ink_wash", loss)
+    with raises(NoNetworkError, "no_network", "ink_wash"):
+        check_start("ink_wash")
     with pytest.raises(StyleError, match="There is no style 'nearst'"):
         start("nearst", loss)
 
