@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from command_help import run_command
 from PIL import Image
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -150,18 +151,29 @@ def test_commands_are_parsed(line: Line, monkeypatch: pytest.MonkeyPatch) -> Non
         main(words[: words.index(">")] if ">" in words else words)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        line
+def quick_lines() -> list[Line]:
+    """List one line of each text that can be run here."""
+    quick = {
+        line.text: line
         for line in OURS
         if line.words[line.words.index("fststyle") + 1] in RUN
         and not any(slow in line.text for slow in SLOW)
-    ],
-    ids=str,
-)
-@pytest.mark.skipif(os.name != "posix", reason="the shell of the examples is bash")
-def test_commands_run(line: Line, folder: Path) -> None:
+    }
+    return list(quick.values())
+
+
+@pytest.mark.parametrize("line", quick_lines(), ids=str)
+def test_commands_run(line: Line, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "|" in line.text:
+        run_in_shell(line, folder)
+        return
+    done = run_command(capsys, *line.words[1:])
+    assert done.status == 0, done.err
+
+
+def run_in_shell(line: Line, folder: Path) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash on this machine")
     program = folder / "bin" / "fststyle"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fststyle "$@"\n')

@@ -72,7 +72,7 @@ def test_gallery(zoo: Path, tmp_path: Path) -> None:
     make_gallery.write(zoo, docs)
     text = (docs / "gallery.md").read_text()
     assert list(make_gallery.listed(text)) == ["a", "b"]
-    assert "# The zoo: 2 trained styles" in text
+    assert "# Gallery: 2 trained styles" in text
     link = "[github.com/some/one](https://github.com/some/one) : a.jpg"
     assert (
         f"| [`a`](#a) | A | Painter | 1900 | {link} | Public domain | 9.8 at 256² | 25% |" in text
