@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,48 +9,55 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, overload
 
 from fststyle.errors import FststyleError
 
-_FULL: Final = "free some space or choose another place"
+_NO_SPACE: Final = "Free some space, or choose another place."
 _REMEDIES: Final = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EFBIG: _FULL,
-    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.ENAMETOOLONG: "Choose a shorter name.",
 }
+
+SomeError = TypeVar("SomeError", bound=FststyleError)
 
 
 def write_atomically(path: Path | str, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it takes its place when complete.
+    """Write a file completely or not at all.
 
     Args:
-        path: As in `replacing`.
-        data: The content.
+        path: File to write. An existing file is replaced only when the new one is complete.
+        data: Content of the file.
 
     Raises:
-        FststyleError: The file cannot be written; what was there is left as it was.
+        FststyleError: The file cannot be written (code ``cannot_write``). An existing file is
+            unchanged.
+
+    Example:
+        >>> write_atomically("notes.txt", b"First draft.")
     """
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        raise FststyleError(cannot_write(path, error) + ".") from error
+        raise cannot_write(path, error) from error
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Name a temporary file, which takes the place of ``path`` at the end of the block.
+    """Provide a temporary file that replaces ``path`` at the end of the block.
 
     Args:
-        path: A link stays, and the file that it names is replaced; its permissions stay.
+        path: File to replace. Its permissions are kept. If it is a link, the file that it points
+            to is replaced.
 
     Yields:
-        The path to write to, in the same folder; after any failure there is nothing there.
+        Path of the temporary file, in the same folder. It is removed after any failure.
 
     Raises:
-        OSError: The file cannot be put in its place, or the one there is read-only.
+        OSError: The file cannot be replaced, for example because it is read-only.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not os.access(target, os.W_OK):
@@ -58,7 +65,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = temporary_beside(target)
     try:
         yield temporary
-        with suppress(FileNotFoundError):  # there is no file yet
+        with suppress(FileNotFoundError):  # a new file
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException:  # Ctrl-C too
@@ -68,17 +75,40 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def temporary_beside(target: Path) -> Path:
-    """Return a hidden name in the same folder that nothing has yet."""
+    """Return the path of a hidden file in the same folder that does not exist yet."""
     return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
-def cannot_write(path: Path | str, error: OSError) -> str:
-    """Say that a file cannot be written, and why; the sentence lacks only its full stop."""
-    remedy = _REMEDIES.get(error.errno or 0, "choose another place")
-    return f"{path} cannot be written: {reason(error)}; {remedy}"
+@overload
+def cannot_write(path: Path | str, error: OSError) -> FststyleError: ...
+
+
+@overload
+def cannot_write(path: Path | str, error: OSError, kind: type[SomeError]) -> SomeError: ...
+
+
+def cannot_write(
+    path: Path | str, error: OSError, kind: type[FststyleError] = FststyleError
+) -> FststyleError:
+    """Return the error for a file that cannot be written.
+
+    Args:
+        path: File or folder that cannot be written.
+        error: Error of the operating system.
+        kind: Class of the returned error.
+
+    Returns:
+        An error with the code ``cannot_write``, to be raised ``from error``.
+    """
+    return kind(
+        f"Cannot write {{path}}: {reason(error)}.",
+        path=path,
+        remedy=_REMEDIES.get(error.errno or 0, "Choose another place."),
+        code="cannot_write",
+    )
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says, on one line, without a full stop."""
+    """Return the message of an error on one line, without a full stop."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__

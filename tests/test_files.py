@@ -7,6 +7,7 @@ import pytest
 
 from fststyle.errors import FststyleError
 from fststyle.files import replacing, write_atomically
+from tests.helpers.errors_help import raises
 
 
 def test_interrupted_writing_leaves_nothing(
@@ -31,7 +32,7 @@ def test_write_atomically(tmp_path: Path) -> None:
     write_atomically(str(link), b"two")
     assert link.is_symlink()
     assert path.read_bytes() == b"two"
-    with pytest.raises(FststyleError, match="cannot be written"):
+    with raises(FststyleError, "cannot_write"):
         write_atomically(tmp_path / "missing" / "out.json", b"three")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.json", "out.json"]
 

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.errno not in (errno.EPIPE, errno.ENOSPC) or error.filename is not None:
             raise
         if error.errno != errno.EPIPE:  # `fststyle styles | head -1`: nobody reads on
-            print(f"Error: {cannot_write('The standard output', error)}.", file=sys.stderr)
+            print(f"Error: {cannot_write('the standard output', error)}", file=sys.stderr)
         # What is left of it goes nowhere, so that closing it raises nothing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -145,7 +145,7 @@ def _check_sheet(sheet: Path, output: Path) -> None:
         raise PhotoError(f"The sheet is a PNG; name it --sheet {sheet.with_suffix('.png')}.")
     if sheet.resolve() == output.resolve():
         raise PhotoError(f"The sheet would replace the result {output}; give it another name.")
-    check_output(sheet, option="--sheet")
+    check_output(sheet)
 
 
 def _network(style: str) -> FoundStyle:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.errors import FststyleError, PhotoError, SettingError, check_number
 from fststyle.files import cannot_write, reason, replacing
 from fststyle.images.colour import srgb_profile
 from fststyle.images.limits import pillow_limits
@@ -159,10 +159,9 @@ def save_animation(
     """
     path = Path(path)
     file_format = _output_format(path)
-    if quality is not None and not 1 <= quality <= 100:
-        raise SettingError(f"quality must be from 1 to 100, not {quality}.")
-    if loop < 0:
-        raise SettingError(f"loop must be at least 0, which is for ever, not {loop}.")
+    if quality is not None:
+        check_number("quality", quality, 1, 100, whole=True)
+    check_number("loop", loop, 0, whole=True)
     if not durations:
         raise SettingError("An animation must have at least one frame.")
     options: dict[str, Any] = metadata_options(
@@ -193,10 +192,12 @@ def save_animation(
             image.save(file, file_format, save_all=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise PhotoError(cannot_write(path, error) + " with -o.") from error
+            raise cannot_write(path, error, PhotoError) from error
         raise PhotoError(
-            f"The animation cannot be encoded as {file_format} ({reason(error)}); "
-            "choose another ending, such as .webp."
+            f"Cannot encode {{path}} as {file_format}: {reason(error)}.",
+            path=path,
+            remedy="Use another extension, such as .webp.",
+            code="cannot_encode",
         ) from error
 
 
@@ -274,7 +275,7 @@ def _damage(path: Path) -> Iterator[None]:
     except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
-        raise PhotoError(cannot_read(path, error)) from error
+        raise cannot_read(path, error) from error
 
 
 @contextmanager
@@ -306,7 +307,10 @@ def _times_played(image: Image.Image) -> int:
 def _output_format(path: Path) -> str:
     if path.suffix.lower() not in _FORMATS:
         raise PhotoError(
-            f"{path} is of a format without animations; end it in one of "
-            f"{', '.join(ANIMATION_SUFFIXES)}."
+            f"Cannot write animations as {path.suffix or 'files without an extension'}.",
+            path=path,
+            remedy=f"Use one of {', '.join(ANIMATION_SUFFIXES)}.",
+            code="unknown_extension",
+            details={"extensions": list(ANIMATION_SUFFIXES)},
         )
     return _FORMATS[path.suffix.lower()]

@@ -56,8 +56,9 @@ def _installed(names: dict[str, list[str]]) -> list[Path]:
         paths += [folder / name for name in files if (folder / name).is_file()]
     if not paths:
         raise PhotoError(
-            "The built-in photographs are not where scikit-image and scikit-learn keep them; "
-            "train on your own: data=folder data.root=PHOTOS."
+            f"Cannot find the photographs that come with the packages {', '.join(names)}.",
+            remedy="Install these packages again, or use a folder of your own photographs.",
+            code="not_found",
         )
     return sorted(paths, key=lambda path: path.name)
 

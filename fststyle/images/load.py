@@ -130,7 +130,12 @@ def find_photos(folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise PhotoError(f"There is no folder {folder}; name a folder with photos.")
+        raise PhotoError(
+            "The folder {path} does not exist.",
+            path=folder,
+            remedy="Choose a folder with photos.",
+            code="no_folder",
+        )
     photos: list[Path] = []
     for parent, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -143,8 +148,10 @@ def find_photos(folder: Path | str) -> list[Path]:
         ]
     if not photos:
         raise PhotoError(
-            f"There are no photos in {folder}; expected files ending in "
-            f"{', '.join(PHOTO_SUFFIXES)}."
+            "There are no photos in {path}.",
+            path=folder,
+            remedy=f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}.",
+            code="no_photos",
         )
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
@@ -197,15 +204,19 @@ def _decode(path: Path, as_bytes: bool) -> Photo:
     except FststyleError:
         raise
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
-        raise PhotoError(cannot_read(path, error)) from error
+        raise cannot_read(path, error) from error
 
 
 def check_pixels(image: Image.Image, path: Path) -> None:
     """Refuse a picture of more pixels than the limit, before it is decoded."""
     if image.width * image.height > (limit := pixel_limit()):
         raise PhotoError(
-            f"{path} has {image.width}×{image.height} pixels, more than {limit // 10**6} "
-            f"megapixels; make it smaller first, or raise {VARIABLE}."
+            f"{{path}} has {image.width}×{image.height} pixels; the limit is {limit // 10**6} "
+            "megapixels.",
+            path=path,
+            remedy=f"Make it smaller first, or raise {VARIABLE}.",
+            code="too_large",
+            details={"width": image.width, "height": image.height, "limit": limit},
         )
 
 
@@ -223,25 +234,44 @@ def open_picture(file: BinaryIO, path: Path) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise PhotoError(
-            f"{path} is a HEIC photo, which needs the package pillow-heif; "
-            "install it with: pip install 'fststyle[heif]'."
+            "Reading {path} needs the package pillow-heif, because it is a HEIC photo.",
+            path=path,
+            remedy="Install the extra heif of fststyle.",
+            code="missing_package",
+            details={"packages": ["pillow-heif"], "extra": "heif"},
         ) from error
     image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call, unused-ignore]
     return image
 
 
-def cannot_read(path: Path, error: Exception) -> str:
-    """Say in a sentence why a photo cannot be read."""
+def cannot_read(path: Path, error: Exception) -> PhotoError:
+    """Return the error for an image file that cannot be read.
+
+    Args:
+        path: File that was read.
+        error: Error that was raised while reading it.
+
+    Returns:
+        An error with one of the codes ``not_found``, ``is_folder``, ``cannot_read``, ``empty``,
+        ``out_of_memory``, ``not_an_image`` and ``damaged``.
+    """
+    code, problem, remedy = _reading_problem(path, error)
+    return PhotoError(problem, path=path, remedy=remedy, code=code)
+
+
+def _reading_problem(path: Path, error: Exception) -> tuple[str, str, str]:
+    again = "Copy or download it again."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return f"There is no photo {path}; check the path."
+        return "not_found", "{path} does not exist.", "Check the path."
     if isinstance(error, OSError) and error.errno is not None:
         if path.is_dir():
-            return f"{path} is a folder; name a photo in it."
-        return f"{path} cannot be read: {reason(error)}; check it, or copy it to another place."
+            return "is_folder", "{path} is a folder.", "Choose a photo in it."
+        remedy = "Check its permissions, or copy it to another place."
+        return "cannot_read", f"Cannot read {{path}}: {reason(error)}.", remedy
     if path.is_file() and path.stat().st_size == 0:
-        return f"{path} is empty; copy or download it again."
+        return "empty", "{path} is empty.", again
     if isinstance(error, MemoryError | Image.DecompressionBombError):
-        return f"{path} is too large for the memory; make it smaller first."
+        return "out_of_memory", "{path} does not fit into memory.", "Make it smaller first."
     if isinstance(error, UnidentifiedImageError):
-        return f"{path} is not a picture that can be read here; convert it to JPEG or PNG."
-    return f"{path} is damaged or incomplete ({reason(error)}); copy or download it again."
+        return "not_an_image", "Cannot read {path} as an image.", "Convert it to JPEG or PNG."
+    return "damaged", f"{{path}} is damaged or incomplete ({reason(error)}).", again

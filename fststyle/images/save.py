@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fststyle.errors import PhotoError, SettingError
+from fststyle.errors import PhotoError, check_number
 from fststyle.files import cannot_write, reason, replacing, temporary_beside
 from fststyle.images import exif as ex
 from fststyle.images.colour import srgb_profile
@@ -46,42 +46,56 @@ _DEEP: Final = ("PNG", "TIFF")
 _LONGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
 
 
-def check_output(
-    path: Path | str, *, option: str = "-o", suffixes: Sequence[str] = OUTPUT_SUFFIXES
-) -> None:
-    """Find out before any computing whether `save_photo` can write to a path.
+def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
+    """Check that a file can be written, before anything is computed.
 
     Args:
-        path: Where a picture is to be written. A file there would be replaced.
-        option: The command line's option that names it, for the sentence.
-        suffixes: Endings that it may have.
+        path: File to be written. An existing file would be replaced.
+        suffixes: Extensions that the file may have.
 
     Raises:
-        PhotoError: The ending is missing or unknown, the folder is missing or cannot be
-            written to, or the path is itself a folder.
+        PhotoError: The extension is missing or unknown (code ``unknown_extension``), the folder
+            does not exist (``no_folder``), is a file (``not_a_folder``) or cannot be written to
+            (``cannot_write``), or the path is itself a folder (``is_folder``).
+
+    Example:
+        >>> check_output("result.png")
+        >>> check_output("result.doc")
+        Traceback (most recent call last):
+        ...
+        fststyle.errors.PhotoError: Cannot write .doc files. Use one of .jpg, .jpeg, .png, ...
     """
     path = Path(path)
     folder = path.parent
     try:
         if path.is_dir():
-            raise PhotoError(f"{path} is a folder; add a file name, such as {path / 'out.png'}.")
-        _check_ending(path, suffixes)
+            raise PhotoError(
+                "{path} is a folder.",
+                path=path,
+                remedy=f"Add a file name, such as {path / 'out.png'}.",
+                code="is_folder",
+            )
+        _check_extension(path, suffixes)
         if not folder.exists():
             raise PhotoError(
-                f"There is no folder {folder} to write {path.name} to; "
-                f"create it or choose another place with {option}."
+                f"Cannot write {{path}}: the folder {folder} does not exist.",
+                path=path,
+                remedy="Create it, or choose another folder.",
+                code="no_folder",
             )
         if not folder.is_dir():
             raise PhotoError(
-                f"{folder} is not a folder, so {path.name} cannot be written there; "
-                f"choose another place with {option}."
+                f"Cannot write {{path}}: {folder} is not a folder.",
+                path=path,
+                remedy="Choose another folder.",
+                code="not_a_folder",
             )
         # os.access says yes to root and on read-only network drives, so really try.
         probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise PhotoError(cannot_write(path, error) + f" with {option}.") from error
+        raise cannot_write(path, error, PhotoError) from error
 
 
 def save_photo(
@@ -110,14 +124,17 @@ def save_photo(
     """
     path = Path(path)
     file_format = _output_format(path)
-    if quality is not None and not 1 <= quality <= 100:
-        raise SettingError(f"quality must be from 1 to 100, not {quality}.")
+    if quality is not None:
+        check_number("quality", quality, 1, 100, whole=True)
     height, width = pixels.shape[:2]
     longest = _LONGEST_SIDE.get(file_format)
     if longest is not None and max(height, width) > longest:
         raise PhotoError(
-            f"A picture of {width}×{height} pixels does not fit into {path.name}: {file_format} "
-            f"ends at {longest} pixels a side; choose another ending, such as .png."
+            f"Cannot write {{path}}: {file_format} allows at most {longest} pixels per side, and "
+            f"the image has {width}×{height}.",
+            path=path,
+            remedy="Use another extension, such as .png.",
+            code="too_large_for_format",
         )
     if alpha is not None and file_format in _WITHOUT_ALPHA:
         pixels, alpha = over_white(pixels, alpha), None
@@ -132,27 +149,35 @@ def save_photo(
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
         raise PhotoError(
-            f"A picture of {width}×{height} pixels cannot be encoded as {file_format} "
-            f"({reason(error)}); choose another ending, such as .png."
+            f"Cannot encode {{path}} with {width}×{height} pixels as {file_format}: "
+            f"{reason(error)}.",
+            path=path,
+            remedy="Use another extension, such as .png.",
+            code="cannot_encode",
         ) from error
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(encoded)
     except OSError as error:
-        raise PhotoError(cannot_write(path, error) + " with -o.") from error
+        raise cannot_write(path, error, PhotoError) from error
 
 
 def _output_format(path: Path) -> str:
-    _check_ending(path, OUTPUT_SUFFIXES)
+    _check_extension(path, OUTPUT_SUFFIXES)
     return _FORMATS[path.suffix.lower()]
 
 
-def _check_ending(path: Path, suffixes: Sequence[str]) -> None:
-    known = f"end it in one of {', '.join(suffixes)}"
-    if not path.suffix:
-        raise PhotoError(f"{path} has no ending that says its format; {known}.")
-    if path.suffix.lower() not in suffixes:
-        raise PhotoError(f"{path} is of a format that cannot be written; {known}.")
+def _check_extension(path: Path, suffixes: Sequence[str]) -> None:
+    if path.suffix.lower() in suffixes:
+        return
+    problem = f"Cannot write {path.suffix} files." if path.suffix else "{path} has no extension."
+    raise PhotoError(
+        problem,
+        path=path,
+        remedy=f"Use one of {', '.join(suffixes)}.",
+        code="unknown_extension",
+        details={"extensions": list(suffixes)},
+    )
 
 
 QUALITIES: Final = {"JPEG": 92, "WEBP": 90, "AVIF": 85}

@@ -121,7 +121,7 @@ def convert(
                     raise VideoError(f"{output.path} is not written: not one frame was done.")
             return ConversionResult(writer.frames, writer.seconds, is_whole, *writer.size)
     except OSError as error:
-        raise VideoError(cannot_write(output.path, error) + " with -o.") from error
+        raise cannot_write(output.path, error, VideoError) from error
 
 
 def _run(

@@ -376,7 +376,7 @@ class VideoWriter:
     def _failed(self, error: Exception) -> VideoError:
         path = self._output.path
         if isinstance(error, OSError) and error.errno is not None:
-            return VideoError(cannot_write(path, error) + " with -o.")
+            return cannot_write(path, error, VideoError)
         return VideoError(
             f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); "
             f"{self._another()}."

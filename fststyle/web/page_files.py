@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fststyle import __version__
-from fststyle.errors import FststyleError, SettingError
+from fststyle.errors import SettingError
 from fststyle.files import cannot_write, write_atomically
 from fststyle.images.bundled import sample_photo
 from fststyle.web.guard import CONTENT_POLICY
@@ -125,7 +125,7 @@ def export_page(folder: Path) -> int:
             path = find_network(style["name"]).path
             shutil.copyfile(path, folder / "styles" / f"{style['name']}.onnx")
     except OSError as error:
-        raise FststyleError(cannot_write(folder, error) + ".") from error
+        raise cannot_write(folder, error) from error
     # There are no headers to set; the page carries its policy itself.
     policy = CONTENT_POLICY.replace(_FRAME_ANCESTORS, "")
     html = (page_folder() / "index.html").read_text(encoding="utf-8")

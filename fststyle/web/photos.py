@@ -251,8 +251,9 @@ def check_picture(
     except PhotoError as error:
         raise Refusal(415, "no_picture", _without_paths(str(error), {path: what})) from error
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
-        sentence = _without_paths(cannot_read(path, error), {path: what})
-        if "too large" in sentence:  # so large that pillow itself refuses it
+        unreadable = cannot_read(path, error)
+        sentence = unreadable.message(path=f"The {what}")
+        if unreadable.code == "out_of_memory":  # so large that pillow itself refuses it
             raise Refusal(413, "too_many_pixels", sentence) from error
         raise Refusal(422, "damaged", sentence) from error
     if width * height * frames > most_pixels:

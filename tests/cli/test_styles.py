@@ -181,10 +181,10 @@ def test_no_trained_style(run: Run, folder: Path, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--sheet", "missing.jpg"], "There is no photo missing.jpg"),
+        (["--sheet", "missing.jpg"], "missing.jpg does not exist"),
         (["--sheet", "photo.png", "-o", "./photo.png"], "would replace the photo"),
-        (["--sheet", "photo.png", "-o", "no/sheet.png"], "There is no folder no"),
-        (["--sheet", "photo.png", "-o", "sheet.txt"], "format that cannot be written"),
+        (["--sheet", "photo.png", "-o", "no/sheet.png"], "the folder no does not exist"),
+        (["--sheet", "photo.png", "-o", "sheet.txt"], "Cannot write .txt files"),
         (["-o", "sheet.png"], "say of which photo: --sheet PHOTO"),
     ],
 )

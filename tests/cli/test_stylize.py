@@ -123,7 +123,7 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     assert_refused(run("in", "-o", "in/a.png"), "-o")
     assert_refused(run("no/*.png", "-o", "out"), "No file matches no/*.png")
     assert_refused(run("in", "-o", "out", style="no_such"), "'no_such'")
-    assert_refused(run("in", "-o", "out", "--mask", "no.png"), "There is no photo no.png")
+    assert_refused(run("in", "-o", "out", "--mask", "no.png"), "no.png does not exist")
     assert_refused(run("in", "-o", "out", "--style-outside", "x"), "--style-outside needs --mask")
     assert_refused(run("in", "-", "-o", "out"), "- stands for one photo")
     assert_refused(run("in", "-o", "-"), "- stands for one photo")
@@ -134,7 +134,7 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     for option in (["--strength", "0"], ["--scale", "2"], ["--strip"], ["--quality", "1"]):
         refused = run("in/a.png", "-o", "o.png", *option, style="thanos_poster")
         assert_refused(refused, f"{option[0]} needs a trained network")
-    assert_refused(run("in/a.png", "-o", "o.gif", style="thanos_poster"), "cannot be written")
+    assert_refused(run("in/a.png", "-o", "o.gif", style="thanos_poster"), "Cannot write .gif")
     assert_refused(run("in/a.png", "-o", "o.jpg", "--format", "png"), "contradict each other")
     assert files_in(folder) == before
     assert not Path("out").exists()
@@ -214,7 +214,7 @@ def test_bad_photos_stop_no_others(run: Run) -> None:
     assert re.fullmatch(r"4 photos in [0-9.]+ s, 3 failed:", summary)
     assert len(sentences) == 3
     assert "in/bad.png is damaged" in sentences[0]
-    assert "There is no photo in/missing.png" in sentences[2]
+    assert "in/missing.png does not exist" in sentences[2]
 
 
 def test_json_lines(run: Run) -> None:
@@ -230,7 +230,7 @@ def test_json_lines(run: Run) -> None:
     assert json.loads(done.out)["skipped"] is True
     done = run("in/no.png", "-o", "a.png", "--json")
     assert done.status == 1
-    assert "There is no photo in/no.png" in json.loads(done.out)["error"]
+    assert "in/no.png does not exist" in json.loads(done.out)["error"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are other terminals there")
@@ -307,7 +307,7 @@ def test_standard_input_to_standard_output(style_path: Path, folder: Path) -> No
 
 def test_bad_streams(style_path: Path, folder: Path) -> None:
     before = files_in(folder)
-    for data, expected in ((b"", "is empty"), (b"no picture" * 9, "not a picture")):
+    for data, expected in ((b"", "is empty"), (b"no picture" * 9, "as an image")):
         done = stream(style_path, data, "-", "-o", "-")
         assert (done.returncode, done.stdout) == (1, b"")
         assert done.stderr.decode().startswith("Error: The standard input is")
@@ -325,7 +325,7 @@ def test_standard_output_that_is_full_or_closed(style_path: Path) -> None:
         )
         return done.returncode, done.stderr
 
-    full = "Error: The standard output cannot be written: No space left on device; free some space"
+    full = "Error: Cannot write the standard output: No space left on device. Free some space"
     for line in ("in/a.png -o - > /dev/full", "in/a.png -o out.png > /dev/full"):
         status, error = shell(line)
         assert status == 1

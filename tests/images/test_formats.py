@@ -23,6 +23,7 @@ from fststyle.images import load, save
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.colour import srgb_profile
 from fststyle.images.metadata import Metadata, result_metadata
+from tests.helpers.errors_help import raises
 
 TABLE = [
     [cell.strip() for cell in line.strip("|").split("|")]
@@ -362,9 +363,7 @@ def test_heic_without_the_plugin(
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(12))
 
-    with pytest.raises(
-        PhotoError, match=r"is a HEIC photo, which .* pip install 'fststyle\[heif\]'"
-    ):
+    with raises(PhotoError, "missing_package", "pillow-heif"):
         load.load_photo(tmp_path / "IMG_1.HEIC")
 
 

@@ -17,6 +17,7 @@ from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import write_atomically
 from fststyle.images import limits, load, resize, save
 from fststyle.images import photo as images
+from tests.helpers.errors_help import raises
 
 ORIENTATION_TAG = 0x0112
 
@@ -269,9 +270,9 @@ def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
 
 
 def test_missing_photo_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match=r"no photo .*nowhere\.jpg; check the path\.$"):
+    with raises(PhotoError, "not_found", "nowhere.jpg"):
         load.load_photo(tmp_path / "nowhere.jpg")
-    with pytest.raises(PhotoError, match=r"is a folder; name a photo in it\.$"):
+    with raises(PhotoError, "is_folder"):
         load.load_photo(tmp_path)
 
 
@@ -282,22 +283,23 @@ def jpeg(quality: int = 90) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reason"),
+    ("name", "content", "codes"),
     [
-        ("empty.jpg", b"", "is empty; copy"),
-        ("text.jpg", b"Dear diary, today I took a photo.", "not a picture .* convert it"),
-        ("truncated.jpg", jpeg()[:2000], "damaged or incomplete .*; copy"),
-        ("truncated.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "damaged|not a picture"),
-        ("header.tif", b"II*\0\x08\0\0\0", "not a picture|damaged"),
+        ("empty.jpg", b"", {"empty"}),
+        ("text.jpg", b"Dear diary, today I took a photo.", {"not_an_image"}),
+        ("truncated.jpg", jpeg()[:2000], {"damaged"}),
+        ("truncated.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {"damaged", "not_an_image"}),
+        ("header.tif", b"II*\0\x08\0\0\0", {"damaged", "not_an_image"}),
     ],
 )
-def test_unreadable_files(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_unreadable_files(tmp_path: Path, name: str, content: bytes, codes: set[str]) -> None:
     path = tmp_path / name
     path.write_bytes(content)
 
-    with pytest.raises(PhotoError, match=reason) as caught:
+    with pytest.raises(PhotoError) as caught:
         load.load_photo(path)
 
+    assert caught.value.code in codes
     message = str(caught.value)
     assert str(path) in message
     assert message.endswith(".")
@@ -324,7 +326,7 @@ def test_permission_denied_is_a_photo_error(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(PhotoError, match=r"photo\.jpg cannot be read: Permission denied; check"):
+    with raises(PhotoError, "cannot_read", "photo.jpg", "Permission denied"):
         load.load_photo(tmp_path / "photo.jpg")
 
 
@@ -338,7 +340,7 @@ def test_pixel_limit_is_ours_not_pillows(
     save.save_photo(random_pixels(3, 7, 3), tmp_path / "exceeds.png")
 
     assert load.load_image(tmp_path / "fits.png").shape == (4, 5, 3)
-    with pytest.raises(PhotoError, match="has 7×3 pixels, .*; make it smaller"):
+    with raises(PhotoError, "too_large", "7×3"):
         load.load_image(tmp_path / "exceeds.png")
     assert pillows_limit == Image.MAX_IMAGE_PIXELS
 
@@ -346,7 +348,7 @@ def test_pixel_limit_is_ours_not_pillows(
 def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
     (tmp_path / "bomb.pgm").write_bytes(b"P5 20001 20000 255\n")
 
-    with pytest.raises(PhotoError, match="20001×20000 pixels, more than 400 megapixels"):
+    with raises(PhotoError, "too_large", "20001×20000", "400 megapixels"):
         load.load_photo(tmp_path / "bomb.pgm")
 
 
@@ -471,7 +473,7 @@ def test_the_same_picture_gives_the_same_file(tmp_path: Path) -> None:
     for suffix in suffixes:
         save.save_photo(pixels, tmp_path / f"a{suffix}")
     program = (
-        "import sys, numpy as np; from fststyle.images.photo import save_photo;"
+        "import sys, numpy as np; from fststyle.images.save import save_photo;"
         "pixels = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32);"
         "[save_photo(pixels, path) for path in sys.argv[1:]]"
     )
@@ -496,13 +498,13 @@ def test_arguments_are_not_changed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quality", [0, 101])
 def test_quality_out_of_range(tmp_path: Path, quality: int) -> None:
-    with pytest.raises(SettingError, match="from 1 to 100"):
+    with raises(SettingError, "setting", "from 1 to 100"):
         save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.jpg", quality=quality)
 
 
 @pytest.mark.parametrize(("suffix", "side"), [(".jpg", 65_501), (".webp", 16_384)])
 def test_too_long_for_the_format(tmp_path: Path, suffix: str, side: int) -> None:
-    with pytest.raises(PhotoError, match=r"pixels a side; choose another ending, such as \.png"):
+    with raises(PhotoError, "too_large_for_format", "pixels per side"):
         save.save_photo(np.zeros((1, side, 3), np.float32), tmp_path / f"out{suffix}")
     assert list(tmp_path.iterdir()) == []
 
@@ -512,7 +514,7 @@ def test_encoder_failure_is_a_photo_error(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError("encoder error -2")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(PhotoError, match=r"encoded as PNG \(encoder error -2\); choose"):
+    with raises(PhotoError, "cannot_encode", "PNG", "encoder error -2"):
         save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.png")
 
 
@@ -531,10 +533,10 @@ def test_failed_writing_leaves_what_was_there(
     else:
         monkeypatch.setattr(Path, "write_bytes", half_a_write)
 
-    expected = r"out\.png cannot be written: No space left on device; free some space or choose"
-    with pytest.raises(PhotoError, match=expected + r" another place with -o\.$"):
+    expected = ("out.png", "No space left on device", "Free some space")
+    with raises(PhotoError, "cannot_write", *expected):
         save.save_photo(random_pixels(4, 4, 3), path)
-    with pytest.raises(FststyleError, match=expected):
+    with raises(FststyleError, "cannot_write", *expected):
         write_atomically(path, b"after")
 
     monkeypatch.undo()
@@ -557,30 +559,27 @@ def test_check_output_accepts(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "code", "fact"),
     [
-        ("out", r"no ending .* one of \.jpg, \.jpeg, \.png"),
-        (".jpg", r"no ending"),
-        ("out.gif", r"format that cannot be written; end it in one of \.jpg"),
-        ("missing/out.png", r"no folder .*missing to write out\.png to; create it"),
-        ("file/out.png", r"file is not a folder"),
-        ("folder", r"is a folder; add a file name"),
-        ("folder.png", r"is a folder; add a file name"),
-        (
-            "a" * 300 + ".png",
-            r"cannot be written: File name too long; choose a shorter name with -o",
-        ),
+        ("out", "unknown_extension", ".jpg, .jpeg, .png"),
+        (".jpg", "unknown_extension", "no extension"),
+        ("out.gif", "unknown_extension", ".gif"),
+        ("missing/out.png", "no_folder", "missing"),
+        ("file/out.png", "not_a_folder", "file"),
+        ("folder", "is_folder", "out.png"),
+        ("folder.png", "is_folder", "out.png"),
+        ("a" * 300 + ".png", "cannot_write", "Choose a shorter name"),
     ],
 )
-def test_check_output_refuses(tmp_path: Path, name: str, message: str) -> None:
+def test_check_output_refuses(tmp_path: Path, name: str, code: str, fact: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder.png").mkdir()
 
-    with pytest.raises(PhotoError, match=message) as caught:
+    with raises(PhotoError, code, fact) as caught:
         save.check_output(tmp_path / name)
 
-    assert str(tmp_path) in str(caught.value)
+    assert caught.value.path == str(tmp_path / name)
     assert not (tmp_path / "missing").exists()
 
 
@@ -589,12 +588,12 @@ def test_check_output_really_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(PhotoError, match=r"out\.png cannot be written: Permission denied; .* -o"):
+    with raises(PhotoError, "cannot_write", "out.png", "Permission denied"):
         save.check_output(tmp_path / "out.png")
 
 
 def test_save_photo_refuses_unknown_formats(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match="format that cannot be written"):
+    with raises(PhotoError, "unknown_extension", ".xyz"):
         save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.xyz")
 
 
@@ -654,10 +653,10 @@ def test_find_photos(tmp_path: Path) -> None:
 def test_find_photos_refuses(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
 
-    with pytest.raises(PhotoError, match=r"no photos in .*; expected files ending in \.jpg"):
+    with raises(PhotoError, "no_photos", ".jpg"):
         load.find_photos(tmp_path)
     for name in ("notes.txt", "missing"):
-        with pytest.raises(PhotoError, match=f"no folder .*{name}; name a folder"):
+        with raises(PhotoError, "no_folder", name):
             load.find_photos(tmp_path / name)
 
 

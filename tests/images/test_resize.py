@@ -6,6 +6,7 @@ from image_help import random_pixels
 
 from fststyle.errors import SettingError
 from fststyle.images.resize import fit_long_side, fit_short_side, middle_square, resize
+from tests.helpers.errors_help import raises
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
@@ -71,7 +72,7 @@ def test_fit(
 
 def test_fit_refuses_no_size() -> None:
     for fit in (fit_long_side, fit_short_side):
-        with pytest.raises(SettingError, match="size must be at least 1"):
+        with raises(SettingError, "setting", "size"):
             fit(random_pixels(4, 4, 3), 0)
 
 

@@ -35,6 +35,7 @@ from fststyle.perceptual.presets import PRESETS, LossConfig, loss_config
 from fststyle.perceptual.similarity import psnr, ssim
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.perceptual.vgg import VGGWeights
+from tests.helpers.errors_help import raises
 
 Pixels = NDArray[np.float32]
 
@@ -485,7 +486,7 @@ def test_report_of_a_real_evaluation(measure: PerceptualLoss, tmp_path: Path) ->
 
 
 def test_report_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(FststyleError, match="cannot be written"):
+    with raises(FststyleError, "cannot_write"):
         write_report(evaluation(result("a", 1.0)), tmp_path / "missing")
 
 

@@ -60,4 +60,4 @@ def test_command_says_what_is_wrong(
     monkeypatch.setattr("sys.argv", ["measure_style.py", *options])
     with pytest.raises(SystemExit) as stop:
         measure_style.main()
-    assert str(stop.value.code).startswith("Error: There is no photo ")
+    assert str(stop.value.code).endswith("does not exist. Check the path.")

@@ -19,6 +19,7 @@ from fststyle.stylize.plan import (
     suffix_by_content,
     suffix_of,
 )
+from tests.helpers.errors_help import raises
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_animations_stay_animations() -> None:
     assert suffix_by_content(Path("more/d.gif")) == ".gif"
     assert suffix_by_content(Path("more/still.gif")) == ".png"
     assert plan_one(Path("more/d.gif"), Path("new.gif"), "refuse", []).target == Path("new.gif")
-    with pytest.raises(PhotoError, match="There is no folder"):
+    with raises(PhotoError, "no_folder"):
         plan_one(Path("more/d.gif"), Path("no/new.gif"), "refuse", [])
     with pytest.raises(PhotoError, match="named as a picture"):
         plan("more", output="new.gif")

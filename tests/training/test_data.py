@@ -18,6 +18,7 @@ from fststyle.errors import PhotoError, SettingError
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.load import load_image
 from fststyle.training.data import PhotoCrops, PhotoDataModule, is_held_out
+from tests.helpers.errors_help import raises
 
 
 def starts_with_zero(data: bytes) -> bool:
@@ -335,10 +336,10 @@ def test_nothing_but_held_out_photos(plain_photos: list[Path]) -> None:
 
 
 def test_folders_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match="There is no folder .*none; name a folder with photos"):
+    with raises(PhotoError, "no_folder", "none"):
         PhotoDataModule(tmp_path / "none")
     (tmp_path / "notes.txt").write_text("no photo")
-    with pytest.raises(PhotoError, match="There are no photos in"):
+    with raises(PhotoError, "no_photos"):
         PhotoDataModule(tmp_path)
 
 

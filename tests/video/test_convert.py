@@ -19,6 +19,7 @@ from fststyle.video.container import Frame
 from fststyle.video.convert import ConversionResult, convert
 from fststyle.video.reader import VideoReader
 from fststyle.video.writer import Output, needs_square_pixels
+from tests.helpers.errors_help import raises
 
 UNEVEN = [0, 40, 80, 200, 220, 240, 300, 1000, 1033, 1066]
 
@@ -388,7 +389,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        with VideoReader(film) as reader, pytest.raises(VideoError, match="cannot be written"):
+        with VideoReader(film) as reader, raises(VideoError, "cannot_write"):
             convert(reader, Output(tmp_path / "result.mp4", crf=0), same)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
