@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from errors_help import raises
 
 from fststyle.errors import FststyleError
 from fststyle.files import replacing, write_atomically
-from tests.helpers.errors_help import raises
 
 
 def test_interrupted_writing_leaves_nothing(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors_help import raises
 from PIL import Image
 
 from fststyle.errors import PhotoError, SettingError
@@ -17,7 +18,6 @@ from fststyle.images.animation import (
 )
 from fststyle.images.metadata import Metadata, result_metadata
 from fststyle.images.photo import Photo
-from tests.helpers.errors_help import raises
 
 DURATIONS = [40.0, 100.0, 250.0, 70.0]
 GREYS = [0.0, 0.3, 0.6, 1.0]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from errors_help import raises
 from image_help import DISPLAY_P3, LINEAR_GREY, rgb_profile
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
@@ -23,7 +24,6 @@ from fststyle.images import load, save
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.colour import srgb_profile
 from fststyle.images.metadata import Metadata, result_metadata
-from tests.helpers.errors_help import raises
 
 TABLE = [
     [cell.strip() for cell in line.strip("|").split("|")]

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors_help import raises
 from PIL import Image
 
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import write_atomically
 from fststyle.images import load, save
 from fststyle.stylize.stylizer import Stylizer
-from tests.helpers.errors_help import raises
 
 SECONDS = os.environ.get("FSTSTYLE_FUZZ_SECONDS")
 SEED = os.environ.get("FSTSTYLE_FUZZ_SEED", "0" if SECONDS is None else str(time.time_ns() % 10**6))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors_help import raises
 from image_help import LINEAR_GREY, SWAPPED, cyan_profile, random_bytes, random_pixels
 from PIL import Image
 
@@ -17,7 +18,6 @@ from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import write_atomically
 from fststyle.images import limits, load, resize, save
 from fststyle.images import photo as images
-from tests.helpers.errors_help import raises
 
 ORIENTATION_TAG = 0x0112
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from errors_help import raises
 from image_help import random_pixels
 
 from fststyle.errors import SettingError
 from fststyle.images.resize import fit_long_side, fit_short_side, middle_square, resize
-from tests.helpers.errors_help import raises
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])

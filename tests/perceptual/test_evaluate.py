@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
@@ -35,7 +36,6 @@ from fststyle.perceptual.presets import PRESETS, LossConfig, loss_config
 from fststyle.perceptual.similarity import psnr, ssim
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.perceptual.vgg import VGGWeights
-from tests.helpers.errors_help import raises
 
 Pixels = NDArray[np.float32]
 

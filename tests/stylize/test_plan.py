@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errors_help import raises
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.animation import save_animation
@@ -19,7 +20,6 @@ from fststyle.stylize.plan import (
     suffix_by_content,
     suffix_of,
 )
-from tests.helpers.errors_help import raises
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,6 @@ from fststyle.styles.network import TransformerNet
 from fststyle.stylize import strokes
 from fststyle.stylize.blend import keep_colors, luma
 from fststyle.stylize.stylizer import Stylizer
-from tests.helpers.errors_help import raises
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from fststyle.errors import PhotoError, SettingError
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.load import load_image
 from fststyle.training.data import PhotoCrops, PhotoDataModule, is_held_out
-from tests.helpers.errors_help import raises
 
 
 def starts_with_zero(data: bytes) -> bool:

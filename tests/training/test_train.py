@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from errors_help import raises
 from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -47,7 +48,6 @@ from fststyle.training.module import StyleModule
 from fststyle.training.run_folder import Run
 from fststyle.training.steady import SteadyConfig
 from fststyle.training.train import TrainingResult, train
-from tests.helpers.errors_help import raises
 
 pytestmark = pytest.mark.usefixtures("original_weights")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from errors_help import raises
 from numpy.typing import NDArray
 from video_help import chapters_of, facts_of, frames_of, moving, packets_of, times_of, write_video
 
@@ -19,7 +20,6 @@ from fststyle.video.container import Frame
 from fststyle.video.convert import ConversionResult, convert
 from fststyle.video.reader import VideoReader
 from fststyle.video.writer import Output, needs_square_pixels
-from tests.helpers.errors_help import raises
 
 UNEVEN = [0, 40, 80, 200, 220, 240, 300, 1000, 1033, 1066]
 
