@@ -24,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -198,7 +199,7 @@ def check_number(
         ...
         fststyle.errors.SettingError: strength must be a number from 0 to 1, not 1.5.
     """
-    kind: Any = int if whole else (int, float)
+    kind: Any = int if whole else numbers.Real  # numpy's floats are too
     is_number = isinstance(value, kind) and not isinstance(value, bool)
     if is_number and low <= value <= high and not (above and value == low):
         return

@@ -271,8 +271,9 @@ def _run(
 
 def _prepared(options: argparse.Namespace) -> FileStylizer:
     from fststyle.stylize.arrays import read_mask
+    from fststyle.stylize.control import Control
     from fststyle.stylize.file_stylizer import FileStylizer
-    from fststyle.stylize.stylizer import Control, Stylizer
+    from fststyle.stylize.stylizer import Stylizer
 
     if options.device in ("auto", "cpu"):
         import_without_converter()

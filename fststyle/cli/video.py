@@ -116,6 +116,7 @@ def video(options: argparse.Namespace) -> int:
     styles = [find_network(name) for name in style_weights(options.style)]
     _check_paths(options, styles)
 
+    from fststyle.stylize.control import Control
     from fststyle.video.convert import convert
     from fststyle.video.reader import VideoReader
     from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
@@ -154,15 +155,10 @@ def video(options: argparse.Namespace) -> int:
             threads=options.threads,
         )
         scale = 1.0 if options.size is not None and options.scale is None else options.scale
+        control = Control(scale=scale, strength=options.strength, keep_colors=options.keep_colors)
 
         def work(pixels: Any, seconds: float) -> Any:
-            return stylizer.frame(
-                pixels,
-                seconds,
-                scale=scale,
-                strength=options.strength,
-                keep_colors=options.keep_colors,
-            )
+            return stylizer.frame(pixels, seconds, control)
 
         with _ctrl_c() as is_stopped, _bar(source) as on_frame:
             done = convert(

@@ -1,4 +1,4 @@
-"""What programs hand over: arrays, tensors and masks, to photos and back."""
+"""Conversion between the arrays, tensors and masks of a program and photos."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def read_mask(mask: object) -> NDArray[np.float32]:
-    """Read a mask, as `Control` has it.
+    """Read a mask, as `fststyle.stylize.control.Control` accepts it.
 
     Args:
         mask: A path, a pillow image, an array or a tensor.
 
     Returns:
-        ``(H, W)`` in [0, 1]: its luma, times its opacity.
+        ``(H, W)`` in [0, 1]: the mask's luma, multiplied by its opacity.
 
     Raises:
-        PhotoError: Its file is no picture that can be read.
-        SettingError: The array is of another shape, type or range.
+        PhotoError: The file cannot be read as an image.
+        SettingError: The array has another shape, type or range.
     """
     if isinstance(mask, str | os.PathLike):
         photo = load_photo(os.fspath(mask))
@@ -44,7 +44,7 @@ def read_mask(mask: object) -> NDArray[np.float32]:
             array = array[..., None] if array.ndim == 2 else array
         array = check_array(array, "(height, width)", "mask")
         if array.ndim != 3:
-            raise SettingError(f"The mask must be one picture, not {len(array)}.")
+            raise SettingError(f"The mask must be one image, not {len(array)}.", code="bad_array")
         pixels, alpha = split_array(array)
         photo = Photo(floats_of(pixels), None if alpha is None else floats_of(alpha))
     opaque = luma(photo.pixels)
@@ -53,67 +53,80 @@ def read_mask(mask: object) -> NDArray[np.float32]:
 
 def fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
     """Read a mask as `read_mask` does, and stretch it to ``(height, width)``."""
-    where = read_mask(mask)
-    if where.shape == (height, width):
-        return where
-    # Not Lanczos's filter, which rings: a little style would appear beside every edge.
-    plane = pillow.fromarray(np.ascontiguousarray(where))
+    values = read_mask(mask)
+    if values.shape == (height, width):
+        return values
+    # A Lanczos filter would ring: a little style would appear next to every edge.
+    plane = pillow.fromarray(np.ascontiguousarray(values))
     return np.asarray(plane.resize((width, height), pillow.Resampling.BILINEAR))
 
 
-def check_array(image: object, layout: str, what: str = "photo") -> NDArray[Any]:
-    """Check an array that a user gave.
+def check_array(
+    image: object, layout: str = "(height, width, channels)", name: str = "photo"
+) -> NDArray[Any]:
+    """Check an array from a user.
 
     Args:
-        image: Should be ``(H, W, C)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels, of uint8 or
+        image: ``(H, W, C)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels, of uint8 or
             floating-point numbers.
-        layout: Its axes as the user knows them, for the sentence.
-        what: What it is.
+        layout: The axes as the user knows them, for the message.
+        name: The word for the array in the message.
 
     Returns:
-        ``image``.
+        ``image`` itself.
 
     Raises:
-        SettingError: It is something else.
+        SettingError: The array has another shape or type (code ``bad_array``).
+
+    Example:
+        >>> check_array(np.zeros((8, 8, 3), np.uint8)).shape
+        (8, 8, 3)
     """
     if not isinstance(image, np.ndarray):
         raise SettingError(
-            f"The {what} must be a path, a pillow image, a numpy array or a torch tensor, "
-            f"not {image!r:.60}."
+            f"The {name} must be a path, a pillow image, a numpy array or a torch tensor, "
+            f"not {image!r:.60}.",
+            code="bad_array",
         )
     if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3, 4) or image.size == 0:
         raise SettingError(
-            f"The {what} must be an array {layout or '(height, width, channels)'} of 3 channels in "
-            f"RGB, of 4 or of 1, or several in one array, not {image.shape}."
+            f"The {name} must be an array {layout} with 1, 3 (RGB) or 4 channels, or several in "
+            f"one array, not {image.shape}.",
+            code="bad_array",
         )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SettingError(
-            f"The {what} must be an array of uint8 from 0 to 255 or of floating-point numbers from "
-            f"0 to 1, not {image.dtype}; divide it by its white, such as image / 65535 of uint16."
+            f"The {name} must have uint8 values from 0 to 255 or floating-point values from 0 to "
+            f"1, not {image.dtype}.",
+            remedy="Divide it by its white level, for example image / 65535 for uint16.",
+            code="bad_array",
         )
     return image
 
 
 def split_array(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Divide an array ``(H, W, C)`` that `check_array` has passed into colour and transparency.
+    """Split a checked array ``(H, W, C)`` into colour and transparency.
 
     Args:
-        image: With 1, 3 or 4 channels.
+        image: An array with 1, 3 or 4 channels that `check_array` has accepted.
 
     Returns:
-        ``(H, W, 3)``, and of 4 channels ``(H, W)``: uint8 as they are, else float32 in [0, 1].
+        ``(H, W, 3)``, and for 4 channels the transparency ``(H, W)``; uint8 values are kept,
+        others become float32 in [0, 1].
 
     Raises:
-        SettingError: Floating-point numbers are not in [0, 1].
+        SettingError: Floating-point values are outside [0, 1] (code ``bad_array``).
     """
     if image.dtype != np.uint8:
         image = image.astype(np.float32, copy=False)
-        # Rounding may carry a value a little over the edge. NaN fails the comparison.
+        # Rounding may move a value slightly out of the range. NaN fails the comparison.
         lowest, highest = float(image.min()), float(image.max())
         if not (lowest >= -0.001 and highest <= 1.001):
             raise SettingError(
-                f"A photo of floating-point numbers must be in [0, 1], not from {lowest:g} to "
-                f"{highest:g}; divide it by 255, or clip it."
+                "A photo with floating-point values must be in [0, 1], not from "
+                f"{lowest:g} to {highest:g}.",
+                remedy="Divide it by 255, or clip it.",
+                code="bad_array",
             )
     if image.shape[2] == 1:
         return np.repeat(image, 3, axis=2), None
@@ -122,30 +135,30 @@ def split_array(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]
 
 
 def floats_of(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert uint8 to float32 in [0, 1]; what is float32 stays the same array."""
+    """Convert uint8 to float32 in [0, 1]; return a float32 array unchanged."""
     if values.dtype == np.uint8:
         return values.astype(np.float32) / np.float32(255)
     return values
 
 
 def is_tensor(image: object) -> bool:
-    """Tell whether something is a torch tensor, without loading torch."""
+    """Tell whether an object is a torch tensor, without loading torch."""
     torch = sys.modules.get("torch")  # a program that has a tensor has loaded torch
     return torch is not None and isinstance(image, torch.Tensor)
 
 
 def array_of_tensor(tensor: Any) -> NDArray[Any]:
-    """``(…, C, H, W)`` → ``(…, H, W, C)``; ``(H, W)`` as it is."""
+    """Convert a tensor ``(…, C, H, W)`` to ``(…, H, W, C)``; ``(H, W)`` keeps its axes."""
     tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # which numpy does not know
+    if str(tensor.dtype) == "torch.bfloat16":  # numpy has no such type
         tensor = tensor.float()
     array: NDArray[Any] = tensor.numpy()
     return np.moveaxis(array, -3, -1) if array.ndim > 2 else array
 
 
-def tensor_like(tensor: Any, picture: NDArray[Any]) -> Tensor:
-    """``(…, H, W, C)`` → ``(…, C, H, W)``, of the type and on the device of ``tensor``."""
+def tensor_like(tensor: Any, image: NDArray[Any]) -> Tensor:
+    """Convert ``(…, H, W, C)`` to ``(…, C, H, W)`` with the type and device of ``tensor``."""
     import torch
 
-    planes = np.ascontiguousarray(np.moveaxis(picture, -1, -3))
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, -3))
     return torch.from_numpy(planes).to(tensor.device, tensor.dtype)

@@ -11,12 +11,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
+from fststyle.images.photo import Pixels
 
 _RED: Final = np.float32(0.2126)  # of luma, by ITU-R BT.709, whose primaries sRGB has
 _BLUE: Final = np.float32(0.0722)
@@ -61,25 +62,27 @@ def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
-def mix(pictures: Iterable[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
-    """Take the weighted mean of pictures.
+def mix(images: Iterable[Pixels], weights: Sequence[float]) -> Pixels:
+    """Return the weighted mean of images.
 
     Args:
-        pictures: At least one; of an iterator no more than one is held at a time.
-        weights: As many, which add up to 1.
+        images: At least one image ``(H, W, 3)``; several must be float32. If this is an
+            iterator, only one image of it is in memory at a time.
+        weights: One weight for each image. They add up to 1.
 
     Returns:
-        ``(H, W, 3)``; a single picture itself.
+        ``(H, W, 3)``; a single image is returned unchanged.
     """
-    total: NDArray[np.float32] | None = None
-    for picture, weight in zip(pictures, weights, strict=True):
+    total: Any = None
+    for image, weight in zip(images, weights, strict=True):
         if len(weights) == 1:
-            return picture
-        part = np.float32(weight) * picture
+            return image
+        part = np.float32(weight) * image
         total = part if total is None else np.add(total, part, out=total)
     if total is None:
-        raise ValueError("there is no picture to mix")
-    return np.clip(total, 0, 1, out=total)
+        raise ValueError("there is no image to mix")
+    result: Pixels = np.clip(total, 0, 1, out=total)
+    return result
 
 
 def between(

@@ -21,8 +21,9 @@ from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata, result_metadata
 from fststyle.images.photo import Photo
 from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
+from fststyle.stylize.control import Control
 from fststyle.stylize.plan import Task, make_folder
-from fststyle.stylize.stylizer import Control, Stylizer
+from fststyle.stylize.stylizer import Stylizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class FileStylizer:
         if isinstance(given, AnimatedInput):
             return self._animate(given)
         begin = time.perf_counter()
-        result = self._stylizer.stylize(given, **self._control)
+        result = self._stylizer.stylize(given, self._control)
         return result, time.perf_counter() - begin
 
     def write(self, task: Task, result: Photo | AlreadyWritten) -> None:
@@ -134,7 +135,7 @@ class FileStylizer:
             nonlocal seconds, newest
             for photo in animation.frames():
                 begin = time.perf_counter()
-                result = self._stylizer.stylize(photo, **self._control)
+                result = self._stylizer.stylize(photo, self._control)
                 seconds += time.perf_counter() - begin
                 newest = result.pixels
                 yield result

@@ -17,7 +17,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import SettingError
 from fststyle.images.photo import Pixels
 from fststyle.images.resize import resize
 
@@ -41,16 +40,7 @@ def default_scale(height: int, width: int) -> float:
 
 
 def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Return the height and width that the network sees, each at least 1.
-
-    Raises:
-        SettingError: ``scale`` is not from `LOWEST_SCALE` to `HIGHEST_SCALE`.
-    """
-    is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
-    if not is_number or not LOWEST_SCALE <= scale <= HIGHEST_SCALE:
-        raise SettingError(
-            f"scale must be from {LOWEST_SCALE:g} to {HIGHEST_SCALE:g}, not {scale!r}."
-        )
+    """Return the height and width of the network's input at a scale, each at least 1."""
     return max(1, round(height / scale)), max(1, round(width / scale))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from fststyle.stylize.arrays import (
     tensor_like,
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
+from fststyle.stylize.control import Control, ControlSettings, Size
 from fststyle.stylize.strokes import default_scale, resized, upscale, working_size
 
 if TYPE_CHECKING:
@@ -36,63 +39,56 @@ if TYPE_CHECKING:
 Style = str | os.PathLike[str] | Mapping[str, float]
 """One style, or several with their weights, as in `fststyle.stylize.blend.style_weights`."""
 
-Size = int | Literal["full"] | None
+_Image = TypeVar("_Image", bound="NDArray[Any] | Tensor")
+_Ready = TypeVar("_Ready", bound=ReadyStyle)
+_Parts = Sequence[tuple[ReadyStyle, float]]
 
-_Picture = TypeVar("_Picture", bound="NDArray[Any] | Tensor")
+_DEFAULT: Final = Control()
 
 
-class Control(TypedDict, total=False):
-    """What can be said of each photo; a program may keep it in one dictionary.
+class Painter(Protocol):
+    """Decides how the networks run on an image; for videos it also uses the frame before."""
 
-    Attributes:
-        size: The photo is shrunk first so that its long side has at most so many pixels;
-            ``full`` leaves it as it is. The network works at that size, and the result has it.
-        scale: The size of the strokes, 0.25 to 64. At 2 they are twice as large as the network
-            makes them: it works at half the size, its picture is enlarged, and the photo's fine
-            detail put back (`fststyle.stylize.strokes`). At 0.5 it works at twice the size, which
-            takes four times as long. By default 1 if ``size`` is given, else 1 up to a long side of
-            1280 pixels and beyond that what makes the network work at 1280: 3.2 for a photo of 12
-            megapixels, 6.3 for one of 48.
-        tile: Side of the tiles in which the network works, in pixels. By default photos that do
-            not fit into the memory, or have more than 16 megapixels, are tiled.
-        strength: From 0, the photo itself, to 1, the full style, which is the default.
-        keep_colors: Keep the photo's colours, and take only the luma of the stylised picture, as
-            `fststyle.stylize.blend.keep_colors` does.
-        mask: Where to stylise: fully where it is white, not at all where it is black or
-            transparent, in part between. A path, a pillow image, or an array or tensor ``(H, W)``
-            or ``(H, W, C)`` as a photo has it; one of another size is stretched to the photo.
-    """
+    def __call__(self, pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
+        """Stylise ``(H, W, 3)`` with ``paint``, which runs the networks."""
+        ...
 
-    size: Size
-    scale: float | None
-    tile: int | None
-    strength: float
-    keep_colors: bool
-    mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None
+
+def _paint_once(pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
+    return paint(pixels)
 
 
 class Stylizer:
-    """A trained style, ready to be applied to photos: ``Stylizer("thanos_poster")(image)``.
+    """A trained style, ready to be applied to photos.
 
-    Several threads may share one object; the network runs for one photo at a time, on all the
-    processor's cores.
+    Several threads may share one object. The network stylises one photo at a time, on all
+    processor cores.
 
     Args:
-        style: The name of a style, or the path of a style file. Several are mixed as
-            ``"great_wave:0.6,thanos_poster:0.4"`` or a mapping of names to weights says.
-        outside: The style outside the mask, where otherwise the photo stays as it is.
+        style: Name of a style, or path of a style file. A blend is written as
+            ``"great_wave:0.6,thanos_poster:0.4"`` or as a mapping of names to weights.
+        outside: Style for the part outside the mask; by default the photo is kept there.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
-            `fststyle.runtime.runner.load_runtime`. On the CPU torch is not loaded.
-        threads: Number of threads on the CPU; by default OpenVINO chooses.
+            `fststyle.runtime.runner.load_runtime`. Torch is not loaded on the CPU.
+        threads: Number of CPU threads; by default OpenVINO chooses.
 
     Raises:
-        StyleError: A style is unknown, has no trained network, or its file cannot be used.
-        SettingError: ``device`` is unknown or not there, ``threads`` is below 1, or weights are
-            not from 0.
-    """
+        StyleError: A style is unknown or its file cannot be used.
+        NoNetworkError: A style has no trained network.
+        SettingError: ``device`` is unknown or not available, ``threads`` is below 1, or a weight
+            is negative.
 
-    # What `fststyle.video.video_stylizer.VideoStylizer` has otherwise: this, and `_painted`.
-    _load: Callable[..., ReadyStyle] = staticmethod(load_runtime)
+    Example:
+        >>> import numpy as np
+        >>> stylizer = Stylizer("thanos_poster", device="cpu")
+        >>> stylizer.info.name
+        'thanos_poster'
+        >>> photo = np.zeros((48, 64, 3), np.uint8)
+        >>> stylizer(photo).shape
+        (48, 64, 3)
+        >>> stylizer(photo, size=32, strength=0.5).shape
+        (24, 32, 3)
+    """
 
     def __init__(
         self,
@@ -102,239 +98,241 @@ class Stylizer:
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
-        self._inside = _open(style, device, threads, self._load)
-        self._outside = None if outside is None else _open(outside, device, threads, self._load)
+        load = partial(load_runtime, device=device, threads=threads)
+        self._inside: _Parts = load_parts(style, load)
+        self._outside: _Parts = [] if outside is None else load_parts(outside, load)
+        self._painter: Painter = _paint_once
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[ReadyStyle, float]]) -> Stylizer:
-        """Make one of networks that are loaded already, which many may share.
+    def of(cls, parts: _Parts, *, painter: Painter = _paint_once) -> Stylizer:
+        """Make a stylizer from loaded networks, which several stylizers may share.
 
         Args:
-            parts: At least one network, each with its weight; the weights add up to 1.
+            parts: At least one network, each with its weight. The weights add up to 1.
+            painter: Runs the networks on a photo; by default once.
 
         Returns:
-            As `Stylizer` does of their names.
+            A stylizer without a style outside the mask.
+
+        Example:
+            >>> from functools import partial
+            >>> from fststyle.runtime.runner import load_runtime
+            >>> parts = load_parts("thanos_poster", partial(load_runtime, device="cpu"))
+            >>> Stylizer.of(parts).device
+            'cpu'
         """
         stylizer = cls.__new__(cls)
-        stylizer._inside, stylizer._outside = list(parts), None
+        stylizer._inside, stylizer._outside, stylizer._painter = parts, [], painter
         return stylizer
 
     @property
     def info(self) -> StyleInfo:
-        """Where the style comes from and how it was trained; of a blend, the heaviest one."""
+        """Origin and training of the style; for a blend, of the style with the largest weight."""
         return max(self._inside, key=lambda part: part[1])[0].info
 
     @property
     def styles(self) -> list[tuple[StyleInfo, float]]:
-        """The styles that are mixed, and their weights, which add up to 1."""
+        """The styles of the blend and their weights, which add up to 1."""
         return [(runtime.info, weight) for runtime, weight in self._inside]
 
     @property
     def styles_outside(self) -> list[tuple[StyleInfo, float]]:
-        """Likewise outside the mask; empty where the photo stays as it is there."""
-        return [(runtime.info, weight) for runtime, weight in self._outside or []]
+        """The styles outside the mask and their weights; empty if the photo is kept there."""
+        return [(runtime.info, weight) for runtime, weight in self._outside]
 
     @property
     def device(self) -> str:
-        """Where the style runs: ``cpu``, ``cuda`` or ``mps``."""
+        """The device that the style runs on: ``cpu``, ``cuda`` or ``mps``."""
         return self._inside[0][0].device
 
     @overload
     def __call__(
-        self, image: str | os.PathLike[str] | Image, **control: Unpack[Control]
+        self, image: str | os.PathLike[str] | Image, **control: Unpack[ControlSettings]
     ) -> Image: ...
 
     @overload
-    def __call__(self, image: _Picture, **control: Unpack[Control]) -> _Picture: ...
+    def __call__(self, image: _Image, **control: Unpack[ControlSettings]) -> _Image: ...
 
-    def __call__(self, image: Any, **control: Unpack[Control]) -> Any:
+    def __call__(self, image: Any, **control: Unpack[ControlSettings]) -> Any:
         """Stylise a photo.
 
         Args:
-            image: A path; a pillow image of any mode; an array ``(H, W, C)``; or a torch tensor
+            image: A path, a pillow image of any mode, an array ``(H, W, C)``, or a torch tensor
                 ``(C, H, W)``. Arrays and tensors are uint8, or floating-point in [0, 1], and
-                have 3 channels, RGB, 4 with transparency, or 1. With an axis more in front
-                they are photos of one size. A large photo takes the least memory as uint8.
-            **control: As in `Control`.
+                have 3 channels (RGB), 4 (with transparency) or 1. With one more axis in front
+                they are several photos of one size. A large photo takes the least memory as
+                uint8.
+            **control: The arguments of `Control`, such as ``size`` and ``strength``.
 
         Returns:
-            The same type, and without ``size`` of the same size, on the same device; for a path
-            a pillow image. Of one channel, three are made. A pillow image is upright (its EXIF
-            orientation applied), of mode RGB, or RGBA if the photo has transparency.
+            An image of the same type, on the same device, and without ``size`` of the same size;
+            for a path, a pillow image. A photo of one channel becomes RGB. A pillow image is
+            upright (its EXIF orientation is applied) and has mode RGB, or RGBA if the photo has
+            transparency.
 
         Raises:
-            PhotoError: A file, or that of the mask, is no picture that can be read.
-            SettingError: The array is of another shape, type or range, or ``control`` is.
-            FststyleError: The photo is too large for the memory.
+            PhotoError: The photo or the mask cannot be read as an image.
+            SettingError: A control is out of range, or the array has another shape, type or
+                range.
+            FststyleError: The photo does not fit into memory.
+
+        Example:
+            >>> from PIL import Image
+            >>> stylizer = Stylizer("thanos_poster", device="cpu")
+            >>> photo = Image.new("RGB", (64, 48), "teal")
+            >>> stylizer(photo, strength=0.7, keep_colors=True).size
+            (64, 48)
         """
+        settings = Control(**control)
         if isinstance(image, str | os.PathLike):
             image = load_photo(os.fspath(image), as_bytes=True)
         elif isinstance(image, Image):
             image = from_pil(image, as_bytes=True)
         elif is_tensor(image):
-            return tensor_like(
-                image, self._array(array_of_tensor(image), control, "(channels, height, width)")
-            )
+            array = check_array(array_of_tensor(image), "(channels, height, width)")
+            return tensor_like(image, self._array(array, settings))
         else:
-            return self._array(image, control)
-        photo = self.stylize(image, **control)
+            return self._array(check_array(image), settings)
+        photo = self.stylize(image, settings)
         return to_pil(photo.pixels, photo.alpha)
 
-    def batch(self, images: Iterable[Any], **control: Unpack[Control]) -> list[Any]:
-        """Stylise photos of any types and sizes, one after another.
+    def batch(self, images: Iterable[Any], **control: Unpack[ControlSettings]) -> list[Any]:
+        """Stylise several photos, one after another.
 
         Args:
-            images: Each as for a call.
-            **control: As in `Control`, the same for all of them.
+            images: Photos of any types and sizes that a call accepts.
+            **control: The arguments of `Control`, the same for all photos.
 
         Returns:
-            As for a call, in the same order.
+            The stylised photos in the same order.
 
         Raises:
-            FststyleError: As for a call; none are returned then.
+            FststyleError: A photo cannot be stylised; then nothing is returned.
+
+        Example:
+            >>> import numpy as np
+            >>> stylizer = Stylizer("thanos_poster", device="cpu")
+            >>> photos = [np.zeros((48, 64, 3), np.uint8), np.ones((32, 32, 3), np.float32)]
+            >>> [result.shape for result in stylizer.batch(photos, strength=0.5)]
+            [(48, 64, 3), (32, 32, 3)]
         """
         return [self(image, **control) for image in images]
 
-    def stylize(
-        self,
-        photo: Photo,
-        *,
-        size: Size = None,
-        scale: float | None = None,
-        tile: int | None = None,
-        strength: float = 1.0,
-        keep_colors: bool = False,
-        mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None = None,
-    ) -> Photo:
-        """Stylise a photo.
+    def stylize(self, photo: Photo, control: Control = _DEFAULT) -> Photo:
+        """Stylise a photo with its transparency, metadata and bits.
 
         Args:
-            photo: As `fststyle.images.load.load_photo` returns it; it is left as it is.
-            size: As in `Control`, and so all that follows.
-            scale: See there.
-            tile: See there.
-            strength: At 0 the pixels are exactly the photo's, at 1 the network's.
-            keep_colors: See there.
-            mask: Likewise, where it is black they are exactly the photo's.
+            photo: A photo from `fststyle.images.load.load_photo`; it is not changed.
+            control: The controls. At ``strength=0``, and where the mask is black, the result has
+                exactly the photo's pixels.
 
         Returns:
-            The stylised photo, without ``size`` of the photo's own size, with its transparency,
-            metadata and bits.
+            The stylised photo; without ``control.size`` it has the photo's own size.
 
         Raises:
-            SettingError: One of these is out of range, or a style outside lacks its mask.
-            PhotoError: The mask's file is no picture that can be read.
-            FststyleError: The photo is too large for the memory.
+            SettingError: The style outside needs a mask.
+            PhotoError: The mask cannot be read as an image.
+            FststyleError: The photo does not fit into memory.
         """
-        control = Control(
-            size=size,
-            scale=scale,
-            tile=tile,
-            strength=strength,
-            keep_colors=keep_colors,
-            mask=mask,
-        )
-        pixels = self._stylize(photo.pixels, control)
-        return replace(photo, pixels=pixels, alpha=_fitted_alpha(photo.alpha, size))
+        pixels = self.pixels(photo.pixels, control)
+        return replace(photo, pixels=pixels, alpha=_fitted_alpha(photo.alpha, control.size))
 
-    def _stylize(self, pixels: Pixels, control: Control) -> Pixels:
-        """Stylise ``(H, W, 3)``; bytes are made floats only where a control needs them."""
-        size, scale, mask = control.get("size"), control.get("scale"), control.get("mask")
-        strength = _checked_strength(control.get("strength", 1.0))
-        keeps_colors = control.get("keep_colors", False)
-        if mask is None and self._outside is not None:
-            raise SettingError("A style outside needs a mask that says where that is: mask=….")
-        if isinstance(size, bool) or (not isinstance(size, int | None) and size != "full"):
-            raise SettingError(f"size must be a whole number of pixels or full, not {size!r}.")
-        seen = pixels
-        if isinstance(size, int):
-            seen = resized(pixels, *fitted_size(pixels.shape[0], pixels.shape[1], size))
-        height, width = seen.shape[:2]
-        if scale is None:
-            scale = default_scale(height, width) if size is None else 1.0
-        low = working_size(height, width, scale)
-        where = None if mask is None else fitted_mask(mask, height, width)
-        if strength == 0:
-            return seen.copy()
-        tile = control.get("tile")
-        if len(self._inside) == strength == 1 and where is None and not keeps_colors:
-            return self._paint(self._inside, seen, low, tile)
-        floats = floats_of(seen)
+    def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
+        """Stylise pixels without transparency.
+
+        Bytes are converted to floats only if a control needs them.
+
+        Args:
+            pixels: ``(H, W, 3)``; they are not changed.
+            control: The controls.
+
+        Returns:
+            A new array ``(H, W, 3)`` of the same type.
+
+        Raises:
+            SettingError: The style outside needs a mask.
+            PhotoError: The mask cannot be read as an image.
+            FststyleError: The photo does not fit into memory.
+        """
+        if control.mask is None and self._outside:
+            raise SettingError(
+                "A style outside needs a mask.",
+                remedy="Set mask to an image that is black where that style belongs.",
+                code="mask_missing",
+            )
+        photo = pixels
+        if isinstance(control.size, int):
+            photo = resized(pixels, *fitted_size(pixels.shape[0], pixels.shape[1], control.size))
+        mask = None if control.mask is None else fitted_mask(control.mask, *photo.shape[:2])
+        if control.strength == 0:
+            return photo.copy()
+        if len(self._inside) == control.strength == 1 and mask is None and not control.keep_colors:
+            return self._paint(self._inside, photo, control)
+        floats = floats_of(photo)
 
         def painted(parts: _Parts) -> NDArray[np.float32]:
-            picture = self._paint(parts, floats, low, tile)
-            if keeps_colors:
-                picture = keep_colors(floats, picture)
-            return picture if strength == 1 else between(floats, picture, strength)
+            result = self._paint(parts, floats, control)
+            if control.keep_colors:
+                result = keep_colors(floats, result)
+            return result if control.strength == 1 else between(floats, result, control.strength)
 
-        picture = painted(self._inside)
-        if where is not None:
-            outside = floats if self._outside is None else painted(self._outside)
-            picture = between(outside, picture, where)
-        if seen.dtype == np.uint8:
-            picture *= 255
-            np.rint(picture, out=picture)
-        return picture.astype(seen.dtype, copy=False)
+        result = painted(self._inside)
+        if mask is not None:
+            result = between(painted(self._outside) if self._outside else floats, result, mask)
+        if photo.dtype == np.uint8:
+            result *= 255
+            np.rint(result, out=result)
+        return result.astype(photo.dtype, copy=False)
 
-    def _paint(
-        self, parts: _Parts, pixels: Pixels, low: tuple[int, int], tile: int | None
-    ) -> Pixels:
-        """Run the networks at the height and width ``low``, and return to the photo's own."""
-        height, width = pixels.shape[:2]
-        seen = resized(pixels, *low)
+    def _paint(self, parts: _Parts, photo: Pixels, control: Control) -> Pixels:
+        """Run the networks at their working size, and return to the size of the photo."""
+        height, width = photo.shape[:2]
+        scale = control.scale
+        if scale is None:
+            scale = default_scale(height, width) if control.size is None else 1.0
+        network_size = working_size(height, width, scale)
+        network_input = resized(photo, *network_size)
 
-        def paint(photo: Pixels) -> Pixels:
-            # Only of one are there bytes. They are mixed before enlarging, which is then done once.
-            pictures: Any = (runtime(photo, tile=tile) for runtime, _ in parts)
-            mixed: Any = mix(pictures, [weight for _, weight in parts])
-            picture: Pixels = mixed
-            return picture
+        def paint(pixels: Pixels) -> Pixels:
+            # A blend is mixed before upscaling, so that upscaling runs only once.
+            results = (runtime(pixels, tile=control.tile) for runtime, _ in parts)
+            return mix(results, [weight for _, weight in parts])
 
-        picture = self._painted(seen, paint)
-        if low == (height, width):
-            return picture
-        if low[0] > height or low[1] > width:
-            return resized(picture, height, width)
-        return upscale(picture, seen, pixels)
+        result = self._painter(network_input, paint)
+        if network_size == (height, width):
+            return result
+        if network_size[0] > height or network_size[1] > width:
+            return resized(result, height, width)
+        return upscale(result, network_input, photo)
 
-    def _painted(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
-        """Paint a photo, at the size at which the network sees it."""
-        return paint(seen)
-
-    def _array(self, image: object, control: Control, layout: str = "") -> NDArray[Any]:
-        """Stylise an array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""
-        image = check_array(image, layout)
+    def _array(self, image: NDArray[Any], control: Control) -> NDArray[Any]:
+        """Stylise a checked array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""
         if image.ndim == 4:
             return np.stack([self._array(photo, control) for photo in image])
         pixels, alpha = split_array(image)
-        picture = self._stylize(pixels, control)
+        result = self.pixels(pixels, control)
         if alpha is not None:
-            picture = np.dstack((picture, _fitted_alpha(alpha, control.get("size"))))
-        return picture.astype(image.dtype, copy=False)
+            result = np.dstack((result, _fitted_alpha(alpha, control.size)))
+        return result.astype(image.dtype, copy=False)
 
 
-_Parts = list[tuple[ReadyStyle, float]]
+def load_parts(style: Style, load: Callable[[Path], _Ready]) -> list[tuple[_Ready, float]]:
+    """Load the networks of a style or blend.
 
+    Args:
+        style: One style, or several with their weights.
+        load: Loads the network of a style file.
 
-def _open(
-    style: Style, device: Device, threads: int | None, load: Callable[..., ReadyStyle]
-) -> _Parts:
-    parts = []
-    for name, weight in style_weights(style).items():
-        found = find_network(name)
-        parts.append((load(found.path, device=device, threads=threads), weight))
-    return parts
+    Returns:
+        The networks and their weights, which add up to 1.
+
+    Raises:
+        StyleError: A style is unknown, has no trained network, or its file cannot be used.
+        SettingError: A weight is negative.
+    """
+    weights = style_weights(style).items()
+    return [(load(find_network(name).path), weight) for name, weight in weights]
 
 
 def _fitted_alpha(alpha: Any, size: Size) -> Any:
     return fit_long_side(alpha, size) if alpha is not None and isinstance(size, int) else alpha
-
-
-def _checked_strength(strength: float) -> float:
-    try:
-        number = float(strength)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise SettingError(f"strength must be a number from 0 to 1, not {strength!r}.")
-    return number

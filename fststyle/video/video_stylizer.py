@@ -1,61 +1,71 @@
-"""The frames of a film stylised in order, so that the pictures are steady.
+"""`VideoStylizer`: the frames of a video stylised in order, so that the result is steady.
 
-Three things make them so: the network, which was trained to be (`fststyle.training.steady`); the
-statistics of its instance norms, which are smoothed over time, so that what enters the picture does
-not change all the rest of it ("pumping"); and the picture before, which is moved as the film moves
-and mixed in (`fststyle.video.flow`). At a cut the last two begin anew.
+Three things make it steady. The network was trained to be (`fststyle.training.steady`). The
+statistics of its instance norms are smoothed over time, so that an object that enters the frame
+does not change the rest of it ("pumping"). And the previous result is moved along with the video
+and mixed in (`fststyle.video.flow`). At a cut, smoothing and mixing start again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import SettingError
-from fststyle.images.photo import Pixels
-from fststyle.runtime.runner import Device, ReadyStyle
-from fststyle.stylize.stylizer import Style, Stylizer
+from fststyle.errors import SettingError, check_number
+from fststyle.runtime.runner import Device
+from fststyle.styles.info import StyleInfo
+from fststyle.stylize.control import Control
+from fststyle.stylize.stylizer import Style, Stylizer, load_parts
 from fststyle.video.flow import FlowBlend
-from fststyle.video.frames import FrameRuntime, load_frame_runtime
+from fststyle.video.frames import load_frame_runtime
 
 STEADY: Final = 0.6
-"""How much of the picture before counts, unless the user says otherwise."""
+"""Default share of the previous result, from 0 to 1."""
 
 SMOOTHING: Final = 0.5
-"""Seconds over which the statistics are smoothed, likewise."""
+"""Default time over which the statistics are smoothed, in seconds."""
 
 _CUT: Final = 0.35
-"""Where more of the histograms than that is new, so is the scene."""
+"""Share of the histograms that must change for a cut."""
 _CELLS: Final = 3
 _BINS: Final = 8
 _SAMPLES: Final = 96
 
 Histograms = NDArray[np.float32]
-"""``(cells, 3, bins)``, each of which adds up to 1."""
+"""``(cells, 3, bins)``; the bins of a cell and channel add up to 1."""
 
 
-class VideoStylizer(Stylizer):
-    """A style, or several, for the frames of one film, which are given in order.
+class VideoStylizer:
+    """A style or blend for the frames of one video, given in order.
 
     Args:
-        style: As in `Stylizer`.
-        steady: How much of the picture before is mixed in, from 0 to 1, as in
+        style: Style, as in `fststyle.Stylizer`.
+        steady: Share of the previous result that is mixed in, from 0 to 1, as in
             `fststyle.video.flow.FlowBlend`.
-        smoothing: Seconds over which the statistics are smoothed: what happened so long ago counts
-            1/e. At 0 each frame has its own, as a photo.
-        device: As in `Stylizer`.
-        threads: As in `Stylizer`.
+        smoothing: Time over which the statistics are smoothed, in seconds: statistics of that age
+            have the weight 1/e. At 0 each frame is stylised like a photo.
+        device: Device, as in `fststyle.Stylizer`.
+        threads: Number of CPU threads; by default OpenVINO chooses.
+
+    Attributes:
+        cuts: Number of cuts found so far.
 
     Raises:
-        StyleError: As in `Stylizer`.
-        SettingError: Likewise; or ``steady`` or ``smoothing`` is out of range, or needs OpenCV.
-    """
+        StyleError: A style is unknown, has no trained network, or its file cannot be used.
+        SettingError: ``steady`` or ``smoothing`` is out of range, or ``steady`` is above 0 and
+            OpenCV is missing.
 
-    _load: Callable[..., ReadyStyle] = staticmethod(load_frame_runtime)
+    Example:
+        >>> import numpy as np
+        >>> stylizer = VideoStylizer("thanos_poster", steady=0, device="cpu")
+        >>> frames = np.zeros((3, 48, 64, 3), np.uint8)
+        >>> [stylizer.frame(frame, n / 25).shape for n, frame in enumerate(frames)]
+        [(48, 64, 3), (48, 64, 3), (48, 64, 3)]
+    """
 
     def __init__(
         self,
@@ -66,38 +76,37 @@ class VideoStylizer(Stylizer):
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
-        is_number = isinstance(smoothing, int | float) and not isinstance(smoothing, bool)
-        if not is_number or not 0 <= smoothing < math.inf:
-            raise SettingError(f"smoothing must be a number of seconds from 0, not {smoothing!r}.")
+        check_number("smoothing", smoothing)
+        if math.isinf(smoothing):
+            raise SettingError("smoothing must be a number of seconds, not inf.")
         self._blend = FlowBlend(steady)
-        super().__init__(style, device=device, threads=threads)
+        parts = load_parts(style, partial(load_frame_runtime, device=device, threads=threads))
+        self._runtimes = [runtime for runtime, _ in parts]
+        self._stylizer = Stylizer.of(parts, painter=self._blend)
         self._smoothing = smoothing
         self._last: tuple[float, Histograms] | None = None
         self.cuts = 0
 
+    @property
+    def styles(self) -> list[tuple[StyleInfo, float]]:
+        """The styles of the blend and their weights, which add up to 1."""
+        return self._stylizer.styles
+
     def frame(
-        self,
-        pixels: NDArray[np.uint8],
-        seconds: float,
-        *,
-        scale: float | None = None,
-        strength: float = 1.0,
-        keep_colors: bool = False,
+        self, pixels: NDArray[np.uint8], seconds: float, control: Control | None = None
     ) -> NDArray[np.uint8]:
         """Stylise the next frame.
 
         Args:
-            pixels: ``(H, W, 3)``.
-            seconds: When it is shown.
-            scale: As in `fststyle.stylize.stylizer.Control`.
-            strength: See there.
-            keep_colors: See there.
+            pixels: Frame ``(H, W, 3)``.
+            seconds: Time at which the frame is shown.
+            control: Controls without tiles; by default the full style.
 
         Returns:
-            The picture, of the same shape. ``cuts`` tells how many cuts there were so far.
+            The stylised frame, of the same shape.
 
         Raises:
-            FststyleError: As in `Stylizer`.
+            FststyleError: The frame does not fit into memory.
         """
         histograms = histograms_of(pixels)
         keep = 0.0
@@ -109,27 +118,21 @@ class VideoStylizer(Stylizer):
             elif self._smoothing > 0:
                 keep = math.exp(-passed / self._smoothing)
         self._last = (seconds, histograms)
-        for runtime, _ in self._inside:
-            assert isinstance(runtime, FrameRuntime)
+        for runtime in self._runtimes:
             runtime.keep = keep
-        picture: Any = self(pixels, scale=scale, strength=strength, keep_colors=keep_colors)
-        result: NDArray[np.uint8] = picture
-        return result
+        return self._stylizer.pixels(pixels, control or Control())
 
     def restart(self) -> None:
-        """Begin another film: the next frame has none before it."""
+        """Start another video: its first frame has no frame before it."""
         self._last = None
         self._blend.reset()
 
-    def _painted(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
-        return self._blend(seen, paint)
-
 
 def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:
-    """Count the levels of a frame's channels in each cell of a grid, on a sample of its pixels.
+    """Count the levels of each channel in each cell of a grid, on a sample of the pixels.
 
     Args:
-        pixels: ``(H, W, 3)``.
+        pixels: Frame ``(H, W, 3)``.
     """
     height, width = pixels.shape[:2]
     sample = pixels[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
@@ -144,5 +147,5 @@ def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:
 
 
 def is_cut(before: Histograms, after: Histograms) -> bool:
-    """Tell whether two frames that follow one another show different scenes."""
+    """Tell whether two successive frames show different scenes."""
     return bool(np.abs(after - before).sum(axis=2).mean() / 2 > _CUT)

@@ -23,7 +23,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from fststyle import __version__
 from fststyle.errors import FststyleError
-from fststyle.stylize.stylizer import Control
+from fststyle.stylize.control import Control
 from fststyle.web.errors import Refusal
 from fststyle.web.guard import Guard
 from fststyle.web.handlers import add_handlers, known_settings, methods_at

@@ -10,7 +10,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +31,10 @@ from fststyle.styles.info import StyleInfo
 from fststyle.styles.style_file import read_info
 from fststyle.stylize.arrays import read_mask
 from fststyle.stylize.blend import style_weights
+from fststyle.stylize.control import Control
 from fststyle.stylize.file_stylizer import FileStylizer
 from fststyle.stylize.plan import Task
-from fststyle.stylize.stylizer import Control, Stylizer
+from fststyle.stylize.stylizer import Stylizer
 from fststyle.web.errors import Refusal
 
 FORMATS: Final = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
@@ -305,9 +306,9 @@ def stylise_file(
     if large:
         _large.acquire()  # one at a time, for the memory's sake
     try:
-        control = wish.control.copy()
+        control = wish.control
         if mask is not None:
-            control["mask"] = read_mask(mask)
+            control = replace(control, mask=read_mask(mask))
         steps = FileStylizer(
             stylizer,
             control,

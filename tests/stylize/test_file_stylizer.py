@@ -14,9 +14,10 @@ from fststyle.images.load import load_photo
 from fststyle.images.metadata import Metadata
 from fststyle.images.photo import Photo
 from fststyle.images.save import save_photo
+from fststyle.stylize.control import Control
 from fststyle.stylize.file_stylizer import AlreadyWritten, FileStylizer
 from fststyle.stylize.plan import Task
-from fststyle.stylize.stylizer import Control, Stylizer
+from fststyle.stylize.stylizer import Stylizer
 
 DURATIONS = (40.0, 100.0, 250.0)
 
@@ -65,7 +66,7 @@ def test_every_frame_is_stylised(source: str, target: str, small: Stylizer, tmp_
     assert (animation.size, animation.durations, animation.loop) == ((8, 6), DURATIONS, 3)
     lossless = target.endswith(".png")
     for frame, photo in zip(animation.frames(), before, strict=True):
-        difference = np.abs(frame.pixels - small.stylize(photo, size=8).pixels)
+        difference = np.abs(frame.pixels - small.stylize(photo, Control(size=8)).pixels)
         assert difference.mean() < (0.51 / 255 if lossless else 0.06)
 
 

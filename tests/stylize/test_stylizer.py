@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fststyle
-from fststyle.errors import FststyleError, NoNetworkError, PhotoError, SettingError, StyleError
+from fststyle.errors import NoNetworkError, PhotoError, SettingError, StyleError
 from fststyle.images.metadata import Metadata
 from fststyle.images.photo import Photo
 from fststyle.runtime.runner import Runtime, load_runtime
-from fststyle.styles import find, style_file
+from fststyle.styles import style_file
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
 from fststyle.stylize import strokes
 from fststyle.stylize.blend import keep_colors, luma
+from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Stylizer
 
 
@@ -98,7 +99,7 @@ def test_scale_changes_the_strokes_and_not_the_size(scale: float, small: Stylize
     assert actual.dtype == np.uint8
     assert np.abs(actual.astype(float) - small(photo)).mean() > 2
     np.testing.assert_array_equal(small(photo, scale=1), small(photo))
-    with pytest.raises(SettingError, match="scale must be from"):
+    with raises(SettingError, "setting", "scale"):
         small(photo, scale=0)
 
 
@@ -120,7 +121,7 @@ def test_scale_with_size_and_alpha(small: Stylizer) -> None:
     photo = Image.fromarray(random_bytes(30, 60, 4))
     actual = small(photo, size=40, scale=2, tile=16)
     assert (actual.size, actual.mode) == ((40, 20), "RGBA")
-    with pytest.raises(SettingError, match="tile must be"):
+    with raises(SettingError, "setting", "tile"):
         small(photo, tile=0)
 
 
@@ -157,7 +158,7 @@ def test_networks_that_are_loaded_already_may_be_shared(style_path: Path, other_
 def test_metadata_and_bits_stay(small: Stylizer) -> None:
     photo = Photo(PHOTO, PHOTO[..., 0], Metadata(software="camera"), bits=16)
     for control in ({}, {"strength": 0.0}, {"size": 10, "keep_colors": True}):
-        result = small.stylize(photo, **control)
+        result = small.stylize(photo, Control(**control))
         assert (result.metadata, result.bits) == (photo.metadata, 16)
         assert result.alpha is not None
         assert result.alpha.shape == result.pixels.shape[:2]
@@ -290,7 +291,7 @@ def test_strength(small: Stylizer) -> None:
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan, "much", None])
 def test_strength_out_of_range(small: Stylizer, strength: Any) -> None:
-    with pytest.raises(SettingError, match="strength must be a number from 0 to 1"):
+    with raises(SettingError, "setting", "strength"):
         small(PHOTO, strength=strength)
 
 
@@ -347,7 +348,7 @@ def test_two_styles_by_a_mask(
     np.testing.assert_array_equal(actual[:, 15:], small(PHOTO)[:, 15:])
     np.testing.assert_array_equal(actual[:, :15], other(PHOTO)[:, :15])
     np.testing.assert_array_equal(both(PHOTO, mask=mask, strength=0), PHOTO)
-    with pytest.raises(SettingError, match="needs a mask"):
+    with raises(SettingError, "mask_missing"):
         both(PHOTO)
 
 
@@ -371,30 +372,27 @@ def test_blends(small: Stylizer, other: Stylizer, style_path: Path, other_path: 
 
 @pytest.mark.parametrize("size", [0, -5, 1.5, True, "512", "Full"])
 def test_size_out_of_range(size: Any, small: Stylizer) -> None:
-    with pytest.raises(SettingError, match="size must be"):
+    with raises(SettingError, "setting", "size"):
         small(random_bytes(8, 8), size=size)
 
 
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("image", "facts"),
     [
-        (
-            np.zeros((8, 8, 3), np.int32),
-            "uint8 .* or of floating-point numbers .*, not int32; divide it by",
-        ),
-        (np.zeros((8, 8), np.uint8), r"\(height, width, channels\) of 3 .* not \(8, 8\)"),
-        (np.zeros((8, 8, 2), np.uint8), r"one array, not \(8, 8, 2\)"),
-        (np.zeros((1, 3, 8, 8), np.float32), "one array, not"),
-        (np.zeros((0, 8, 3), np.float32), "one array, not"),
-        (torch.zeros(8, 8, 3), r"\(channels, height, width\) of 3"),
-        (np.full((8, 8, 3), 255, np.float32), r"in \[0, 1\], not from 255 to 255; divide"),
-        (np.full((8, 8, 3), -0.5, np.float32), r"in \[0, 1\]"),
-        (np.full((8, 8, 3), np.nan, np.float32), r"in \[0, 1\]"),
-        (None, "a path, a pillow image, a numpy array or a torch tensor, not None"),
+        (np.zeros((8, 8, 3), np.int32), ["uint8", "int32", "65535"]),
+        (np.zeros((8, 8), np.uint8), ["(height, width, channels)", "(8, 8)"]),
+        (np.zeros((8, 8, 2), np.uint8), ["(8, 8, 2)"]),
+        (np.zeros((1, 3, 8, 8), np.float32), ["(1, 3, 8, 8)"]),
+        (np.zeros((0, 8, 3), np.float32), ["(0, 8, 3)"]),
+        (torch.zeros(8, 8, 3), ["(channels, height, width)"]),
+        (np.full((8, 8, 3), 255, np.float32), ["[0, 1]", "from 255 to 255"]),
+        (np.full((8, 8, 3), -0.5, np.float32), ["[0, 1]"]),
+        (np.full((8, 8, 3), np.nan, np.float32), ["[0, 1]"]),
+        (None, ["None"]),
     ],
 )
-def test_what_is_no_photo(image: Any, message: str, small: Stylizer) -> None:
-    with pytest.raises(SettingError, match=message):
+def test_other_objects_are_refused(image: Any, facts: list[str], small: Stylizer) -> None:
+    with raises(SettingError, "bad_array", *facts):
         small(image)
 
 
@@ -409,22 +407,21 @@ def test_style_by_name(style_path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "mine.onnx").write_bytes(style_path.read_bytes())
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert Stylizer("mine", device="cpu").info.name == "small"
-    with pytest.raises(StyleError, match="did you mean mine"):
+    with pytest.raises(StyleError, match="mine"):
         Stylizer("mine2", device="cpu")
 
 
-def test_picture_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "art_folder", lambda: tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    (tmp_path / "untrained_wave.jpg").touch()
-    with raises(NoNetworkError, "no_network", "untrained_wave"):
-        Stylizer("untrained_wave")
+def test_picture_without_network(tmp_path: Path) -> None:
+    picture = tmp_path / "mine.png"
+    picture.touch()
+    with raises(NoNetworkError, "no_network", "mine"):
+        Stylizer(picture)
 
 
 def test_bad_settings(style_path: Path) -> None:
-    with pytest.raises(SettingError, match="device"):
+    with raises(SettingError, "setting", "device"):
         Stylizer(style_path, device="tpu")  # type: ignore[arg-type]
-    with pytest.raises(FststyleError, match="threads"):
+    with raises(SettingError, "setting", "threads"):
         Stylizer(style_path, device="cpu", threads=0)
 
 

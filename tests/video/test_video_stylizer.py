@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors_help import raises
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError
 from fststyle.styles.style_file import load_style
+from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.frames import FrameRuntime, _torch_forward, load_frame_runtime
 from fststyle.video.video_stylizer import VideoStylizer, histograms_of, is_cut
@@ -34,48 +36,48 @@ def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def test_frame_by_frame_is_what_the_stylizer_makes(each_style_path: Path) -> None:
-    film = VideoStylizer(each_style_path, steady=0, smoothing=0, device="cpu")
+    stylizer = VideoStylizer(each_style_path, steady=0, smoothing=0, device="cpu")
     photo = Stylizer(each_style_path, device="cpu")
     for index in range(3):
         frame = scene(index)
         # Both round to bfloat16, in other places.
-        assert distance(film.frame(frame, index / 25), photo(frame)) < 5
+        assert distance(stylizer.frame(frame, index / 25), photo(frame)) < 5
 
 
 def test_statistics_are_smoothed(each_style_path: Path) -> None:
     before, after = scene(0), with_shape(scene(0))
     change = []
     for smoothing in (0, 0.5, 5.0):
-        film = VideoStylizer(each_style_path, steady=0, smoothing=smoothing, device="cpu")
-        first = film.frame(before, 0)
-        change.append(distance(first, film.frame(after, 0.04)))
-        assert film.cuts == 0
+        stylizer = VideoStylizer(each_style_path, steady=0, smoothing=smoothing, device="cpu")
+        first = stylizer.frame(before, 0)
+        change.append(distance(first, stylizer.frame(after, 0.04)))
+        assert stylizer.cuts == 0
     # The far part of the picture changes less, the more is kept.
     assert change[2] < 0.5 * change[0]
     assert change[2] <= change[1] < change[0]
 
 
 def test_what_stays_arrives_at_its_own_statistics(style_path: Path) -> None:
-    film = VideoStylizer(style_path, steady=0, smoothing=0.2, device="cpu")
-    film.frame(scene(0), 0)
+    stylizer = VideoStylizer(style_path, steady=0, smoothing=0.2, device="cpu")
+    stylizer.frame(scene(0), 0)
     after = with_shape(scene(0))
     for index in range(40):
-        result = film.frame(after, 0.04 * (index + 1))
+        result = stylizer.frame(after, 0.04 * (index + 1))
     alone = VideoStylizer(style_path, steady=0, smoothing=0, device="cpu").frame(after, 0)
     np.testing.assert_allclose(result, alone, atol=8)
 
 
 def test_a_cut_begins_anew(style_path: Path) -> None:
-    film = VideoStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
+    stylizer = VideoStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
     fresh = VideoStylizer(style_path, steady=0.7, smoothing=5, device="cpu")
     for index in range(3):
-        film.frame(scene(0), index / 25)
-    np.testing.assert_array_equal(film.frame(scene(3), 0.12), fresh.frame(scene(3), 0.12))
-    assert film.cuts == 1
-    film.restart()
+        stylizer.frame(scene(0), index / 25)
+    np.testing.assert_array_equal(stylizer.frame(scene(3), 0.12), fresh.frame(scene(3), 0.12))
+    assert stylizer.cuts == 1
+    stylizer.restart()
     fresh.restart()
-    np.testing.assert_array_equal(film.frame(scene(3), 0), fresh.frame(scene(3), 0))
-    assert film.cuts == 1
+    np.testing.assert_array_equal(stylizer.frame(scene(3), 0), fresh.frame(scene(3), 0))
+    assert stylizer.cuts == 1
 
 
 def test_cuts_are_found_and_pans_are_not() -> None:
@@ -93,13 +95,13 @@ def test_cuts_are_found_and_pans_are_not() -> None:
 
 def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:
     frame = scene(1)
-    film = VideoStylizer(f"{style_path}:1", steady=0.5, device="cpu")
-    assert film.styles[0][0].name == "small"
-    np.testing.assert_array_equal(film.frame(frame, 0, strength=0), frame)
-    full, half = film.frame(frame, 0), film.frame(frame, 0, strength=0.5)
+    stylizer = VideoStylizer(f"{style_path}:1", steady=0.5, device="cpu")
+    assert stylizer.styles[0][0].name == "small"
+    np.testing.assert_array_equal(stylizer.frame(frame, 0, Control(strength=0)), frame)
+    full, half = stylizer.frame(frame, 0), stylizer.frame(frame, 0, Control(strength=0.5))
     between = (full.astype(int) + frame) / 2
     assert np.abs(half - between).mean() < 6
-    coarse = film.frame(frame, 0, scale=2.0, keep_colors=True)
+    coarse = stylizer.frame(frame, 0, Control(scale=2.0, keep_colors=True))
     assert coarse.shape == frame.shape
     twice = VideoStylizer(f"{style_path}:1,{style_path}:3", steady=0, device="cpu")
     assert twice.frame(frame, 0).dtype == np.uint8
@@ -107,7 +109,7 @@ def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("smoothing", [-1, float("inf"), float("nan"), True])
 def test_smoothing_is_a_time(style_path: Path, smoothing: float) -> None:
-    with pytest.raises(SettingError, match="smoothing must be"):
+    with raises(SettingError, "setting", "smoothing"):
         VideoStylizer(style_path, smoothing=smoothing, steady=0, device="cpu")
 
 
@@ -132,5 +134,5 @@ def test_tiny_frames_and_tiles(style_path: Path) -> None:
         np.testing.assert_array_equal(run(frame), first)
     floats = np.asarray(scene(0) / 255, np.float32)
     assert run(floats).dtype == np.float32
-    with pytest.raises(SettingError, match="tile"):
+    with raises(SettingError, "setting", "tile"):
         run(floats, tile=64)
