@@ -58,6 +58,7 @@ from fststyle.images.photo import Photo
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.stylize.blend import luma
+from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.container import Frame as Decoded
 from fststyle.video.convert import convert
 from fststyle.video.flow import FlowBlend
@@ -192,7 +193,7 @@ def steadiness(arguments: argparse.Namespace) -> None:
     if arguments.untrained is not None:
         networks.insert(0, ("without the term", arguments.untrained))
     rows = [Figures("the clips themselves")]
-    loss = None if arguments.no_losses else find_loss(VideoStylizer(arguments.trained), None)
+    loss = None if arguments.no_losses else find_loss(Stylizer(arguments.trained), None)
     for name, network in networks:
         prefix = f"{name}: " if len(networks) > 1 else ""
         found = [Figures(f"{prefix}{way}") for way, _, _ in ways]
