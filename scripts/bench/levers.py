@@ -1,26 +1,27 @@
-"""What makes training fast? Our default, and the same with one thing changed at a time.
+"""Settings that make training fast: our default, and the same with one setting changed at a time.
 
     python scripts/bench/levers.py --photos PHOTOS -o FOLDER [--style thanos_poster] [--minutes 2]
         [--lever "NAME: key=value key=value"] …
 
-trains each for the same time, as ``python train.py`` does from random weights, and measures all on
-the same held-out crops under the fixed measure (as ``scripts/bench/training.py`` does). Without
-``--lever``, `LEVERS` are tried. It prints a table and writes ``levers.md``, ``curves.png`` and a
-sheet. A row that is in ``curves.json`` with the same settings is not trained again.
+trains each for the same time, like ``python train.py`` from random weights, and measures all on the
+same held-out crops under the fixed measure (like ``scripts/bench/training.py``). Without
+``--lever``, `LEVERS` are tried. It prints a table, and writes ``levers.md``, ``curves.png`` and a
+sheet. A run that is in ``records.json`` with the same settings is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import training
+from _command import minutes, run_benchmark, training_parser
+from _figures import curves, save_sheet
+from _records import Table, write_record
+from _runs import OurRun, Record, Setup, run
 
 from fststyle.files import write_atomically
-from fststyle.styles.find import find_picture
 
 DEFAULT: Final = "the default"
 LEVERS: Final = {
@@ -45,55 +46,46 @@ def lever(text: str) -> tuple[str, list[str]]:
     return name.strip(), settings.split()
 
 
-def plan(arguments: argparse.Namespace, picture: Path, name: str) -> list[training.Row]:
-    """A row for the default, and one for each lever."""
+def table(records: Sequence[Record]) -> Table:
+    """Return the results as a table, the lowest total first."""
+    base = next(r for r in records if r["run"] == DEFAULT)["points"][-1]["total"]
     rows = []
-    for title, settings in {DEFAULT: [], **dict(arguments.lever or LEVERS.items())}.items():
-        given = argparse.Namespace(**vars(arguments))
-        given.ours, given.ours_minutes = [*arguments.ours, *settings], arguments.minutes
-        given.budgets, given.warm, given.rows = [], None, ["B"]
-        (row,) = training.plan_rows(given, picture, name)
-        rows.append(dataclasses.replace(row, name=title))
-    return rows
-
-
-def table(records: Sequence[dict[str, Any]]) -> str:
-    """The table, the lowest total first."""
-    base = next(r for r in records if r["row"] == DEFAULT)["points"][-1]["total"]
-    lines = ["| | total | to the default | style | content | steps |", "| --- " * 6 + "|"]
     for record in sorted(records, key=lambda record: float(record["points"][-1]["total"])):
         last = record["points"][-1]
-        name = f"**{DEFAULT}**" if record["row"] == DEFAULT else record["row"]
-        lines.append(
-            f"| {name} | {last['total']:.3f} | {last['total'] / base - 1:+.1%} | "
-            f"{last['style']:.3f} | {last['content']:.3f} | {last['steps']} |"
-        )
-    return "\n".join(lines)
+        name = f"**{DEFAULT}**" if record["run"] == DEFAULT else record["run"]
+        cells = [name, f"{last['total']:.3f}", f"{last['total'] / base - 1:+.1%}"]
+        cells += [f"{last['style']:.3f}", f"{last['content']:.3f}", f"{last['steps']}"]
+        rows.append(cells)
+    return Table(("", "total", "to the default", "style", "content", "steps"), rows)
 
 
-def bench(arguments: argparse.Namespace) -> None:
-    """Train what is not trained yet, and write and print the results.
-
-    Raises:
-        FststyleError: A setting is wrong, or a training cannot be made.
-    """
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Train what is missing, and write and print the results."""
     folder: Path = arguments.output
-    picture = find_picture(arguments.style).resolve()
-    name = training.style_name(arguments.style, picture)
-    done = training.run_rows({name: plan(arguments, picture, name)}, {name: picture}, folder)
-    text = table(done[name])
-    write_atomically(folder / "levers.md", (text + "\n").encode())
-    write_atomically(folder / "curves.png", training.curves_figure(done))
-    training.save_sheet(arguments, done[name])
-    print(text)
+    setup = Setup.find(arguments.style, arguments.photos, arguments.size, arguments.held_out)
+    variants = {DEFAULT: [], **dict(arguments.lever or LEVERS.items())}
+    runs = [
+        OurRun(name, arguments.minutes, setup, ("init=none", *arguments.ours, *settings))
+        for name, settings in variants.items()
+    ]
+    records = run(runs, folder)
+    found = table(records)
+    write_atomically(folder / "levers.md", f"{found}\n".encode())
+    write_atomically(folder / "curves.png", curves(records))
+    save_sheet(setup, records, folder, folder / "sheet.png")
+    print(found)
+    write_record("levers", records, {"levers": found}, arguments.records)
 
 
 def main() -> None:
-    """The command line."""
-    parser = training.plain_parser(__doc__, 2.0)
+    """Read the command line, and run the benchmark."""
+    parser = training_parser(__doc__)
     add = parser.add_argument
-    add("--lever", type=lever, action="append", metavar="NAME: key=value …")
-    training.run_bench(bench, parser.parse_args())
+    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add("--minutes", type=minutes, default=2.0, help="training time of each run (2)")
+    add("--lever", type=lever, action="append", metavar="NAME: key=value …", help="change to try")
+    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings of all")
+    run_benchmark(benchmark, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -1,37 +1,36 @@
-"""The network's shape: quality after equal training against speed, for several shapes.
+"""Shapes of the network: quality after equal training time, and speed.
 
     python scripts/bench/shapes.py --photos PHOTOS -o FOLDER [--style thanos_poster] [--minutes 5]
 
-trains each shape as ``python train.py`` does, from random weights, for the same time on the same
-photos, and takes the total under the fixed measure on the same held-out crops. Then all trained
-networks take turns on OpenVINO, in bfloat16 where the processor has it: milliseconds of the
-network alone, medians. It prints a table, and writes ``shapes.md``, ``shapes.png`` and a sheet.
-A shape that is in ``curves.json`` with the same settings is not trained again.
+trains each shape like ``python train.py`` from random weights, for the same time on the same
+photos, and measures the total on the same held-out crops, under the fixed measure. Then all trained
+networks take turns on OpenVINO, in bfloat16 if the processor supports it: median milliseconds of
+the network alone. It prints a table, and writes ``shapes.md``, ``shapes.png`` and a sheet. A run
+that is in ``records.json`` with the same settings is not repeated.
 
-``--shapes`` chooses some by first_stride/width/trunk/residual_blocks: 1/32/128/5 is the paper's.
+``--shapes`` selects some by first_stride/width/trunk/residual_blocks: 1/32/128/5 is the paper's.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import math
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import training
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from _command import minutes, run_benchmark, training_parser
+from _figures import new_figure, plot, save_sheet
+from _records import Table, write_record
+from _runs import OurRun, Record, Setup, run
 
-from fststyle.errors import FststyleError
+from fststyle.errors import SettingError
 from fststyle.files import write_atomically
 from fststyle.runtime.runner import load_runtime
-from fststyle.styles.find import find_picture
 from fststyle.styles.shape import NetworkConfig
 
 SHAPES: Final = (
@@ -44,32 +43,31 @@ def network_config(shape: str) -> NetworkConfig:
     """Read ``first_stride/width/trunk/residual_blocks``.
 
     Raises:
-        FststyleError: It is none.
+        SettingError: The text does not have this form.
     """
     names = ("first_stride", "width", "trunk", "residual_blocks")
     try:
         values = dict(zip(names, map(int, shape.split("/")), strict=True))
     except ValueError as error:
-        raise FststyleError(f"{shape} is no shape; write one such as 2/24/64/5.") from error
+        raise SettingError(
+            f"Cannot read the shape {shape!r}; write one such as 2/24/64/5.", code="unknown_shape"
+        ) from error
     return NetworkConfig(**values)
 
 
-def plan(arguments: argparse.Namespace, picture: Path, name: str) -> list[training.Row]:
-    """A row for each shape."""
-    rows = []
+def plan(arguments: argparse.Namespace, setup: Setup) -> list[OurRun]:
+    """Return a run for each shape."""
+    runs = []
     for shape in arguments.shapes:
         config = dataclasses.asdict(network_config(shape))
-        given = argparse.Namespace(**vars(arguments))
-        given.ours = [*(f"network.{key}={value}" for key, value in config.items()), *arguments.ours]
-        given.ours_minutes, given.budgets = arguments.minutes, []
-        given.warm, given.rows = None, ["B"]
-        (row,) = training.plan_rows(given, picture, name)
-        rows.append(dataclasses.replace(row, name=shape))
-    return rows
+        network = (f"network.{key}={value}" for key, value in config.items())
+        overrides = ("init=none", *network, *arguments.ours)
+        runs.append(OurRun(shape, arguments.minutes, setup, overrides))
+    return runs
 
 
 def milliseconds(files: dict[str, Path], side: int, calls: int) -> dict[str, float]:
-    """Time the networks on noise, turn by turn."""
+    """Time the networks on noise, in turn; return the medians."""
     photo = np.random.default_rng(0).random((side, side, 3), np.float32)
     runtimes = {shape: load_runtime(file, device="cpu") for shape, file in files.items()}
     times: dict[str, list[float]] = {shape: [] for shape in files}
@@ -77,13 +75,13 @@ def milliseconds(files: dict[str, Path], side: int, calls: int) -> dict[str, flo
         for shape, runtime in runtimes.items():
             begin = time.perf_counter()
             runtime(photo)
-            if call > 0:  # the first has to warm up
+            if call > 0:  # the first one warms up
                 times[shape].append(1000 * (time.perf_counter() - begin))
     return {shape: statistics.median(values) for shape, values in times.items()}
 
 
 def on_the_front(points: dict[str, tuple[float, float]]) -> list[str]:
-    """The shapes that no other one beats in both speed and total, by their speed."""
+    """Return the shapes that no other beats in both speed and total, fastest first."""
     best, front = math.inf, []
     for shape, (_, total) in sorted(points.items(), key=lambda item: item[1]):
         if total < best:
@@ -93,9 +91,8 @@ def on_the_front(points: dict[str, tuple[float, float]]) -> list[str]:
 
 
 def figure_of(points: dict[str, tuple[float, float]], title: str) -> bytes:
-    """The totals against the milliseconds, as a PNG."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    """Plot the totals over the milliseconds, as a PNG."""
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     front = on_the_front(points)
     axes.plot(*zip(*(points[shape] for shape in front), strict=True), "--", color="C7", linewidth=1)
@@ -105,54 +102,49 @@ def figure_of(points: dict[str, tuple[float, float]], title: str) -> bytes:
     axes.set_xlabel("milliseconds at 512×512")
     axes.set_ylabel("total on held-out photos after equal training")
     axes.set_title(title)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return plot(figure)
 
 
-def table(points: dict[str, tuple[float, float]], records: Sequence[dict[str, Any]]) -> str:
-    """The table, fastest first."""
-    lines = ["| shape | ms at 512² | total | style | content | steps |", "| --- " * 6 + "|"]
-    by_shape = {record["row"]: record["points"][-1] for record in records}
+def table(points: dict[str, tuple[float, float]], records: Sequence[Record]) -> Table:
+    """Return the results as a table, fastest first. Shapes on the front are bold."""
+    by_shape = {record["run"]: record["points"][-1] for record in records}
     front = on_the_front(points)
+    rows = []
     for shape, (speed, total) in sorted(points.items(), key=lambda item: item[1]):
         last = by_shape[shape]
-        name = f"**{shape}**" if shape in front else shape
-        lines.append(
-            f"| {name} | {speed:.1f} | {total:.3f} | {last['style']:.3f} | "
-            f"{last['content']:.3f} | {last['steps']} |"
-        )
-    return "\n".join(lines)
+        cells = [f"**{shape}**" if shape in front else shape, f"{speed:.1f}", f"{total:.3f}"]
+        cells += [f"{last['style']:.3f}", f"{last['content']:.3f}", f"{last['steps']}"]
+        rows.append(cells)
+    return Table(("shape", "ms at 512²", "total", "style", "content", "steps"), rows)
 
 
-def bench(arguments: argparse.Namespace) -> None:
-    """Train what is not trained yet, and write and print the results.
-
-    Raises:
-        FststyleError: A setting is wrong, or a training cannot be made.
-    """
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Train what is missing, and write and print the results."""
     folder: Path = arguments.output
-    picture = find_picture(arguments.style).resolve()
-    name = training.style_name(arguments.style, picture)
-    found = training.run_rows({name: plan(arguments, picture, name)}, {name: picture}, folder)[name]
-    done = [record for record in found if record["file"]]
-    speeds = milliseconds({r["row"]: folder / r["file"] for r in done}, 512, arguments.calls)
-    points = {r["row"]: (speeds[r["row"]], float(r["points"][-1]["total"])) for r in done}
-    text = table(points, done)
-    title = f"{name}, {arguments.minutes:g} minutes each"
-    write_atomically(folder / "shapes.md", (text + "\n").encode())
+    setup = Setup.find(arguments.style, arguments.photos, arguments.size, arguments.held_out)
+    records = [record for record in run(plan(arguments, setup), folder) if record["file"]]
+    speeds = milliseconds({r["run"]: folder / r["file"] for r in records}, 512, arguments.calls)
+    points = {r["run"]: (speeds[r["run"]], float(r["points"][-1]["total"])) for r in records}
+    found = table(points, records)
+    title = f"{setup.style}, {arguments.minutes:g} minutes each"
+    write_atomically(folder / "shapes.md", f"{found}\n".encode())
     write_atomically(folder / "shapes.png", figure_of(points, title))
-    training.save_sheet(arguments, done)
-    print(text)
+    save_sheet(setup, records, folder, folder / "sheet.png")
+    print(found)
+    values = {"milliseconds": speeds, "runs": records}
+    write_record("shapes", values, {"shapes": found}, arguments.records)
 
 
 def main() -> None:
-    """The command line."""
-    parser = training.plain_parser(__doc__, 5.0)
+    """Read the command line, and run the benchmark."""
+    parser = training_parser(__doc__)
     add = parser.add_argument
+    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add("--minutes", type=minutes, default=5.0, help="training time of each shape (5)")
     add("--shapes", type=lambda text: text.split(","), default=list(SHAPES), metavar="2/24/64/5,…")
-    add("--calls", type=int, default=21, help="for the speed, of each network (21)")
-    training.run_bench(bench, parser.parse_args())
+    add("--calls", type=int, default=21, help="calls of each network, for the speed (21)")
+    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings of all")
+    run_benchmark(benchmark, parser.parse_args())
 
 
 if __name__ == "__main__":
