@@ -1,11 +1,12 @@
-"""How much do more photographs help? The same style, trained on more and more of them.
+"""Number of training photographs: the same style, trained on more and more of them.
 
     python scripts/bench/data.py PHOTOS -o FOLDER [--counts 12,100,1000] [--minutes 10]
 
-trains the style on the built-in photographs, and on so many of PHOTOS (all of them, where there
-are fewer), for the same time each, or the same number of ``--steps``. It prints the losses of each
-network on photographs that none of them saw, of PHOTOS and the built-in held-out ones, and draws a
-sheet. A network that is in FOLDER already is not trained again, and one that was cut off goes on.
+trains the style on the bundled photographs, and on 12, 100 and 1000 of PHOTOS (on all of them if
+there are fewer), each for the same time or the same number of ``--steps``. It prints the losses of
+each network on photographs that no network was trained on, both of PHOTOS and bundled ones, and
+draws a sheet. A network that already exists in FOLDER is not trained again, and an interrupted
+training is resumed.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from _command import minutes, run_benchmark
+from _records import Table, add_record_option, write_record
 from numpy.typing import NDArray
 
 from fststyle.cli.arguments import positive
-from fststyle.errors import FststyleError
 from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.load import find_photos, load_image
@@ -41,23 +43,22 @@ from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.data import is_held_out
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SHOWN: Final = 3
-"""Photographs of each kind in the sheet."""
+SHOWN: Final = 3  # photographs of each kind in the sheet
 
 
 def counts(text: str) -> list[int]:
-    """Read ``12,100``."""
+    """Read numbers, separated by commas."""
     return [positive(part) for part in text.split(",")]
 
 
 def train(style: str, length: str, folder: Path, photos: Sequence[Path]) -> Path:
-    """Train in a process of its own, unless that is done.
+    """Train in a new process, unless the network already exists.
 
     Args:
-        style: As ``style=`` takes it.
+        style: Value of ``style=``.
         length: ``minutes=10`` or ``steps=2000``.
-        folder: Of the run.
-        photos: To train on; none for the built-in ones.
+        folder: Folder of the run.
+        photos: Photographs to train on. If empty, the bundled ones are used.
 
     Returns:
         The style file.
@@ -81,7 +82,7 @@ def train(style: str, length: str, folder: Path, photos: Sequence[Path]) -> Path
 
 
 def chosen(photos: Sequence[Path], count: int) -> list[Path]:
-    """So many photographs: of a larger number they are a part."""
+    """Select photographs. A larger selection contains every smaller one."""
     order = np.random.default_rng(0).permutation(len(photos))
     return [photos[index] for index in order[:count]]
 
@@ -90,22 +91,22 @@ def chosen(photos: Sequence[Path], count: int) -> list[Path]:
 def row(
     file: Path, photos: Sequence[NDArray[np.float32]], measure: PerceptualLoss
 ) -> tuple[list[float], list[NDArray[np.float32]]]:
-    """The mean total, content and style of a network on photographs, and its pictures."""
+    """Return a network's mean total, content and style on photographs, and its results."""
     stylizer = Stylizer(str(file), device="cpu")
-    pictures = [stylizer(photo) for photo in photos]
+    results = [stylizer(photo) for photo in photos]
     found = []
-    for photo, picture in zip(photos, pictures, strict=True):
+    for photo, result in zip(photos, results, strict=True):
         targets = measure.content_targets(to_tensor(photo))
-        losses = losses_of(measure, to_tensor(picture), targets)
+        losses = losses_of(measure, to_tensor(result), targets)
         found.append((losses.total, sum(losses.content.values()), losses.style_term()))
-    return [statistics.mean(column) for column in zip(*found, strict=True)], pictures
+    return [statistics.mean(column) for column in zip(*found, strict=True)], results
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Train, measure, print a Markdown table and draw a sheet.
+    """Train, measure, print the table, draw the sheet and write the record.
 
     Raises:
-        FststyleError: A photograph cannot be read, or there is no such style.
+        FststyleError: A photograph cannot be read, or the style is unknown.
     """
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -116,46 +117,51 @@ def compare(arguments: argparse.Namespace) -> None:
     held_out = list(itertools.islice(filter(is_held_out, files), arguments.held_out))
     files = [path for path in files if not is_held_out(path)]
     counts = sorted({min(count, len(files)) for count in arguments.counts})
-    sets: dict[str, list[Path]] = {f"{len(builtin_photos())}, built-in": []}
+    sets: dict[str, list[Path]] = {f"{len(builtin_photos())}, bundled": []}
     sets |= {str(n): chosen(files, n) for n in counts}
     networks = {
         name: train(arguments.style, length, output / name.partition(",")[0], photos)
         for name, photos in sets.items()
     }
-    groups = {f"{len(held_out)} of the folder's": held_out, "built-in ones": builtin_held_out()}
+    groups = {f"{len(held_out)} of the folder": held_out, "bundled": builtin_held_out()}
     measure = measure_for(load_image(find_picture(arguments.style)), load_weights())
-    lines = ["| held-out photographs | trained on | total | content | style |", "| --- " * 5 + "|"]
+    lines: list[list[str]] = []
+    values: list[dict[str, Any]] = []
     shown: list[list[NDArray[np.float32]]] = []
     for group, paths in groups.items():
         photos = [fit_short_side(load_image(path), 256) for path in paths]
         rows = [[photo] for photo in photos[:SHOWN]]
         for name, file in networks.items():
-            figures, pictures = row(file, photos, measure)
-            cells = " | ".join(f"{value:.3f}" for value in figures)
-            lines.append(f"| {group} | {name} | {cells} |")
-            for line, picture in zip(rows, pictures, strict=False):
-                line.append(picture)
+            losses, results = row(file, photos, measure)
+            lines.append([group, name, *(f"{value:.3f}" for value in losses)])
+            values.append({"photographs": group, "trained on": name, "losses": losses})
+            for line, result in zip(rows, results, strict=False):
+                line.append(result)
         shown += rows
     save_photo(sheet(shown, titles=("photo", *networks), cell_height=256), output / "data.png")
-    write_atomically(output / "data.md", ("\n".join(lines) + "\n").encode())
-    print("\n".join(lines))
+    table = Table(("held-out photographs", "trained on", "total", "content", "style"), lines)
+    write_atomically(output / "data.md", f"{table}\n".encode())
+    print(table)
+    write_record("data", values, {"data": table}, arguments.records)
 
 
 def main() -> None:
-    """The command line."""
+    """Read the command line, and run the benchmark."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--style", default="thanos_poster")
-    parser.add_argument("--counts", type=counts, default=[12, 100, 1000])
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--steps", type=positive, help="instead of minutes")
-    parser.add_argument("--held-out", type=positive, default=24, help="photos of the folder")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("photos", type=Path, help="folder of photographs")
+    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the results")
+    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add("--counts", type=counts, default=[12, 100, 1000], metavar="12,100,1000")
+    add("--minutes", type=minutes, default=10.0, help="training time of each network (10)")
+    add("--steps", type=positive, help="steps of each training, instead of minutes")
+    add("--held-out", type=positive, default=24, help="photos of the folder to measure on (24)")
+    add_record_option(parser)
     try:
-        compare(parser.parse_args())
-    except FststyleError as error:
-        sys.exit(f"Error: {error}")
+        run_benchmark(compare, parser.parse_args())
     except subprocess.CalledProcessError as error:
         sys.exit(f"Error: a training ended with status {error.returncode}; see above.")
 

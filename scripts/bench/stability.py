@@ -1,16 +1,16 @@
-"""How steady are trained networks? Known camera motion, and how far the picture fails to follow.
+"""Steadiness of networks under known camera motion.
 
     python scripts/bench/stability.py A.onnx B.onnx [--photos FOLDER] [--size 256] [-o sheet.png]
 
-A camera looks at a held-out photograph at twice the frames' resolution. Each pair of its frames
-differs by a motion that is known exactly: whole and fractional pans, zooms, rotations; or by
-nothing but noise (sigma 2/255 in both frames) or brightness (3 %). Both frames are stylised on
-their own, the first picture is warped by the motion (bicubic), and compared with the second one
-away from the borders: the warping error, in 1/255. The first row is that of the photographs
-themselves, which is the error of warping. All kinds count alike in the column "all".
+A camera looks at a held-out photograph with twice the resolution of the frames. The two frames of a
+pair differ by a motion that is known exactly (whole and fractional pans, zooms, rotations), or only
+by noise (sigma 2/255 in both frames) or brightness (3 %). Each frame is stylised alone. The first
+result is warped by the motion (bicubic), and compared with the second one away from the borders:
+this is the warping error, in 1/255. The first row is that of the photographs, which is the error of
+warping itself. In the column "all", every kind has the same weight.
 
-Sharpness is the mean gradient magnitude of the pictures' grey values, in 1/255 per pixel: a
-network could be steady by being dull. Content, style and total are on the calibrated measure.
+Sharpness is the mean gradient magnitude of the results' grey values, in 1/255 a pixel, because a
+dull network would be steady too. Content, style and total are losses under the calibrated measure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from _records import Table, add_record_option, write_record
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,14 +46,23 @@ from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.data import is_held_out
 
 ROOM = 16  # pixels of the photograph around the frame, for the motions
-MARGIN = 8  # pixels along the borders of both frames that do not count
-AMPLIFIED = 4  # the sheet's differences
+MARGIN = 8  # pixels along the borders of both frames that are not compared
+AMPLIFIED = 4  # factor of the differences in the sheet
 
 Pixels = NDArray[np.float32]
 
 
 class Motion(NamedTuple):
-    """From the first frame to the second: pixels, a factor, degrees, a factor, a sigma."""
+    """Change from the first frame to the second.
+
+    Attributes:
+        dy: Pixels down.
+        dx: Pixels to the right.
+        zoom: Factor of the size.
+        degrees: Rotation.
+        gain: Factor of the brightness.
+        noise: Standard deviation of the noise, in [0, 1].
+    """
 
     dy: float = 0.0
     dx: float = 0.0
@@ -73,9 +83,14 @@ KINDS = {
 
 
 def positions(size: int, motion: Motion) -> Tensor:
-    """Where the second frame's pixels lie in the first: ``(size, size, 2)``, y and x.
+    """Return the points of the first frame that the second frame's pixels show.
 
-    In pixels from the frame's centre.
+    Args:
+        size: Side of the frames in pixels.
+        motion: Motion between the frames.
+
+    Returns:
+        y and x in pixels from the centre, ``(size, size, 2)``.
     """
     line = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     y, x = torch.meshgrid(line, line, indexing="ij")
@@ -87,7 +102,7 @@ def positions(size: int, motion: Motion) -> Tensor:
 
 
 def sample(image: Tensor, where: Tensor) -> Tensor:
-    """Bicubic samples ``(1, 3, h, w)`` of an image at positions from its centre, in its pixels."""
+    """Sample an image bicubically at points from its centre, in its pixels: ``(1, 3, h, w)``."""
     height, width = image.shape[-2:]
     grid = torch.stack((where[..., 1] / (width - 1), where[..., 0] / (height - 1)), dim=-1)
     return F.grid_sample(
@@ -96,7 +111,7 @@ def sample(image: Tensor, where: Tensor) -> Tensor:
 
 
 def scene(path: Path, size: int) -> Tensor:
-    """A photograph ``(1, 3, H, W)`` at twice the resolution of the frames, with room around."""
+    """Load a photograph ``(1, 3, H, W)`` at twice the frames' resolution, with room around."""
     pixels = load_image(path)
     height, width = (
         round(2 * (size + 2 * ROOM) * length / min(pixels.shape[:2])) for length in pixels.shape[:2]
@@ -104,8 +119,8 @@ def scene(path: Path, size: int) -> Tensor:
     return to_tensor(resize(pixels, width=width, height=height))
 
 
-def film(photo: Tensor, size: int, motion: Motion, rng: np.random.Generator) -> Pixels:
-    """A camera's frame ``(size, size, 3)``: each pixel is the mean of 2 by 2 of the photo's."""
+def render(photo: Tensor, size: int, motion: Motion, rng: np.random.Generator) -> Pixels:
+    """Render a frame ``(size, size, 3)``. Each pixel is the mean of 2 by 2 of the photograph's."""
     moved = positions(2 * size, motion._replace(dy=2 * motion.dy, dx=2 * motion.dx))
     frame = motion.gain * to_pixels(F.avg_pool2d(sample(photo, moved), 2))
     noise = motion.noise * rng.standard_normal(frame.shape) if motion.noise else 0
@@ -114,7 +129,7 @@ def film(photo: Tensor, size: int, motion: Motion, rng: np.random.Generator) -> 
 
 
 def difference(first: Pixels, second: Pixels, motion: Motion) -> Pixels:
-    """The second picture less the warped first one, ``(h, w, 3)``; NaN where it does not count."""
+    """Subtract the warped first result from the second, ``(h, w, 3)``; NaN at the borders."""
     size = len(first)
     where = positions(size, motion)
     inside = (where.abs() <= (size - 1) / 2 - MARGIN).all(dim=-1).numpy()
@@ -124,16 +139,25 @@ def difference(first: Pixels, second: Pixels, motion: Motion) -> Pixels:
     return error
 
 
-def sharpness(picture: Pixels) -> float:
-    """Mean gradient magnitude of the grey values, in 1/255 per pixel."""
-    grey = picture.mean(axis=2)
+def sharpness(result: Pixels) -> float:
+    """Return the mean gradient magnitude of the grey values, in 1/255 a pixel."""
+    grey = result.mean(axis=2)
     rows, columns = np.diff(grey, axis=0)[:, 1:], np.diff(grey, axis=1)[1:]
     return 255 * float(np.hypot(rows, columns).mean())
 
 
 @dataclass
 class Figures:
-    """A network's (or, without one, the photographs'): squares and magnitudes by kind."""
+    """Measurements of one network, or of the photographs themselves.
+
+    Attributes:
+        name: Name of the row.
+        squares: Mean square error of each kind.
+        magnitudes: Mean absolute error of each kind.
+        sharpness: Mean sharpness.
+        losses: Content, style and total; empty if unknown.
+        shown: Images for the sheet.
+    """
 
     name: str
     squares: dict[str, float]
@@ -143,12 +167,12 @@ class Figures:
     shown: list[Pixels]
 
     def rms(self, kind: str) -> float:
-        """Root mean square error in 1/255 of a kind, or of all."""
+        """Return the root mean square error of a kind or of all, in 1/255."""
         kinds = KINDS if kind == "all" else (kind,)
         return 255 * math.sqrt(statistics.mean(self.squares[k] for k in kinds))
 
     def mean_absolute(self) -> float:
-        """Mean absolute error in 1/255 of all kinds."""
+        """Return the mean absolute error of all kinds, in 1/255."""
         return 255 * statistics.mean(self.magnitudes.values())
 
 
@@ -166,7 +190,7 @@ def measure(
     shown: list[Pixels] = []
     for photo in photos:
         rng = np.random.default_rng(0)  # the same noise for all networks
-        frame = film(photo, size, Motion(), rng)
+        frame = render(photo, size, Motion(), rng)
         still = frame if stylizer is None else stylizer(frame)
         gradients.append(sharpness(still))
         if loss is not None:
@@ -176,8 +200,10 @@ def measure(
         shown += [] if shown else [still]
         for kind, motions in KINDS.items():
             for motion in motions:
-                first = film(photo, size, Motion(noise=motion.noise), rng) if motion.noise else None
-                second = film(photo, size, motion, rng)
+                first = (
+                    render(photo, size, Motion(noise=motion.noise), rng) if motion.noise else None
+                )
+                second = render(photo, size, motion, rng)
                 if stylizer is not None:
                     first, second = None if first is None else stylizer(first), stylizer(second)
                 errors[kind].append(difference(still if first is None else first, second, motion))
@@ -194,12 +220,12 @@ def measure(
     )
 
 
-def table(photographs: Figures, networks: Sequence[Figures]) -> str:
-    """All figures as a Markdown table; RMS errors, and their ratios to the first network's."""
+def table(photographs: Figures, networks: Sequence[Figures]) -> Table:
+    """Return all measurements as a table, with ratios to the first network."""
     kinds = ("all", *KINDS)
     titles = ["", *(f"{kind} RMS" for kind in kinds), "all, mean absolute"]
     titles += ["sharpness", "to the photos'", "content", "style", "total"]
-    lines = [titles, ["---"] * len(titles)]
+    lines = []
     for row in (photographs, *networks):
         cells = [row.name]
         for kind in kinds:
@@ -211,11 +237,11 @@ def table(photographs: Figures, networks: Sequence[Figures]) -> str:
         cells.append(f"{row.sharpness / photographs.sharpness:.2f}")
         cells += [f"{value:.3f}" for value in row.losses] or ["–"] * 3
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return Table(titles, lines)
 
 
 def find_loss(stylizer: Stylizer, style: str | None) -> PerceptualLoss | None:
-    """The calibrated measure of a network's style, if its picture and VGG are here."""
+    """Return the calibrated measure of a network's style, if its image and VGG can be found."""
     try:
         return measure_for(load_image(find_picture(style or stylizer.info.name)), load_weights())
     except FststyleError as error:
@@ -224,16 +250,17 @@ def find_loss(stylizer: Stylizer, style: str | None) -> PerceptualLoss | None:
 
 
 def main() -> None:
-    """Measure, print the table, draw the sheet."""
+    """Measure, print the table, draw the sheet and write the record."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("networks", type=Path, nargs="+", metavar="STYLE_FILE")
-    parser.add_argument("--photos", type=Path, help="a folder; of it, the held-out photos")
-    parser.add_argument("--count", type=int, default=8, help="photos of the folder")
-    parser.add_argument("--size", type=int, default=256, help="side of the frames")
-    parser.add_argument("--style", help="the style's picture, where its name does not lead there")
-    parser.add_argument("-o", "--output", type=Path, help="a sheet of the differences")
+    parser.add_argument("--photos", type=Path, help="folder whose held-out photos are used")
+    parser.add_argument("--count", type=int, default=8, help="photos of the folder, at most (8)")
+    parser.add_argument("--size", type=int, default=256, help="side of the frames (256)")
+    parser.add_argument("--style", help="the style image, if the style's name does not find it")
+    parser.add_argument("-o", "--output", type=Path, help="sheet of the differences")
+    add_record_option(parser)
     arguments = parser.parse_args()
 
     if arguments.photos is None:
@@ -242,7 +269,7 @@ def main() -> None:
         held_out = (path for path in find_photos(arguments.photos) if is_held_out(path))
         paths = list(itertools.islice(held_out, arguments.count))
     if not paths or arguments.size < 64:
-        parser.error("there must be a held-out photo, and 64 pixels or more of --size")
+        parser.error("there is no held-out photo, or --size is below 64")
     photos = [scene(path, arguments.size) for path in paths]
     photographs = measure("the photos themselves", None, None, photos, arguments.size)
     networks = []
@@ -251,7 +278,13 @@ def main() -> None:
         loss = find_loss(stylizer, arguments.style)
         networks.append(measure("/".join(file.parts[-2:]), stylizer, loss, photos, arguments.size))
     print(f"{len(paths)} held-out photos, {arguments.size} pixels, errors in 1/255\n")
-    print(table(photographs, networks))
+    found = table(photographs, networks)
+    print(found)
+    values = [
+        {"name": f.name, "squares": f.squares, "magnitudes": f.magnitudes, "losses": f.losses}
+        for f in (photographs, *networks)
+    ]
+    write_record("stability", values, {"stability": found}, arguments.records)
     if arguments.output is not None:
         titles = ["first frame", *(f"{kind} x {AMPLIFIED}" for kind in KINDS)]
         rows = [row.shown for row in (photographs, *networks)]

