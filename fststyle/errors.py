@@ -6,7 +6,7 @@
     ├── PhotoError           an image cannot be found, read or written
     ├── VideoError           a video cannot be read or written
     ├── StyleError           a style is unknown, or its file cannot be used
-    │   └── NoNetworkError   a style is only a picture; it has no trained network
+    │   └── NoNetworkError   a style is only an image; it has no trained network
     ├── WeightsError         VGG's weights cannot be found or are not the expected ones
     ├── SettingError         a setting is out of range or does not fit another one
     ├── TrainingError        a training run cannot start, continue or be resumed
@@ -37,9 +37,9 @@ class FststyleError(Exception):
 
     Args:
         problem: What is wrong, as a sentence. ``{path}`` in it stands for the path.
-        path: The file or folder that it is about.
+        path: The file or folder with the problem.
         remedy: What to do, as a sentence, in the terms of the Python API.
-        code: A short name of this problem, such as ``not_found``; by default the class's.
+        code: A short name of this problem, such as ``not_found``; by default the code of the class.
         details: Values that other remedies need, by name.
 
     Example:
@@ -74,8 +74,8 @@ class FststyleError(Exception):
         """Return the whole message: what is wrong, and what to do.
 
         Args:
-            path: Stands for the file or folder, by default its path.
-            remedy: Takes the place of the error's own remedy.
+            path: A name to show instead of the error's path.
+            remedy: A remedy to show instead of the error's own.
         """
         name = (self.path or "") if path is None else path
         problem = self.problem.replace(_PATH, name)
@@ -98,43 +98,97 @@ def _restore(kind: type[FststyleError], state: dict[str, Any]) -> FststyleError:
 
 
 class PhotoError(FststyleError):
-    """An image cannot be found, read or written."""
+    """An image cannot be found, read or written.
+
+    Example:
+        >>> from fststyle.images.load import load_photo
+        >>> try:
+        ...     load_photo("missing.jpg")
+        ... except PhotoError as error:
+        ...     print(error.code, error.path)
+        not_found missing.jpg
+    """
 
     default_code = "photo"
 
 
 class VideoError(FststyleError):
-    """A video cannot be read or written."""
+    """A video cannot be read or written.
+
+    Example:
+        >>> error = VideoError("Cannot read {path} as a video.", path="a.mp4", code="cannot_read")
+        >>> str(error), error.code
+        ('Cannot read a.mp4 as a video.', 'cannot_read')
+    """
 
     default_code = "video"
 
 
 class StyleError(FststyleError):
-    """A style is unknown, or its file cannot be used."""
+    """A style is unknown, or its file cannot be used.
+
+    Example:
+        >>> from fststyle import Stylizer
+        >>> try:
+        ...     Stylizer("grate_wave")
+        ... except StyleError as error:
+        ...     print("great_wave" in str(error))
+        True
+    """
 
     default_code = "style"
 
 
 class NoNetworkError(StyleError):
-    """A style is only a picture: no network has been trained for it."""
+    """A style is only an image: no network has been trained for it.
+
+    Example:
+        >>> from fststyle.styles.find import art_folder, find_network
+        >>> try:
+        ...     find_network(str(art_folder() / "ink_wash.jpg"))
+        ... except NoNetworkError as error:
+        ...     print(error.code)
+        no_network
+    """
 
     default_code = "no_network"
 
 
 class WeightsError(FststyleError):
-    """VGG's weights cannot be found, or are not the expected ones."""
+    """VGG's weights cannot be found, or are not the expected ones.
+
+    Example:
+        >>> error = WeightsError("{path} is damaged.", path="vgg.safetensors", remedy="Delete it.")
+        >>> str(error)
+        'vgg.safetensors is damaged. Delete it.'
+    """
 
     default_code = "weights"
 
 
 class SettingError(FststyleError):
-    """A setting is out of range, or does not fit another one."""
+    """A setting is out of range, or does not fit another one.
+
+    Example:
+        >>> from fststyle import Stylizer
+        >>> try:
+        ...     Stylizer("great_wave", threads=0)
+        ... except SettingError as error:
+        ...     print(error.code)
+        setting
+    """
 
     default_code = "setting"
 
 
 class TrainingError(FststyleError):
-    """A training run cannot start, continue or be resumed."""
+    """A training run cannot start, continue or be resumed.
+
+    Example:
+        >>> error = TrainingError("Cannot resume {path}.", path="run", remedy="Start again.")
+        >>> str(error)
+        'Cannot resume run. Start again.'
+    """
 
     default_code = "training"
 
@@ -146,7 +200,13 @@ class DivergedError(TrainingError):
 
 
 class QualityError(FststyleError):
-    """A trained network has a visible fault; its style file is written all the same."""
+    """A trained network has a visible fault; its style file is written anyway.
+
+    Example:
+        >>> error = QualityError("{path} draws a grid.", path="mine.onnx")
+        >>> error.code, error.path
+        ('quality', 'mine.onnx')
+    """
 
     default_code = "quality"
 
@@ -182,7 +242,7 @@ def check_number(
     """Check that a setting is a number in its range.
 
     Args:
-        name: Of the setting, for the message.
+        name: Name of the setting, for the message.
         value: Any value. A bool is not a number here, and neither is NaN.
         low: Smallest value that is allowed.
         high: Largest value that is allowed.
@@ -190,7 +250,7 @@ def check_number(
         above: Values must be above ``low``, not equal to it.
 
     Raises:
-        SettingError: It is not (code ``setting``).
+        SettingError: The value is not allowed (code ``setting``).
 
     Example:
         >>> check_number("data.size", 256, 32, whole=True)
@@ -214,7 +274,7 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Check that a setting is one of its choices, such as ``get_args`` of a ``Literal`` gives.
 
     Raises:
-        SettingError: It is not (code ``setting``).
+        SettingError: The value is not allowed (code ``setting``).
 
     Example:
         >>> check_choice("device", "cpu", ("cpu", "cuda"))
