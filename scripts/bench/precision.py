@@ -116,10 +116,10 @@ def benchmark(options: argparse.Namespace) -> None:
     rows = []
     for name in found:
         cells = [name]
-        for values in times.values():
-            ratio = values["bfloat16"] / values[name]
+        for found_times in times.values():
+            ratio = found_times["bfloat16"] / found_times[name]
             note = "" if name == "bfloat16" else f" ({ratio:.2f} × as fast as bfloat16)"
-            cells.append(f"{values[name]:.1f}{note}")
+            cells.append(f"{found_times[name]:.1f}{note}")
         total = statistics.median(totals[name])
         cells += [
             f"{total:.3f} ({total / base - 1:+.1%})",

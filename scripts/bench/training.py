@@ -77,8 +77,8 @@ def first_time(points: Sequence[dict[str, Any]], total: float) -> float:
 def table(records: Sequence[Record]) -> Table:
     """Return the results of one style's runs as a table."""
     target, theirs = _target(records)
-    header = ("", "steps", "images", "seconds", "content", "style", "total")
-    header += ("reaches A2's last total after", "times as fast")
+    header = ["", "steps", "images", "seconds", "content", "style", "total"]
+    header += ["reaches A2's last total after", "times as fast"]
     rows = []
     for record in records:
         last = record["points"][-1]

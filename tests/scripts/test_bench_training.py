@@ -33,6 +33,7 @@ bench_training = load_script("bench/training")
 bench_shapes = load_script("bench/shapes")
 bench_losses = load_script("bench/losses")
 
+COMMON = ("--photos", "photos", "-o", "out", "--records", "records")
 TINY = ("network.width=4", "network.residual_blocks=1", "callbacks.sheets=null")
 
 
@@ -89,8 +90,7 @@ def cells(table: str) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("original_weights")
 def test_bench_training(folder: Path, style_path: Path) -> None:
-    common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
-    common += ("--records", "records")
+    common = (*COMMON, "--style", "My style.png", "--size", "64")
     settings = ("--held-out", "1", "--minutes", "0.004", "--ours-minutes", "0.01")
     tiny = [part for item in TINY for part in ("--ours", item)]
     first = run(folder, "bench/training", *common, *settings, *tiny, "--rows", "A1,A2")
@@ -131,8 +131,7 @@ def test_bench_training(folder: Path, style_path: Path) -> None:
 @pytest.mark.usefixtures("original_weights")
 def test_bench_shapes(folder: Path) -> None:
     shapes = ["2/4/12/1", "1/4/8/1"]
-    common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
-    common += ("--records", "records")
+    common = (*COMMON, "--style", "My style.png", "--size", "64")
     tiny = [p for item in TINY if not item.startswith("network.") for p in ("--ours", item)]
     more = ("--shapes", ",".join(shapes), "--minutes", "0.005", "--held-out", "1", "--calls", "1")
     done = run(folder, "bench/shapes", *common, *more, *tiny)
@@ -160,8 +159,7 @@ def test_bench_shapes(folder: Path) -> None:
 
 @pytest.mark.usefixtures("original_weights")
 def test_bench_levers(folder: Path) -> None:
-    common = ("--photos", "photos", "--style", "My style.png", "-o", "out", "--size", "64")
-    common += ("--records", "records")
+    common = (*COMMON, "--style", "My style.png", "--size", "64")
     tiny = [part for item in TINY for part in ("--ours", item)]
     more = ("--minutes", "0.004", "--held-out", "1", "--lever", "larger: data.batch_size=2 seed=3")
     done = run(folder, "bench/levers", *common, *more, *tiny)
@@ -318,9 +316,8 @@ def test_clock_stops_while_a_run_is_measured(tmp_path: Path) -> None:
 def test_bench_losses(folder: Path) -> None:
     content = folder / "photos" / "0.png"
     extra = ",".join(("network.width=4", "network.residual_blocks=1", "callbacks.sheets=null"))
-    common = ("--photos", "photos", "--styles", "My style.png", "--content", str(content))
-    options = ("--minutes", "0.005", "--size", "64", "--held-out", "1", "-o", "out")
-    options += ("--content-size", "64", "--records", "records")
+    common = (*COMMON, "--styles", "My style.png", "--content", str(content))
+    options = ("--minutes", "0.005", "--size", "64", "--held-out", "1", "--content-size", "64")
     first = run(folder, "bench/losses", *common, *options, "--variant", f"one:{extra}")
     assert first.returncode == 0, first.stderr
     style_file = folder / "out" / "my_style" / "one" / "my_style.onnx"
