@@ -1,7 +1,7 @@
 """`RandomStylize`: styles as data augmentation, for torchvision's ``v2`` transforms.
 
-Networks for recognition lean on texture; trained on photos whose texture was replaced by style
-transfer they learn shape, and become more robust (Geirhos et al., "ImageNet-trained CNNs are
+Networks for recognition rely on texture. If they are trained on photos whose texture was replaced
+by style transfer, they learn shapes and become more robust (Geirhos et al., "ImageNet-trained CNNs are
 biased towards texture; increasing shape bias improves accuracy and robustness", ICLR 2019).
 """
 
@@ -23,32 +23,40 @@ from fststyle.styles.find import find_network
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.stylizer import Style, Stylizer
 
-_PROCESS: Final = os.getpid()  # that imported this module: a fork is another
+_PROCESS: Final = os.getpid()  # the process that imported this module, and no fork of it
 
 
 class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
-    """Give an image, with a probability, one of several styles at a random strength.
+    """Give an image one of several styles at a random strength, with a given probability.
 
-    Works on pillow images, on tensors ``(…, C, H, W)`` and on ``tv_tensors.Image``, uint8 or
+    Accepts pillow images, tensors ``(…, C, H, W)`` and ``tv_tensors.Image``, uint8 or
     floating-point in [0, 1], inside ``v2.Compose`` or alone. All images of one call get the same
-    style; labels, boxes and masks pass. Random numbers are torch's, so ``torch.manual_seed``
-    repeats them, and so do a DataLoader's seeds in its workers.
+    style. Labels, boxes and masks are not changed. Random numbers come from torch, so
+    ``torch.manual_seed`` and the seeds of a DataLoader's workers make them repeatable.
 
-    In a DataLoader each worker opens the styles for itself, when it first needs one, and runs
-    them in one thread. OpenVINO hangs in a process that was forked after it ran: where the
-    parent has stylised before, give the DataLoader ``multiprocessing_context="spawn"``; a worker
-    refuses to start otherwise.
+    In a DataLoader, each worker loads a style when it first needs it, and uses one thread.
+    OpenVINO hangs in a process that was forked after it ran. If the main process has used a style
+    before, pass ``multiprocessing_context="spawn"`` to the DataLoader; otherwise a worker raises
+    an error.
 
     Args:
-        styles: Those to choose from with equal chance, each as for `fststyle.Stylizer`.
-        p: The probability of stylising at all.
-        strength: Lowest and highest strength, from 0 to 1; drawn evenly between them.
-        keep_colors: As for `fststyle.Stylizer`.
-        device: As there.
+        styles: Styles to choose from with equal probability, as `fststyle.Stylizer` takes them.
+        p: Probability that an image is stylised.
+        strength: Lowest and highest strength, from 0 to 1; drawn uniformly between them.
+        keep_colors: Keep the image's colours, and use only the brightness of the result.
+        device: Device for the networks: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        SettingError: There are no styles, or a value is out of range.
+        SettingError: The list of styles is empty, or a value is out of range.
         StyleError: A style is unknown, or has no trained network.
+
+    Example:
+        >>> import torch
+        >>> from fststyle.transforms import RandomStylize
+        >>> augment = RandomStylize(["great_wave", "ink_wash"], p=1, strength=(0.5, 1))
+        >>> image = torch.rand(3, 48, 64)
+        >>> augment(image).shape
+        torch.Size([3, 48, 64])
     """
 
     def __init__(
@@ -80,8 +88,8 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         self._process = os.getpid()
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw what is done to one sample; ``style`` is None where nothing is."""
-        # All three are drawn in any case: the numbers that follow then depend on no chance.
+        """Draw the style and strength for one sample; ``style`` is None if it is not stylised."""
+        # All three are always drawn, so that later random numbers do not depend on them.
         chance, share = torch.rand(2).tolist()
         index = int(torch.randint(len(self.styles), ()))
         lowest, highest = self.strength
@@ -91,7 +99,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Stylise one image, and let anything else pass."""
+        """Stylise one image; return anything else unchanged."""
         is_image = isinstance(inpt, Image | tv_tensors.Image) or type(inpt) is torch.Tensor
         if params["style"] is None or not is_image:
             return inpt
@@ -122,5 +130,5 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         return {**self.__dict__, "_opened": {}}  # runtimes cannot be pickled
 
     def extra_repr(self) -> str:
-        """Say the settings, as torch's modules do."""
+        """Return the settings for ``repr``, as torch's modules do."""
         return f"styles={self.styles}, p={self.p}, strength={self.strength}"

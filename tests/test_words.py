@@ -33,7 +33,7 @@ AVOID = {
     r"(?<!there )(?:is|are|was|were) no(?! longer| more than| less than)": "cannot, is not",
     r"(?:is|are) (?:already there|there already)": "already exists",
     r"see there": "name the place",
-    r"as there": "name the place",
+    r"as there(?! is| are)": "name the place",
     r"all the same": "anyway, still",
     r"taken in": "accepted, read",
     r"of its own accord": "automatically",

@@ -36,9 +36,9 @@ from fststyle.stylize.stylizer import Stylizer
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 HEIGHT: Final = 300
-"""At which the photographs are stylised, in pixels."""
+"""Height at which the photographs are stylised, in pixels."""
 MOST_BYTES: Final = 60_000
-"""Of a strip's file; for busy ones the quality falls, and then the size."""
+"""Largest file of a strip; quality is reduced first, then size."""
 _TRIALS: Final = [(height, quality) for height in (300, 240, 200) for quality in (82, 74, 66, 58)]
 _ORIGINALS: Final = "_photos"  # no style's name begins so
 _ALL: Final = "_all"
@@ -48,13 +48,13 @@ _MOST_ALL_BYTES: Final = 400_000
 
 
 def page(zoo: Path) -> str:
-    """The gallery's text, from what the files of a zoo say of themselves.
+    """Return the gallery's text, made from the metadata of a zoo's files.
 
     Args:
         zoo: The folder of the networks.
 
     Returns:
-        The Markdown. It holds the SHA-256 of every file, so a page of other files differs.
+        The Markdown. It holds the SHA-256 of every file, so the page changes with the files.
 
     Raises:
         StyleError: A file is damaged.
@@ -126,12 +126,12 @@ def page(zoo: Path) -> str:
 
 
 def listed(text: str) -> dict[str, str]:
-    """The styles that a page lists: name → SHA-256 of the file."""
+    """Return the styles that a page lists: name → SHA-256 of the file."""
     return dict(re.findall(r"^<!-- ([a-z0-9_-]+) ([0-9a-f]{64}) -->$", text, re.MULTILINE))
 
 
 def write(zoo: Path, docs: Path) -> list[Path]:
-    """Write the page and its pictures; pictures of styles that are gone are removed.
+    """Write the page and its images, and remove images of styles that no longer exist.
 
     Args:
         zoo: The folder of the networks; at least one.
@@ -170,7 +170,7 @@ def write(zoo: Path, docs: Path) -> list[Path]:
 
 
 def staleness(zoo: Path, docs: Path) -> str:
-    """What is wrong with the gallery of a zoo, in a sentence; empty if nothing is.
+    """Describe what is wrong with the gallery of a zoo; the text is empty if nothing is.
 
     A zoo without networks has no gallery.
     """
@@ -217,7 +217,7 @@ def _image(stem: str, what: str) -> str:
 
 
 def _link(source: str) -> str:
-    """A source as Markdown; an address in front of " : " becomes a link."""
+    """Return a source as Markdown; an address in front of " : " becomes a link."""
     site, colon, rest = source.partition(" : ")
     if re.fullmatch(r"(https?://)?[\w.-]+\.[a-z]{2,}(/[\w./-]*)?", site):
         address = site if site.startswith("http") else f"https://{site}"
