@@ -252,7 +252,7 @@ def _info(options: argparse.Namespace) -> int:
         from fststyle.styles.style_file import inspect_style
 
         network, info = inspect_style(found.path)
-        facts |= {"network": dict(network), **json.loads(info.to_json())}
+        facts |= {"network": dataclasses.asdict(network), **json.loads(info.to_json())}
     elif found.path.parent == art_folder():
         facts |= dataclasses.asdict(art_info(found.name))
     print(json.dumps(facts, indent=2, default=str, ensure_ascii=False))

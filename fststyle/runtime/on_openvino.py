@@ -13,7 +13,8 @@ from fststyle.runtime.tiling import (
     Forward,
     Sample,
 )
-from fststyle.styles.onnx_graph import build_model, fold_norms
+from fststyle.styles.onnx_graph import build_model
+from fststyle.styles.onnx_norms import FoldedNorm, MeasuredNorm, fold_norms
 from fststyle.styles.style_file import StyleFile
 
 
@@ -54,7 +55,7 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
 
     def pin(sample: Sample) -> Forward:
         # Not kept for the next photo: it holds the memory of the whole sample.
-        model = build_model(style.network, style.weights, norms="measured")
+        model = build_model(style.network, style.weights, MeasuredNorm())
         results = compiler(model.SerializeToString())(
             [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
         )
@@ -63,7 +64,7 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
         del results
         # Compiling once more (0.1 s) gives a network without any norms, which is faster than one
         # that takes the statistics as inputs.
-        folded = build_model(style.network, weights, norms="folded")
+        folded = build_model(style.network, weights, FoldedNorm())
         return openvino_forward(compiler(folded.SerializeToString()))
 
     return pin

@@ -13,7 +13,7 @@ from fststyle.runtime.tiling import (
     Forward,
     Sample,
 )
-from fststyle.styles.onnx_graph import fold_norms
+from fststyle.styles.onnx_norms import fold_norms
 
 
 def torch_forward(network: Any, device: str) -> Forward:

@@ -28,7 +28,7 @@ from fststyle.runtime.tiling import (
     to_batch,
 )
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.shape import MIN_SIDE, NetworkConfig, reach
+from fststyle.styles.shape import MIN_SIDE, receptive_radius
 from fststyle.styles.style_file import load_style, read_style
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -150,12 +150,12 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
     if device == "cpu":
         content = read_style(path)
         compiler = openvino_compiler(threads)
-        tiled = Tiled(openvino_pin(content, compiler), reach(NetworkConfig(**content.network)))
+        tiled = Tiled(openvino_pin(content, compiler), receptive_radius(content.network))
         return Runtime(content.info, device, openvino_forward(compiler(content.model)), tiled)
     network, info = load_style(path)
     forward = torch_forward(network, device)
     memory = cuda_memory if device == "cuda" else available_memory
-    tiled = Tiled(torch_pin(network, device), reach(network.config), memory)
+    tiled = Tiled(torch_pin(network, device), receptive_radius(network.config), memory)
     return Runtime(info, device, forward, tiled)
 
 

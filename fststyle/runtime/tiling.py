@@ -130,7 +130,7 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
         pixels: The photo. It is converted to float32 one tile at a time.
         forward: The network.
         side: As in `tiles`.
-        margin: At least the network's `reach`.
+        margin: At least the network's receptive radius.
 
     Returns:
         The picture, of the photo's shape and type; uint8 is rounded.

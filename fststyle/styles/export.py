@@ -36,7 +36,8 @@ from fststyle.errors import SettingError, StyleError
 from fststyle.files import write_atomically
 from fststyle.openvino_core import openvino_core
 from fststyle.styles.onnx_graph import build_model
-from fststyle.styles.style_file import StyleFile, probe_photo, read_style
+from fststyle.styles.probe import probe_photo
+from fststyle.styles.style_file import StyleFile, read_style
 
 Precision = Literal["float32", "float16", "int8", "int8-weights"]
 Format = Literal["onnx", "openvino"]

@@ -6,16 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fststyle.errors import SettingError, StyleError
 
-if TYPE_CHECKING:
-    pass
-
-
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""What may name a style, and so its files."""
+"""Names that a style, and so its files, may have."""
+
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -23,18 +21,23 @@ class StyleInfo:
     """Where a style comes from and how it was trained.
 
     Attributes:
-        name: Names the style's file: lower-case letters, digits, ``_`` and ``-``.
-        title: Of the artwork.
-        artist: Of the artwork.
-        year: Of the artwork.
-        source: Where the picture of the artwork is from.
-        licence: Of that picture.
-        style_image_sha256: SHA-256 of the picture's file, hexadecimal.
-        training: Whatever is known of the training, as JSON can hold it: steps, minutes,
+        name: Name of the style's file: lower-case letters, digits, ``_`` and ``-``.
+        title: Title of the artwork.
+        artist: Artist of the artwork.
+        year: Year of the artwork.
+        source: Where the style image was found.
+        licence: Licence of the style image.
+        style_image_sha256: SHA-256 of the style image's file, hexadecimal.
+        training: Anything known about the training, as JSON can hold it: steps, minutes,
             photos, settings of the loss, held-out losses.
 
     Raises:
-        SettingError: ``name`` breaks its rule, or another value is not of its type.
+        SettingError: ``name`` is not allowed, or another value has the wrong type.
+
+    Example:
+        >>> info = StyleInfo("great_wave", artist="Katsushika Hokusai", year=1831)
+        >>> StyleInfo.from_json(info.to_json()) == info
+        True
     """
 
     name: str
@@ -53,24 +56,22 @@ class StyleInfo:
                 raise SettingError(f"A style's {key} must be text, not {value!r}.")
         if isinstance(self.year, bool) or not isinstance(self.year, int | str | None):
             raise SettingError(f"A style's year must be a number or text, not {self.year!r}.")
-        # These texts are printed; control characters could rewrite the terminal.
+        # These texts are printed. Control characters could rewrite the terminal.
         for value in asdict(self).values():
-            if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f-\x9f]", value):
+            if isinstance(value, str) and _CONTROL_CHARACTERS.search(value):
                 raise SettingError(f"A style's texts must be one line each, not {value!r}.")
         if not STYLE_NAME.fullmatch(self.name):
             raise SettingError(
-                f"{self.name!r} cannot name a style; use up to 64 of a-z, 0-9, '_' and '-', "
-                "beginning with a letter or digit."
+                f"{self.name!r} is not a valid name for a style.",
+                remedy="Use up to 64 of a-z, 0-9, '_' and '-', starting with a letter or digit.",
             )
         try:
             if not isinstance(self.training, Mapping):
-                raise TypeError("it is no mapping")
-            # A copy of our own, and as reading the file will give it back.
+                raise TypeError("it is not a mapping")
+            # A copy, in the form in which reading the file returns it.
             training = json.loads(json.dumps(dict(self.training), allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise SettingError(
-                f"A style's training must be what JSON can hold: {error}."
-            ) from error
+            raise SettingError(f"JSON cannot hold this style's training: {error}.") from error
         object.__setattr__(self, "training", training)
 
     def to_json(self) -> str:
@@ -79,7 +80,7 @@ class StyleInfo:
 
     @classmethod
     def from_json(cls, text: str) -> StyleInfo:
-        """Read what `to_json` wrote.
+        """Read the text that `to_json` wrote.
 
         Args:
             text: A JSON object. Unknown keys are ignored, missing ones have their default.
@@ -88,16 +89,21 @@ class StyleInfo:
             The same information.
 
         Raises:
-            StyleError: It is no JSON object, has no name, or a value is not of its type.
+            StyleError: The text is not a JSON object with a name, or a value has the wrong type
+                (code ``damaged``).
         """
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise StyleError(f"The style's description is damaged ({error}).") from error
+            raise StyleError(
+                f"The style's description is not JSON ({error}).", code="damaged"
+            ) from error
         if not isinstance(values, dict) or "name" not in values:
-            raise StyleError('The description of a style must be a JSON object with a "name".')
+            raise StyleError(
+                'The description of a style must be a JSON object with a "name".', code="damaged"
+            )
         known = {f.name for f in fields(cls)}
         try:
             return cls(**{key: value for key, value in values.items() if key in known})
         except SettingError as error:
-            raise StyleError(str(error)) from error
+            raise StyleError(error.problem, remedy=error.remedy, code="damaged") from error

@@ -4,19 +4,19 @@ Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer
 Super-Resolution" (ECCV 2016) and its supplementary material, table 1.
 
     first_stride 1, the paper:
-        photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → picture
+        photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → result
     first_stride 2, the default:
-        photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → picture
+        photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → result
 
 w is ``width``, t ``trunk`` (4w in the paper) and n ``residual_blocks``. ``ckss-f`` is a k×k
 convolution with stride s and f filters, ``df`` a 3×3 convolution with stride 2, ``Rf`` a residual
 block, ``uf`` an upsampling by 2 and a 3×3 convolution, ``u`` an upsampling alone. Every
-convolution with w, 2w or t filters is followed by instance norm and ReLU (in a residual block:
-the second one by instance norm alone); those with 16 or 3 filters have a bias instead.
+convolution with w, 2w or t filters is followed by instance norm and ReLU (in a residual block,
+the second one by instance norm alone). Those with 16 or 3 filters have a bias instead.
 
-The default makes nothing at the photo's full size but the picture itself, by one small
-convolution; its residual blocks stand at a quarter of the size, as the paper's do. Other
-deviations from the paper are marked at their lines.
+The default computes only the result itself at the photo's full size, with one small convolution.
+Its residual blocks run at a quarter of the size, as in the paper. Other deviations from the paper
+are marked where they occur. `fststyle.styles.shape.layers` lists the layers.
 """
 
 from __future__ import annotations
@@ -24,52 +24,34 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fststyle.styles.shape import HEAD, MIN_SIDE, NetworkConfig
+from fststyle.styles.shape import MIN_SIDE, Convolution, NetworkConfig, Upsample, layers
 
 
 class TransformerNet(nn.Module):
-    """Stylises photos; one network is one style.
+    """A network that stylises photos. Each network holds one style.
 
     Input and output are ``(N, 3, H, W)``, RGB in [0, 1], of the same, arbitrary H and W.
+
+    Example:
+        >>> import torch
+        >>> network = TransformerNet(NetworkConfig(width=4, trunk=8, residual_blocks=1))
+        >>> network(torch.rand(1, 3, 50, 70)).shape
+        torch.Size([1, 3, 50, 70])
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        width, trunk = config.width, config.trunk
-        shrink: list[nn.Module]
-        grow: list[nn.Module]
-        if config.first_stride == 1:
-            shrink = [
-                _ConvNormReLU(3, width, kernel_size=9),
-                _ConvNormReLU(width, 2 * width, kernel_size=3, stride=2),
-                _ConvNormReLU(2 * width, trunk, kernel_size=3, stride=2),
-            ]
-            grow = [
-                _upsample(),
-                _ConvNormReLU(trunk, 2 * width, kernel_size=3),
-                _upsample(),
-                _ConvNormReLU(2 * width, width, kernel_size=3),
-            ]
-            to_rgb = _conv(width, 3, kernel_size=9, bias=True)
-        else:
-            shrink = [
-                _ConvNormReLU(3, width, kernel_size=5, stride=2),
-                _ConvNormReLU(width, trunk, kernel_size=3, stride=2),
-            ]
-            # A pixel shuffle would be cheaper still, and leaves a lattice of period 2.
-            grow = [
-                _upsample(),
-                _ConvNormReLU(trunk, width, kernel_size=3),
-                _conv(width, HEAD, kernel_size=1, bias=True),
-                _upsample(),
-            ]
-            to_rgb = _conv(HEAD, 3, kernel_size=3, bias=True)
-        self.encoder = nn.Sequential(*shrink)
+        parts = layers(config)
+        # The order in which weights are drawn decides which network a random seed gives.
+        encoder = nn.Sequential(*map(_layer, parts.encoder))
+        decoder = nn.Sequential(*map(_layer, parts.decoder))
+        to_rgb = _convolution(parts.to_rgb)
+        self.encoder = encoder
         self.residual = nn.Sequential(
-            *(_ResidualBlock(trunk) for _ in range(config.residual_blocks))
+            *(_ResidualBlock(*parts.residual) for _ in range(config.residual_blocks))
         )
-        self.decoder = nn.Sequential(*grow)
+        self.decoder = decoder
         self.to_rgb = to_rgb
 
     def forward(self, photo: Tensor) -> Tensor:
@@ -90,61 +72,52 @@ class TransformerNet(nn.Module):
         hidden = self.decoder(self.residual(self.encoder(photo - 0.5)))
         # The authors' code ends with 150·tanh around the mean, which leaves the range of
         # pixels. Here the sigmoid keeps every output in [0, 1], so nothing needs clamping.
-        picture = self.to_rgb(hidden)
-        picture = picture.clamp(0.0, 1.0) if self.config.linear_output else picture.sigmoid()
+        result = self.to_rgb(hidden)
+        result = result.clamp(0.0, 1.0) if self.config.linear_output else result.sigmoid()
         # Odd sizes: the decoder ends at the next multiple of 4.
-        cropped: Tensor = picture[..., :height, :width]
+        cropped: Tensor = result[..., :height, :width]
         return cropped
 
 
-def _upsample() -> nn.Upsample:
-    # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and a plain
-    # convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution and
-    # Checkerboard Artifacts", Distill 2016).
-    return nn.Upsample(scale_factor=2.0, mode="nearest")
+def _layer(layer: Convolution | Upsample) -> nn.Module:
+    """Make a layer: an upsampling, a convolution, or a convolution with norm and ReLU."""
+    if isinstance(layer, Upsample):
+        # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and a plain
+        # convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution and
+        # Checkerboard Artifacts", Distill 2016).
+        return nn.Upsample(scale_factor=float(layer.factor), mode="nearest")
+    if not layer.has_norm:
+        return _convolution(layer)
+    # Instance norm instead of the paper's batch norm: Ulyanov, Vedaldi, Lempitsky, "Instance
+    # Normalization: The Missing Ingredient for Fast Stylization" (2016). The norm's shift takes
+    # the place of a bias.
+    return nn.Sequential(_convolution(layer), _norm(layer), nn.ReLU())
 
 
-def _conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = False
-) -> nn.Conv2d:
-    # The paper pads the residual blocks not at all and crops; zero padding, which others
-    # use, draws a frame around the picture. Reflection padding does neither.
+def _convolution(layer: Convolution) -> nn.Conv2d:
+    # The paper does not pad in the residual blocks, and crops. Zero padding, which others use,
+    # draws a frame around the result. Reflection padding does neither.
     return nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        padding=kernel_size // 2,
+        layer.inputs,
+        layer.outputs,
+        layer.kernel,
+        layer.stride,
+        padding=layer.kernel // 2,
         padding_mode="reflect",
-        bias=bias,
+        bias=not layer.has_norm,
     )
 
 
-class _ConvNormReLU(nn.Sequential):
-    """Convolution, instance norm, ReLU. The norm's shift takes the place of a bias."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
-    ) -> None:
-        # Instance norm for the paper's batch norm: Ulyanov, Vedaldi, Lempitsky, "Instance
-        # Normalization: The Missing Ingredient for Fast Stylization" (2016).
-        super().__init__(
-            _conv(in_channels, out_channels, kernel_size, stride),
-            nn.InstanceNorm2d(out_channels, affine=True),
-            nn.ReLU(),
-        )
+def _norm(layer: Convolution) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(layer.outputs, affine=True)
 
 
 class _ResidualBlock(nn.Module):
     """x + IN(conv(ReLU(IN(conv(x))))), without a ReLU after the sum (Gross and Wilber 2016)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, first: Convolution, second: Convolution) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _ConvNormReLU(channels, channels, kernel_size=3),
-            _conv(channels, channels, kernel_size=3),
-            nn.InstanceNorm2d(channels, affine=True),
-        )
+        self.body = nn.Sequential(_layer(first), _convolution(second), _norm(second))
 
     def forward(self, hidden: Tensor) -> Tensor:
         out: Tensor = hidden + self.body(hidden)

@@ -1,7 +1,8 @@
-"""ONNX's messages, made without the rest of onnx, whose import takes longer than a small photo.
+"""ONNX's protobuf messages, and a graph built from them.
 
-Importing onnx costs four times what its messages cost alone, since it brings its checker, text
-formats and more with it. A one-shot ``fststyle stylize`` needs the messages only.
+Importing onnx takes four times as long as importing its messages alone, because it also loads a
+checker, text formats and more. A single ``fststyle stylize`` needs only the messages, so they are
+imported here without the rest of onnx.
 """
 
 from __future__ import annotations
@@ -15,8 +16,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+Weights = Mapping[str, NDArray[np.floating]]
+"""By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
+
 _NAME: Final = "onnx.onnx_ml_pb2"
-_TYPES: Final[Mapping[str, str]] = {"float32": "FLOAT", "float16": "FLOAT16", "int64": "INT64"}
+_OPSET: Final = 18
+_IR_VERSION: Final = 8  # released with opset 18, for old runners
+_TYPES: Final[Mapping[str, str]] = {
+    "float32": "FLOAT", "float16": "FLOAT16", "int64": "INT64", "uint8": "UINT8",
+}  # fmt: skip
 
 
 @cache
@@ -31,7 +39,7 @@ def messages() -> Any:
             module = importlib.util.module_from_spec(spec)
             try:
                 spec.loader.exec_module(module)
-            except OSError:  # where a later onnx has it elsewhere
+            except OSError:  # a later onnx may have it elsewhere
                 continue
             return sys.modules.setdefault(_NAME, module)
     import onnx
@@ -40,16 +48,13 @@ def messages() -> Any:
 
 
 def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Any:
-    """Make an operator.
+    """Make a ``NodeProto``.
 
     Args:
-        operator: Its type.
-        inputs: Names.
-        outputs: Names.
-        attributes: Texts, and whole numbers or lists of them.
-
-    Returns:
-        A ``NodeProto``.
+        operator: The operator's type, such as ``Conv``.
+        inputs: Names of the input tensors.
+        outputs: Names of the output tensors.
+        attributes: Strings, numbers and lists of whole numbers.
     """
     made = messages().NodeProto(op_type=operator, input=inputs, output=outputs)
     for name, value in sorted(attributes.items()):
@@ -67,27 +72,27 @@ def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attribu
 
 
 def attributes_of(made: Any) -> dict[str, object]:
-    """Read a ``NodeProto``'s attributes: name → what compares by value."""
+    """Read the attributes of a ``NodeProto`` as values that can be compared, by name."""
     return {one.name: one.SerializeToString(deterministic=True) for one in made.attribute}
 
 
 def tensor(array: NDArray[Any], name: str) -> Any:
-    """Make a ``TensorProto`` of an array of float32, float16 or int64."""
-    kind = getattr(messages().TensorProto, _TYPES[array.dtype.name])
+    """Make a ``TensorProto`` from an array of float32, float16 or int64."""
+    kind = _data_type(array.dtype.name)
     data = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()
     return messages().TensorProto(dims=array.shape, data_type=kind, name=name, raw_data=data)
 
 
-def end(name: str, dtype: int, *shape: str | int) -> Any:
+def value_info(name: str, dtype: str, shape: Sequence[str | int]) -> Any:
     """Make the ``ValueInfoProto`` of an input or output.
 
     Args:
-        name: Its own.
-        dtype: One of ``TensorProto.DataType``.
-        shape: Lengths, and names of those that are free.
+        name: Name of the tensor.
+        dtype: The tensor's type: ``float32``, ``int64`` or ``uint8``.
+        shape: Lengths, with a name instead of each length that may vary.
     """
     made = messages().ValueInfoProto(name=name)
-    made.type.tensor_type.elem_type = dtype
+    made.type.tensor_type.elem_type = _data_type(dtype)
     for length in shape:
         dimension = made.type.tensor_type.shape.dim.add()
         if isinstance(length, str):
@@ -97,14 +102,96 @@ def end(name: str, dtype: int, *shape: str | int) -> Any:
     return made
 
 
-def model(graph: Mapping[str, Any], *, opset: int, ir_version: int) -> Any:
-    """Make a ``ModelProto``.
+class Graph:
+    """An ONNX graph under construction.
+
+    Every method that adds a tensor returns its name, which then is an input of other nodes.
 
     Args:
-        graph: The fields of its ``GraphProto``.
-        opset: Version of ONNX's own operators.
-        ir_version: Of the format.
+        weights: The weights that `weight` looks up.
     """
-    made = messages().ModelProto(ir_version=ir_version, graph=messages().GraphProto(**graph))
-    made.opset_import.add(domain="", version=opset)
-    return made
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._nodes: list[Any] = []
+        self._tensors: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def input(self, name: str, *shape: str | int, dtype: str = "float32") -> str:
+        """Add an input of the model, as in `value_info`."""
+        self._inputs.append(value_info(name, dtype, shape))
+        return name
+
+    def output(self, name: str, *shape: str | int, dtype: str = "float32") -> str:
+        """Declare a tensor to be an output of the model, as in `value_info`."""
+        self._outputs.append(value_info(name, dtype, shape))
+        return name
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node with one output.
+
+        Args:
+            operator: The operator's type, such as ``Conv``.
+            inputs: Names of the input tensors.
+            output: Name of the output tensor. By default it is made from the operator's type.
+            attributes: Attributes as in `node`.
+        """
+        output = output or f"{operator.lower()}_{len(self._nodes)}"
+        self._nodes.append(node(operator, inputs, [output], **attributes))
+        return output
+
+    def cast(self, name: str, dtype: str, output: str = "") -> str:
+        """Convert a tensor to another type."""
+        return self.add("Cast", name, output=output, to=_data_type(dtype))
+
+    def split(self, name: str, lengths: Sequence[int], outputs: Sequence[str]) -> None:
+        """Split a tensor along its channels into several, of the given lengths."""
+        sizes = self.constant(f"{name}_lengths", lengths, np.int64)
+        self._nodes.append(node("Split", [name, sizes], outputs, axis=1))
+
+    def constant(self, name: str, values: object, dtype: type) -> str:
+        """Add a constant. If the graph has one of this name already, that one is used."""
+        if name not in self._tensors:
+            self._tensors[name] = tensor(np.array(values, dtype), name)
+        return name
+
+    def weight(self, name: str, *shape: int) -> str:
+        """Add a weight. Kernels in float16 are converted to float32 when the model runs.
+
+        Raises:
+            ValueError: The weight is missing, or has another shape or type.
+        """
+        array = self._weights.get(name)
+        is_kernel = len(shape) == 4
+        if array is None or array.shape != shape:
+            raise ValueError(f"{name} is missing or has another shape")
+        if array.dtype != np.float32 and not (is_kernel and array.dtype == np.float16):
+            raise ValueError(f"{name} has another type")
+        self._tensors[name] = tensor(array, name)
+        return self.cast(name, "float32") if array.dtype == np.float16 else name
+
+    def model(self) -> Any:
+        """Return the finished graph as a ``ModelProto``.
+
+        Raises:
+            ValueError: A weight has not been used.
+        """
+        unused = self._weights.keys() - self._tensors.keys()
+        if unused:
+            raise ValueError(f"{min(unused)!r} has no place in it")
+        graph = messages().GraphProto(
+            name="fststyle",
+            node=self._nodes,
+            initializer=self._tensors.values(),
+            input=self._inputs,
+            output=self._outputs,
+        )
+        made = messages().ModelProto(ir_version=_IR_VERSION, graph=graph)
+        made.opset_import.add(domain="", version=_OPSET)
+        return made
+
+
+def _data_type(name: str) -> int:
+    number: int = getattr(messages().TensorProto, _TYPES[name])
+    return number

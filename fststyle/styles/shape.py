@@ -1,20 +1,22 @@
-"""The shape of a network, as plain values; needs no torch."""
+"""The shape of a network as plain values. It needs no torch."""
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_number
 
 MIN_SIDE: Final = 5
 """Smallest height and width that reflection padding can work with, in pixels."""
 
+STRIDE: Final = 4
+"""The network's total stride. Tiles begin at its multiples."""
 
 HEAD: Final = 16
-"""Channels that are upsampled to full size where the first convolution has stride 2."""
-
+"""Channels that are upsampled to full size if the first stride is 2."""
 
 _RANGES: Final = {
     "first_stride": (1, 2),
@@ -30,18 +32,24 @@ class NetworkConfig:
     """The shape of a `TransformerNet`.
 
     Attributes:
-        first_stride: Stride of the first convolution, 1 or 2. The paper has 1; with 2 only the
+        first_stride: Stride of the first convolution, 1 or 2. The paper has 1. With 2, only the
             last convolution is computed at full size. It decides the layers at both ends.
         width: Filters of the first convolution, 1 to 256. The paper has 32.
         trunk: Channels of the residual blocks, 1 to 1024. The paper has 128, four times its
             width. Most of the weights are here; they grow with its square.
         residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
         linear_output: 1 clamps the last convolution's values to [0, 1] instead of passing them
-            through a sigmoid. For networks that other programs trained; a clamp has no gradient
-            where it clamps.
+            through a sigmoid. It is for networks that other programs trained. A clamp has no
+            gradient for values outside its range.
 
     Raises:
         SettingError: A value is not a whole number in its range.
+
+    Example:
+        >>> NetworkConfig(width=16)
+        NetworkConfig(first_stride=2, width=16, trunk=64, residual_blocks=5, linear_output=0)
+        >>> NetworkConfig.from_json(NetworkConfig().to_json()) == NetworkConfig()
+        True
     """
 
     first_stride: int = 2
@@ -53,30 +61,141 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise SettingError(f"network.{name} must be a whole number, not {value!r}.")
-            if not lowest <= value <= highest:
-                raise SettingError(
-                    f"network.{name} must be from {lowest} to {highest}, not {value}."
-                )
+            check_number(f"network.{name}", value, lowest, highest, whole=True)
+
+    def to_json(self) -> str:
+        """Return the values as one JSON object, as style files store them."""
+        values = asdict(self)
+        if not self.linear_output:  # the format names it only if it is set
+            del values["linear_output"]
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> NetworkConfig:
+        """Read the values that `to_json` wrote.
+
+        Args:
+            text: A JSON object with every value. Only ``linear_output`` may be missing.
+
+        Returns:
+            The shape.
+
+        Raises:
+            SettingError: The text is not such an object or a value is out of range (code
+                ``setting``), or it has other keys as well (code ``unknown_key``).
+        """
+        try:
+            values = {"linear_output": 0} | json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise SettingError("The network's shape is not a JSON object.") from error
+        missing, unknown = _RANGES.keys() - values.keys(), values.keys() - _RANGES.keys()
+        if missing:
+            raise SettingError(f"The network's shape has no value {min(missing)}.")
+        shape = cls(**{name: values[name] for name in _RANGES})
+        if unknown:
+            raise SettingError(f"Unknown value {min(unknown):.40}.", code="unknown_key")
+        return shape
 
 
-STRIDE: Final = 4
-"""The network's total stride; tiles begin at its multiples."""
+class Convolution(NamedTuple):
+    """A convolution of a network, with reflection padding.
+
+    Attributes:
+        inputs: Number of input channels.
+        outputs: Number of filters.
+        kernel: Height and width of the kernel.
+        stride: Step in pixels.
+        has_norm: Instance norm and ReLU follow it. Otherwise it has a bias.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    has_norm: bool = True
 
 
-def reach(shape: NetworkConfig) -> int:
-    """How far a network sees, rounded up to a multiple of `STRIDE`.
+class Upsample(NamedTuple):
+    """Nearest-neighbour upsampling.
+
+    Attributes:
+        factor: How much larger height and width become.
+    """
+
+    factor: int = 2
+
+
+class Layers(NamedTuple):
+    """The layers of a network, in the order in which they are computed.
+
+    Attributes:
+        encoder: Layers before the residual blocks.
+        residual: The two convolutions of each residual block. The second has no ReLU.
+        decoder: Layers after the residual blocks.
+        to_rgb: The last convolution.
+    """
+
+    encoder: tuple[Convolution, ...]
+    residual: tuple[Convolution, Convolution]
+    decoder: tuple[Convolution | Upsample, ...]
+    to_rgb: Convolution
+
+
+def layers(shape: NetworkConfig) -> Layers:
+    """List the layers of a network.
+
+    ``fststyle.styles.network`` and ``fststyle.styles.onnx_graph`` both build this list.
 
     Args:
-        shape: Of the network.
+        shape: The network's shape.
 
     Returns:
-        The distance in pixels beyond which the photo does not matter to a pixel of the picture,
-        statistics aside.
+        The layers, without the final sigmoid or clamp.
     """
-    # At each resolution the 3×3 convolutions reach one of its pixels further; a pixel that was
-    # upsampled by 2 is up to one fine pixel away from the coarse pixel's corner, and so on.
+    width, trunk = shape.width, shape.trunk
+    residual = (Convolution(trunk, trunk, 3), Convolution(trunk, trunk, 3))
+    if shape.first_stride == 1:
+        return Layers(
+            encoder=(
+                Convolution(3, width, 9),
+                Convolution(width, 2 * width, 3, stride=2),
+                Convolution(2 * width, trunk, 3, stride=2),
+            ),
+            residual=residual,
+            decoder=(
+                Upsample(),
+                Convolution(trunk, 2 * width, 3),
+                Upsample(),
+                Convolution(2 * width, width, 3),
+            ),
+            to_rgb=Convolution(width, 3, 9, has_norm=False),
+        )
+    return Layers(
+        encoder=(Convolution(3, width, 5, stride=2), Convolution(width, trunk, 3, stride=2)),
+        residual=residual,
+        # A pixel shuffle would be faster, but leaves a lattice of period 2.
+        decoder=(
+            Upsample(),
+            Convolution(trunk, width, 3),
+            Convolution(width, HEAD, 1, has_norm=False),
+            Upsample(),
+        ),
+        to_rgb=Convolution(HEAD, 3, 3, has_norm=False),
+    )
+
+
+def receptive_radius(shape: NetworkConfig) -> int:
+    """Return how far a network sees, rounded up to a multiple of `STRIDE`.
+
+    Args:
+        shape: The network's shape.
+
+    Returns:
+        The distance in pixels beyond which the photo does not influence a pixel of the result,
+        apart from the norms' statistics.
+    """
+    # Each 3×3 convolution extends the radius by one pixel of its resolution. An upsampled pixel
+    # is up to one fine pixel away from the corner of the coarse one.
     blocks = 2 * shape.residual_blocks * 4
     if shape.first_stride == 1:
         distance = 4 + 2 * 1 + 4 * 1 + blocks + 4 * 1 + 2 * 1 + 1 + 4

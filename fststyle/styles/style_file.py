@@ -1,25 +1,23 @@
 """The style file: one trained style in one ONNX file.
 
-``NAME.onnx`` is plain ONNX: it holds no code, and other runners, browsers and phones use it as
-it is. Input ``photo`` and output ``picture`` are ``(N, 3, H, W)``, RGB in [0, 1], of any N and
+``NAME.onnx`` is plain ONNX. It holds no code, and other runners, browsers and phones can use it
+as it is. Input ``photo`` and output ``picture`` are ``(N, 3, H, W)``, RGB in [0, 1], of any N and
 of any H and W from 5. The metadata are ``format`` = ``fststyle``, ``format_version``,
 ``fststyle_version``, ``network`` (`NetworkConfig` as JSON) and ``style`` (`StyleInfo` as JSON).
-Weights bear the names that they have in `TransformerNet`; kernels are stored in half precision
-where that does not show in the picture.
+Weights have the names that they have in `TransformerNet`. Kernels are stored in half precision
+if the result does not visibly change.
 
 A file whose graph is not exactly the one that `fststyle.styles.onnx_graph` builds for its
-``network`` is refused, and what a runner gets is that graph built anew from the weights, so nothing
-in a file but numbers ever reaches it.
+``network`` is refused, and runners get a graph that was rebuilt from the weights. Nothing but
+numbers from a file ever reaches them.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +25,17 @@ from numpy.typing import NDArray
 from fststyle import __version__
 from fststyle.errors import SettingError, StyleError
 from fststyle.files import write_atomically
-from fststyle.openvino_core import openvino_core
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import (
-    Weights,
     build_model,
     foreign_operators,
     has_external_data,
     read_weights,
     rebuild,
 )
-from fststyle.styles.onnx_protobuf import messages
+from fststyle.styles.onnx_protobuf import Weights, messages
+from fststyle.styles.probe import openvino_runner, probe_photo
+from fststyle.styles.shape import NetworkConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +48,10 @@ FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 64 * 2**20
 """Files that are larger are refused."""
 
-
-_KEYS: Final = ("first_stride", "width", "trunk", "residual_blocks", "linear_output")
-_NETWORK_KEYS: Final = dict(zip(_KEYS, (1, 1, 1, 0, 0), strict=True))  # with lowest values
-_EARLIER_NETWORK_KEYS: Final = frozenset(("width", "residual_blocks", "linear_output"))
+_COPY_AGAIN: Final = (
+    "The file may be damaged or incomplete. Copy it again, or train the style again."
+)
+_UNSAFE: Final = "Only use style files from people whom you trust, or train the style again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +60,14 @@ class StyleFile:
 
     Attributes:
         info: Where the style comes from and how it was trained.
-        network: The values of the `NetworkConfig`.
+        network: The network's shape.
         weights: By their names in `TransformerNet`, as stored: kernels in float16 or float32,
             everything else in float32.
         model: An ONNX model for a runner, made from ``network`` and ``weights`` alone.
     """
 
     info: StyleInfo
-    network: Mapping[str, int]
+    network: NetworkConfig
     weights: Weights
     model: bytes
 
@@ -77,60 +75,75 @@ class StyleFile:
 def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     """Write a style file, after checking that it gives back the network.
 
-    Kernels are stored as float16 if no pixel of two test pictures changes by more than 1/255
-    by it, else as float32.
+    Kernels are stored as float16 if no pixel of two test images changes by more than 1/255,
+    otherwise as float32.
 
     Args:
-        network: A trained network on any device; it is left as it is.
+        network: A trained network on any device. It is not changed.
         info: Where the style comes from and how it was trained.
-        path: Ends in ``.onnx``. Its folder is made where need be, a file there is replaced.
+        path: The new file, with the extension ``.onnx``. Its folder is created if necessary, and
+            an existing file is replaced.
 
     Raises:
-        StyleError: The network holds NaN or infinity, is too large for a style file, or does
-            not give the same picture in OpenVINO as in torch.
-        SettingError: ``path`` does not end in ``.onnx``.
-        FststyleError: The file cannot be written. Nothing is left behind, whatever happens.
+        StyleError: The network holds NaN or infinity (code ``diverged``), is too large for a
+            style file (``too_large``), or OpenVINO and torch disagree on its result.
+        SettingError: ``path`` has another extension (code ``unknown_extension``).
+        FststyleError: The file cannot be written. Nothing is left behind in any case.
+
+    Example:
+        >>> import tempfile
+        >>> from fststyle.styles.network import TransformerNet
+        >>> network = TransformerNet(NetworkConfig(width=4, trunk=8, residual_blocks=1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "my_style.onnx")
+        ...     save_style(network, StyleInfo("my_style", artist="Me"), path)
+        ...     loaded, info = load_style(path)
+        >>> info.artist, loaded.config == network.config
+        ('Me', True)
     """
     if path.suffix != ".onnx":
-        raise SettingError(f"{path} must end in .onnx to be found as a style file.")
+        raise SettingError(
+            "A style file must have the extension .onnx, unlike {path}.",
+            path=path,
+            remedy="Choose another name.",
+            code="unknown_extension",
+        )
     exact = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
     }
-    if not all(np.isfinite(array).all() for array in exact.values()):
+    if not _all_finite(exact):
         raise StyleError(
-            "The network holds NaN or infinity, so its training has diverged; "
-            "train again with a lower learning rate."
+            "The network holds NaN or infinity, so its training has diverged.",
+            remedy="Train again with a lower learning rate.",
+            code="diverged",
         )
-    config = asdict(network.config)
+    shape = network.config
     photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
-    with np.errstate(over="ignore"):  # too large for float16: infinite, and found out below
+    with np.errstate(over="ignore"):  # values too large for float16 become infinite; see below
         stored = {n: a.astype(np.float16) if a.ndim == 4 else a for n, a in exact.items()}
-    pictures = _run_torch(config, stored, photos)
-    originals = _run_torch(config, exact, photos)
-    if not _difference(pictures, originals) <= 1 / 255:  # written so that NaN does not pass
-        stored, pictures = exact, originals
+    expected = _run_torch(shape, stored, photos)
+    originals = _run_torch(shape, exact, photos)
+    if not _difference(expected, originals) <= 1 / 255:  # written so that NaN does not pass
+        stored, expected = exact, originals
 
-    data = _serialise(config, info, stored)
+    data = _serialise(shape, info, stored)
     if len(data) > MAX_BYTES:
         raise StyleError(
-            f"The network takes {len(data) / 2**20:.0f} MB, but a style file at most "
-            f"{MAX_BYTES >> 20} MB; choose a smaller network.trunk."
+            f"The network takes {len(data) / 2**20:.0f} MB, more than the {MAX_BYTES >> 20} MB of "
+            "a style file.",
+            remedy="Choose a smaller network.trunk.",
+            code="too_large",
         )
-    written = _parse(data, str(path))
-    if any(not np.array_equal(written.weights[name], stored[name]) for name in stored):
-        raise StyleError(f"{path.name} does not give back its weights; please report this.")
-    difference = _difference(_run_openvino(data, photos), pictures)
-    if not difference <= 0.5 / 255:
-        raise StyleError(
-            f"OpenVINO's picture differs from torch's by {difference:.2g} of the range, so "
-            f"{path.name} was not written; please report this with the versions of both."
-        )
+    _check_written(data, path, stored, photos, expected)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StyleError(
-            f"The folder {path.parent} cannot be made ({error.strerror}); choose another one."
+            f"Cannot create the folder {{path}} ({error.strerror}).",
+            path=path.parent,
+            remedy="Choose another folder.",
+            code="cannot_write",
         ) from error
     write_atomically(path, data)
 
@@ -145,14 +158,16 @@ def load_style(path: Path) -> tuple[TransformerNet, StyleInfo]:
         The network, float32, on the CPU and in evaluation mode, and the style's information.
 
     Raises:
-        StyleError: As in `read_style`, or torch's network cannot have that configuration.
+        StyleError: The file cannot be used, as in `read_style`.
+
+    Example:
+        >>> from fststyle.styles.find import find_style
+        >>> network, info = load_style(find_style("great_wave").path)
+        >>> info.artist
+        'Katsushika Hokusai'
     """
     content = read_style(path)
-    try:
-        network = _network(content.network, content.weights)
-    except SettingError as error:
-        raise StyleError(f"{path} is out of range: {error}") from error
-    return network, content.info
+    return _network(content.network, content.weights), content.info
 
 
 def read_style(path: Path) -> StyleFile:
@@ -162,43 +177,53 @@ def read_style(path: Path) -> StyleFile:
         path: A style file.
 
     Returns:
-        Its content.
+        The file's content.
 
     Raises:
-        StyleError: The file is missing, damaged, larger than `MAX_BYTES`, no style file, made by
-            a newer fststyle or before the first release, or its graph is not the one that
-            fststyle writes: it refers to another file, say, or holds another operator.
+        StyleError: The file is missing (code ``not_found``), cannot be read (``cannot_read``), is
+            larger than `MAX_BYTES` (``too_large``), is another kind of file (``not_a_style``),
+            is damaged (``damaged``), was made by a newer fststyle (``newer_version``), or its graph
+            is not the one that fststyle writes, because it refers to another file, for example,
+            or holds another operator (``unsafe``).
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise StyleError(
-            f"There is no style file {path}; 'fststyle styles' lists the styles there are."
+            "There is no style file {path}.",
+            path=path,
+            remedy="Check the path, or choose the name of a style.",
+            code="not_found",
         ) from error
     except OSError as error:
         raise StyleError(
-            f"{path} cannot be read ({error.strerror}); check that it is a file that you may read."
+            f"Cannot read {{path}} ({error.strerror}).",
+            path=path,
+            remedy="Check that it is a file that you may read.",
+            code="cannot_read",
         ) from error
     if len(data) > MAX_BYTES:
         raise StyleError(
-            f"{path} is larger than {MAX_BYTES >> 20} MB and so no style file; "
-            "choose a file that fststyle wrote."
+            f"{{path}} is larger than {MAX_BYTES >> 20} MB, so it is not a style file.",
+            path=path,
+            remedy="Choose a file that fststyle wrote.",
+            code="too_large",
         )
-    return _parse(data, str(path))
+    return _parse(data, path)
 
 
-def inspect_style(path: Path) -> tuple[Mapping[str, int], StyleInfo]:
-    """Read the network's configuration and the information of a style file, without torch.
+def inspect_style(path: Path) -> tuple[NetworkConfig, StyleInfo]:
+    """Read the network's shape and the information of a style file, without torch.
 
     Args:
         path: A style file.
 
     Returns:
-        The values of the `NetworkConfig`, and the style's information.
+        The network's shape, and the style's information.
 
     Raises:
-        StyleError: As in `read_style`.
+        StyleError: The file cannot be used, as in `read_style`.
     """
     content = read_style(path)
     return content.network, content.info
@@ -214,36 +239,65 @@ def read_info(path: Path) -> StyleInfo:
         Where the style comes from and how it was trained.
 
     Raises:
-        StyleError: As in `read_style`.
+        StyleError: The file cannot be used, as in `read_style`.
     """
     return read_style(path).info
 
 
 def save_info(source: Path, info: StyleInfo, target: Path) -> None:
-    """Write a style file again with other information; the network stays as it is.
+    """Copy a style file with other information. The network stays the same.
 
     Args:
-        source: A style file; it may be ``target``.
-        info: What the new file says of itself.
-        target: Its folder is there; a file there is replaced whole or not at all.
+        source: A style file. It may be ``target``.
+        info: The information for the new file.
+        target: The new file, in an existing folder. An existing file is replaced completely or
+            not at all.
 
     Raises:
-        StyleError: As in `read_style`.
+        StyleError: The source cannot be used, as in `read_style`.
         FststyleError: The file cannot be written.
     """
     content = read_style(source)
     data = _serialise(content.network, info, content.weights)
-    _parse(data, str(target))  # nobody gets a file that is not read back
+    _parse(data, target)  # never write a file that cannot be read back
     write_atomically(target, data)
 
 
-def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> bytes:
-    model = build_model(config, weights)
+def _check_written(
+    data: bytes,
+    path: Path,
+    weights: Weights,
+    photos: list[NDArray[np.float32]],
+    expected: list[NDArray[np.float32]],
+) -> None:
+    """Check that a new file gives back its weights, and in OpenVINO the same result as in torch."""
+    written = _parse(data, path)
+    if any(not np.array_equal(written.weights[name], weights[name]) for name in weights):
+        raise StyleError(
+            "{path} does not give back its weights.",
+            path=path,
+            remedy="Please report this.",
+            code="not_verified",
+        )
+    run = openvino_runner(data)
+    difference = _difference([run(photo) for photo in photos], expected)
+    if not difference <= 0.5 / 255:
+        raise StyleError(
+            f"OpenVINO's result differs from torch's by {difference:.2g} of the range, so {{path}} "
+            "was not written.",
+            path=path,
+            remedy="Please report this with the versions of both.",
+            code="not_verified",
+        )
+
+
+def _serialise(shape: NetworkConfig, info: StyleInfo, weights: Weights) -> bytes:
+    model = build_model(shape, weights)
     metadata = {
         "format": "fststyle",
         "format_version": str(FORMAT_VERSION),
         "fststyle_version": __version__,
-        "network": json.dumps({k: n for k, n in config.items() if n or k != "linear_output"}),
+        "network": shape.to_json(),
         "style": info.to_json(),
     }
     for key, value in metadata.items():
@@ -253,74 +307,112 @@ def _serialise(config: Mapping[str, int], info: StyleInfo, weights: Weights) -> 
     return serialised
 
 
-def _parse(data: bytes, path: str) -> StyleFile:
-    """Check the bytes of a style file; ``path`` is for the messages."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-
-    damaged = "the file is damaged or incomplete; copy or train it again."
-    try:
-        model = messages().ModelProto.FromString(data)
-    except DecodeError as error:
-        raise StyleError(f"{path} is not an ONNX file, or {damaged}") from error
-    # Protobuf hands over text that is not UTF-8 as bytes.
+def _parse(data: bytes, path: Path) -> StyleFile:
+    """Check the bytes of a style file. ``path`` is for the messages."""
+    model = _decode(data, path)
+    # Protobuf returns text that is not UTF-8 as bytes.
     metadata = {e.key: e.value for e in model.metadata_props if isinstance(e.value, str)}
-    if metadata.get("format") != "fststyle":
-        raise StyleError(
-            f"{path} is not an fststyle style file (such as 'python train.py' writes), or {damaged}"
-        )
-    version = metadata.get("format_version", "")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise StyleError(f"{path} has the format version {version!r:.40}: {damaged}")
-    newer = f"{path} was made by a newer fststyle; run 'pip install -U fststyle'."
-    if int(version) > FORMAT_VERSION:
-        raise StyleError(newer)
-    try:
-        network = {"linear_output": 0} | json.loads(metadata.get("network", ""))
-    except (ValueError, TypeError, RecursionError):
-        network = None
-    if network is not None and network.keys() == _EARLIER_NETWORK_KEYS:
-        raise StyleError(f"{path} is of an earlier fststyle; train the style again.")
-    if network is None or any(
-        type(network.get(key)) is not int or network[key] < lowest
-        for key, lowest in _NETWORK_KEYS.items()
-    ):
-        raise StyleError(f"{path} does not say what network it holds: {damaged}")
-    if network.keys() != _NETWORK_KEYS.keys():
-        raise StyleError(newer)
+    _check_format(metadata, path)
+    shape = _read_shape(metadata.get("network", ""), path)
     try:
         info = StyleInfo.from_json(metadata.get("style", ""))
     except StyleError as error:
-        raise StyleError(f"{path} cannot be used: {error!s:.300}") from error
-
-    unsafe = "only use style files from people whom you trust, or train the style again."
-    if has_external_data(model):
-        raise StyleError(f"{path} refers to another file, which no style file does; {unsafe}")
-    foreign = foreign_operators(model)
-    if foreign:
         raise StyleError(
-            f"{path} holds the operator {foreign[0]!r:.80}, which no style file does; {unsafe}"
-        )
-    try:
-        rebuilt = rebuild(model, network)
-    except ValueError as error:
-        raise StyleError(
-            f"{path} does not hold the network that it names ({error!s:.200}); {unsafe}"
+            f"Cannot read the description in {{path}}: {error!s:.300}", path=path, code="damaged"
         ) from error
+    rebuilt = _rebuild(model, shape, path)
     weights = read_weights(rebuilt)
-    if not all(np.isfinite(array).all() for array in weights.values()):
-        raise StyleError(f"{path} holds NaN or infinity for weights; train the style again.")
-    return StyleFile(info, network, weights, rebuilt.SerializeToString())
+    if not _all_finite(weights):
+        raise StyleError(
+            "The weights in {path} hold NaN or infinity.",
+            path=path,
+            remedy="Train the style again.",
+            code="damaged",
+        )
+    return StyleFile(info, shape, weights, rebuilt.SerializeToString())
 
 
-def _network(config: Mapping[str, int], weights: Weights) -> TransformerNet:
+def _decode(data: bytes, path: Path) -> Any:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return messages().ModelProto.FromString(data)
+    except DecodeError as error:
+        raise StyleError(
+            "{path} is not an ONNX file.", path=path, remedy=_COPY_AGAIN, code="not_a_style"
+        ) from error
+
+
+def _check_format(metadata: dict[str, str], path: Path) -> None:
+    if metadata.get("format") != "fststyle":
+        raise StyleError(
+            "{path} is not a style file that fststyle wrote.",
+            path=path,
+            remedy=_COPY_AGAIN,
+            code="not_a_style",
+        )
+    version = metadata.get("format_version", "")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        raise StyleError(
+            f"Unknown format version {version!r:.40} in {{path}}.",
+            path=path,
+            remedy=_COPY_AGAIN,
+            code="damaged",
+        )
+    if int(version) > FORMAT_VERSION:
+        raise _newer(path)
+
+
+def _read_shape(text: str, path: Path) -> NetworkConfig:
+    try:
+        return NetworkConfig.from_json(text)
+    except SettingError as error:
+        if error.code == "unknown_key":
+            raise _newer(path) from error
+        raise StyleError(
+            "{path} does not say which network it holds.",
+            path=path,
+            remedy=_COPY_AGAIN,
+            code="damaged",
+        ) from error
+
+
+def _newer(path: Path) -> StyleError:
+    return StyleError(
+        "{path} was made by a newer fststyle.",
+        path=path,
+        remedy="Update fststyle.",
+        code="newer_version",
+    )
+
+
+def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
+    """Rebuild the model from its weights, or refuse one that holds anything else."""
+    foreign = foreign_operators(model)
+    if has_external_data(model):
+        problem = "{path} refers to another file, which style files never do."
+    elif foreign:
+        problem = f"{{path}} holds the operator {foreign[0]!r:.80}, which style files never do."
+    else:
+        try:
+            return rebuild(model, shape)
+        except ValueError as error:
+            problem = f"{{path}} does not hold the network that it names ({error!s:.200})."
+    raise StyleError(problem, path=path, remedy=_UNSAFE, code="unsafe")
+
+
+def _all_finite(weights: Weights) -> bool:
+    return all(np.isfinite(array).all() for array in weights.values())
+
+
+def _network(shape: NetworkConfig, weights: Weights) -> TransformerNet:
     import torch
 
     from fststyle.styles.network import TransformerNet
-    from fststyle.styles.shape import NetworkConfig
 
-    # On the meta device nothing is drawn for an initialisation that would be overwritten.
+    # On the meta device no random weights are drawn only to be overwritten.
     with torch.device("meta"):
-        network = TransformerNet(NetworkConfig(**config))
+        network = TransformerNet(shape)
     state: dict[str, Tensor] = {
         name: torch.tensor(array.astype(np.float32)) for name, array in weights.items()
     }
@@ -328,34 +420,14 @@ def _network(config: Mapping[str, int], weights: Weights) -> TransformerNet:
     return network.eval()
 
 
-def probe_photo(height: int, width: int) -> NDArray[np.float32]:
-    """Make a picture (1, 3, H, W) with structure at all scales as photos have, always the same."""
-    random = np.random.default_rng(0)
-    photo = np.zeros((1, 3, height, width), np.float32)
-    for step in (64, 32, 16, 8, 4, 2, 1):
-        coarse = random.standard_normal((1, 3, height // step + 1, width // step + 1))
-        fine = coarse.repeat(step, axis=2).repeat(step, axis=3)
-        photo += step**0.5 * fine[:, :, :height, :width].astype(np.float32)
-    photo -= photo.min()
-    photo /= photo.max()
-    return photo
-
-
 def _run_torch(
-    config: Mapping[str, int], weights: Weights, photos: list[NDArray[np.float32]]
+    shape: NetworkConfig, weights: Weights, photos: list[NDArray[np.float32]]
 ) -> list[NDArray[np.float32]]:
     import torch
 
-    network = _network(config, weights)
+    network = _network(shape, weights)
     with torch.inference_mode():
         return [network(torch.from_numpy(photo)).numpy() for photo in photos]
-
-
-def _run_openvino(model: bytes, photos: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    core = openvino_core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
-    return [compiled([photo])[0] for photo in photos]
 
 
 def _difference(actual: list[NDArray[np.float32]], expected: list[NDArray[np.float32]]) -> float:

@@ -89,12 +89,12 @@ def nearest_network(
     nearest: tuple[float, TransformerNet, str] | None = None
     for path in sorted(candidates):
         try:
-            values, info = inspect_style(path)
+            shape, info = inspect_style(path)
         except StyleError as error:
             log.warning("%s is no candidate for a warm start: %s", path.name, error)
             continue
         same_picture = picture_sha256 and info.style_image_sha256 == picture_sha256
-        if values != asdict(config) or same_picture:
+        if shape != config or same_picture:
             continue
         network, _ = load_style(path)
         distance = _style_distance(network, loss, photos)
@@ -116,13 +116,13 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
     Raises:
         StyleError: It cannot be read, or has another shape.
     """
-    values, _ = inspect_style(path)
+    shape, _ = inspect_style(path)
     network, info = load_style(path)
     if network.config != config:
-        shape = " ".join(f"network.{key}={value}" for key, value in values.items())
+        settings = " ".join(f"network.{key}={value}" for key, value in asdict(shape).items())
         raise StyleError(
             f"The network in {path} has another shape, so training cannot start from it; "
-            f"give {shape}, or init=none."
+            f"give {settings}, or init=none."
         )
     return network, info.name
 

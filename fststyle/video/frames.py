@@ -17,6 +17,7 @@ from fststyle.runtime.runner import Device, checked_device, extended, memory_err
 from fststyle.runtime.tiling import from_batch, to_batch
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import build_model
+from fststyle.styles.onnx_norms import SmoothedNorm
 from fststyle.styles.style_file import load_style, read_style
 
 FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
@@ -92,7 +93,7 @@ def load_frame_runtime(
     device = checked_device(device, threads)
     if device == "cpu":
         content = read_style(path)
-        model = build_model(content.network, content.weights, norms="steady")
+        model = build_model(content.network, content.weights, SmoothedNorm())
         compiled = openvino_compiler(threads)(model.SerializeToString())
         return FrameRuntime(content.info, device, _openvino_forward(compiled))
     network, info = load_style(path)

@@ -31,7 +31,7 @@ def test_import(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     options = [word for key, value in words.items() for word in (f"--{key}", value)]
     assert run("import", checkpoint, "-o", output, *options) == 0
     network, info = inspect_style(output)
-    assert network["linear_output"] == 1
+    assert network.linear_output == 1
     assert info.name == "candy"
     assert {key: getattr(info, key) for key in words} == words
     assert info.training["imported_from"] == "pytorch/examples"
@@ -48,8 +48,8 @@ def test_imported_name(checkpoint: Path, tmp_path: Path) -> None:
     ("output", "more", "said"),
     [
         ("candy.pth", [], "must end in .onnx"),
-        ("Candy Box.onnx", [], "cannot name a style"),
-        ("a.onnx", ["--name", "A"], "cannot name a style"),
+        ("Candy Box.onnx", [], "not a valid name"),
+        ("a.onnx", ["--name", "A"], "not a valid name"),
         ("a.onnx", ["--title", "a\nb"], "one line each"),
     ],
 )

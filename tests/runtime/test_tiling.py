@@ -32,7 +32,7 @@ from fststyle.runtime.tiling import (
     to_batch,
 )
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.shape import STRIDE, NetworkConfig, reach
+from fststyle.styles.shape import STRIDE, NetworkConfig, receptive_radius
 from fststyle.styles.style_file import load_style
 
 
@@ -124,7 +124,7 @@ def test_reach_is_enough_and_not_much_more(config: NetworkConfig) -> None:
     for module in network.modules():  # pinned, to anything
         if isinstance(module, torch.nn.InstanceNorm2d):
             module.register_forward_hook(lambda module, inputs, output: inputs[0])
-    distance = reach(config)
+    distance = receptive_radius(config)
     assert distance % STRIDE == 0
     photo = torch.rand(1, 3, 1, 320, generator=torch.Generator().manual_seed(0)).repeat(1, 1, 8, 1)
     seen = 0
@@ -216,7 +216,7 @@ def test_inset_does_not_count(exact_by_stride: dict[int, Runtime]) -> None:
 def test_torch_pins_the_same_statistics(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
     network, info = load_style(each_style_path)
-    margin = reach(network.config)
+    margin = receptive_radius(network.config)
     photo = photo_of(75, 118)
     forward = on_torch.torch_forward(network, "cpu")
     tiled = Tiled(on_torch.torch_pin(network, "cpu"), margin)

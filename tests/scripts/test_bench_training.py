@@ -148,7 +148,7 @@ def test_bench_shapes(folder: Path) -> None:
         assert float(rows[shape][0]) > 0
         config = inspect_style(out / record["file"])[0]
         names = ("first_stride", "width", "trunk", "residual_blocks")
-        assert "/".join(str(config[name]) for name in names) == shape
+        assert "/".join(str(getattr(config, name)) for name in names) == shape
     assert done.stdout == (out / "shapes.md").read_text()
     assert load_image(out / "shapes.png").shape[2] == 3
     assert load_image(out / "sheet.png").shape[1] == 3 * 64 + 4 * 8

@@ -140,7 +140,7 @@ def test_art_info(folders: dict[str, Path]) -> None:
     (folders["art"] / "great_wave.json").write_text(info.to_json(), encoding="utf-8")
     (folders["art"] / "broken.json").write_text("{", encoding="utf-8")
     assert art_info("great_wave") == info
-    with pytest.raises(StyleError, match="description is damaged"):
+    with raises(StyleError, "damaged"):
         art_info("broken")
     with pytest.raises(StyleError, match="did you mean great_wave"):
         art_info("wave")

@@ -24,16 +24,20 @@ def test_as_onnx_makes_them() -> None:
     arrays += [np.array(0.5, np.float32), np.arange(6, dtype=np.float32).reshape(2, 3).T]
     for array in arrays:
         assert onnx_protobuf.tensor(array, "x") == numpy_helper.from_array(array, "x")
-    end = onnx_protobuf.end("photo", TensorProto.FLOAT, "batch", 3)
+    end = onnx_protobuf.value_info("photo", "float32", ["batch", 3])
     assert end == helper.make_tensor_value_info("photo", TensorProto.FLOAT, ["batch", 3])
     tensor = onnx_protobuf.tensor(arrays[0], "x")
-    fields = {"node": [node], "name": "g", "input": [end], "output": [end], "initializer": [tensor]}
+    graph = onnx_protobuf.Graph({})
+    graph.input("photo", "batch", 3)
+    graph.constant("x", arrays[0], np.float32)
+    graph.add("Conv", "a", "", "b", output="c", **attributes)
+    graph.output("photo", "batch", 3)
     expected = helper.make_model(
-        helper.make_graph([node], "g", [end], [end], [tensor]),
+        helper.make_graph([node], "fststyle", [end], [end], [tensor]),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=8,
     )
-    assert onnx_protobuf.model(fields, opset=18, ir_version=8) == expected
+    assert graph.model() == expected
 
 
 def test_attributes_compare_by_value() -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from errors_help import raises
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.openvino_core import openvino_core
-from fststyle.styles import style_file as stylefile
+from fststyle.styles import shape, style_file
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
@@ -67,68 +68,6 @@ def set_metadata(key: str, value: str) -> Callable[[Any], None]:
     return edit
 
 
-# StyleInfo
-
-
-def test_info_survives_json() -> None:
-    assert StyleInfo.from_json(INFO.to_json()) == INFO
-
-
-def test_info_ignores_unknown_keys() -> None:
-    assert StyleInfo.from_json('{"name": "a", "mood": "calm"}') == StyleInfo("a")
-
-
-def test_info_keeps_its_own_copy_of_training() -> None:
-    training: dict[str, Any] = {"layers": ("relu1_2", "relu2_2")}
-    info = StyleInfo("a", training=training)
-    training["layers"] = ()
-    assert info.training == {"layers": ["relu1_2", "relu2_2"]}
-
-
-@pytest.mark.parametrize("name", ["a", "0", "great_wave-2", "a" * 64])
-def test_info_takes_names(name: str) -> None:
-    assert StyleInfo(name).name == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", "Wave", "-a", "_a", "a/b", "../a", "a.b", "ä", "a\n", "a" * 65]
-)
-def test_info_refuses_names(name: str) -> None:
-    with pytest.raises(SettingError, match="name a style; use|one line"):
-        StyleInfo(name)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"name": 3},
-        {"name": "a", "title": None},
-        {"name": "a", "title": "\x1b[2J"},
-        {"name": "a", "year": 1.5},
-        {"name": "a", "year": True},
-        {"name": "a", "training": [1]},
-        {"name": "A b"},
-        {"title": "nameless"},
-        ["a"],
-    ],
-)
-def test_info_from_json_refuses(values: object) -> None:
-    with pytest.raises(StyleError):
-        StyleInfo.from_json(json.dumps(values))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
-def test_info_from_json_refuses_what_is_not_json(text: str) -> None:
-    with pytest.raises(StyleError, match="description is damaged"):
-        StyleInfo.from_json(text)
-
-
-@pytest.mark.parametrize("value", [float("nan"), np.float32(1), torch.zeros(1), {1, 2}])
-def test_info_refuses_training_that_json_cannot_hold(value: object) -> None:
-    with pytest.raises(SettingError, match="JSON"):
-        StyleInfo("a", training={"loss": value})
-
-
 # Writing and reading
 
 
@@ -140,7 +79,7 @@ def test_round_trip(each_network: TransformerNet, tmp_path: Path) -> None:
     loaded, info = load_style(path)
     assert torch.equal(torch.get_rng_state(), generator_state)
     assert info == read_info(path) == INFO
-    assert inspect_style(path) == (asdict(each_network.config), INFO)
+    assert inspect_style(path) == (each_network.config, INFO)
     assert loaded.config == each_network.config
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
@@ -207,9 +146,8 @@ def test_default_network_untrained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first_stride", [1, 2])
 def test_smallest_network(first_stride: int, tmp_path: Path) -> None:
-    config = {"first_stride": first_stride, "width": 1, "trunk": 1, "residual_blocks": 0}
-    config["linear_output"] = 0
-    network = TransformerNet(NetworkConfig(**config))
+    config = NetworkConfig(first_stride=first_stride, width=1, trunk=1, residual_blocks=0)
+    network = TransformerNet(config)
     path = tmp_path / "one.onnx"
     save_style(network, StyleInfo("one"), path)
     assert inspect_style(path)[0] == config
@@ -239,7 +177,7 @@ def test_diverged_network_is_not_saved(value: float, tmp_path: Path) -> None:
     network = TransformerNet(NetworkConfig(width=1, trunk=4, residual_blocks=0))
     with torch.no_grad():
         network.get_parameter("decoder.1.1.bias").fill_(value)
-    with pytest.raises(StyleError, match="diverged; train again"):
+    with raises(StyleError, "diverged"):
         save_style(network, StyleInfo("a"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -247,8 +185,8 @@ def test_diverged_network_is_not_saved(value: float, tmp_path: Path) -> None:
 def test_network_that_is_too_large_is_not_saved(
     small_network: TransformerNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylefile, "MAX_BYTES", 9_000)
-    with pytest.raises(StyleError, match=r"choose a smaller network\.trunk"):
+    monkeypatch.setattr(style_file, "MAX_BYTES", 9_000)
+    with raises(StyleError, "too_large", "network.trunk"):
         save_style(small_network, StyleInfo("a"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -256,8 +194,8 @@ def test_network_that_is_too_large_is_not_saved(
 def test_difference_from_openvino_is_found(
     small_network: TransformerNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stylefile, "_run_openvino", lambda model, photos: photos)
-    with pytest.raises(StyleError, match="differs from torch's"):
+    monkeypatch.setattr(style_file, "openvino_runner", lambda model: lambda photo: photo)
+    with raises(StyleError, "not_verified", "differs from torch's"):
         save_style(small_network, StyleInfo("a"), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -279,12 +217,12 @@ def test_failing_write_leaves_the_old_file_alone(
 
 def test_folder_that_cannot_be_made(small_network: TransformerNet, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StyleError, match="choose another"):
+    with raises(StyleError, "cannot_write", tmp_path / "file"):
         save_style(small_network, StyleInfo("a"), tmp_path / "file" / "a.onnx")
 
 
-def test_style_file_must_end_in_onnx(small_network: TransformerNet, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"end in \.onnx"):
+def test_style_file_needs_its_extension(small_network: TransformerNet, tmp_path: Path) -> None:
+    with raises(SettingError, "unknown_extension", "a.pt"):
         save_style(small_network, StyleInfo("a"), tmp_path / "a.pt")
 
 
@@ -292,12 +230,12 @@ def test_style_file_must_end_in_onnx(small_network: TransformerNet, tmp_path: Pa
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match=r"no style file .*none\.onnx; 'fststyle styles'"):
+    with raises(StyleError, "not_found", tmp_path / "none.onnx"):
         read_style(tmp_path / "none.onnx")
 
 
 def test_folder_is_no_style_file(tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match="cannot be read"):
+    with raises(StyleError, "cannot_read", tmp_path):
         read_style(tmp_path)
 
 
@@ -306,7 +244,7 @@ def test_truncated_file(share: float, style_path: Path, tmp_path: Path) -> None:
     data = style_path.read_bytes()
     path = tmp_path / "a.onnx"
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(StyleError, match=r"a\.onnx .*damaged or incomplete; copy"):
+    with raises(StyleError, "not_a_style", path, "damaged or incomplete"):
         load_style(path)
 
 
@@ -314,7 +252,7 @@ def test_truncated_file(share: float, style_path: Path, tmp_path: Path) -> None:
 def test_other_kind_of_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
-    with pytest.raises(StyleError, match="is not an"):
+    with raises(StyleError, "not_a_style", path):
         read_style(path)
 
 
@@ -337,10 +275,10 @@ def test_every_damaged_byte_is_refused_or_harmless(each_style_path: Path, tmp_pa
 
 
 def test_file_that_is_too_large(style_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stylefile, "MAX_BYTES", style_path.stat().st_size - 1)
-    with pytest.raises(StyleError, match="is larger than"):
+    monkeypatch.setattr(style_file, "MAX_BYTES", style_path.stat().st_size - 1)
+    with raises(StyleError, "too_large", style_path):
         read_style(style_path)
-    monkeypatch.setattr(stylefile, "MAX_BYTES", style_path.stat().st_size)
+    monkeypatch.setattr(style_file, "MAX_BYTES", style_path.stat().st_size)
     read_style(style_path)
 
 
@@ -463,23 +401,26 @@ def _other_output(model: Any) -> None:
     entry.value = json.dumps(values)
 
 
-NO_NETWORK = "does not say what network it holds"
-OTHER = "does not hold the network that it names"
+NO_NETWORK = "damaged", "does not say which network it holds"
+OTHER = "unsafe", "does not hold the network that it names"
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("edit", "expected"),
     [
-        (_remove_metadata, "is not an fststyle style file"),
-        (set_metadata("format", "other"), "is not an fststyle style file"),
-        (set_metadata("format_version", "2"), "newer fststyle; run 'pip install -U fststyle'"),
-        (set_metadata("format_version", "9" * 5000), "format version"),
-        (set_metadata("format_version", "one"), "format version"),
-        (set_metadata("style", "{}"), 'object with a "name"'),
+        (_remove_metadata, ("not_a_style", "is not a style file")),
+        (set_metadata("format", "other"), ("not_a_style", "is not a style file")),
+        (
+            set_metadata("format_version", "2"),
+            ("newer_version", "newer fststyle"),
+        ),
+        (set_metadata("format_version", "9" * 5000), ("damaged", "format version")),
+        (set_metadata("format_version", "one"), ("damaged", "format version")),
+        (set_metadata("style", "{}"), ("damaged", 'a "name"')),
         (set_metadata("network", "{"), NO_NETWORK),
         (set_metadata("network", "[4]"), NO_NETWORK),
         (_network(), NO_NETWORK),
-        (_network(width=4, residual_blocks=1), "an earlier fststyle; train the style again"),
+        (_network(width=4, residual_blocks=1), NO_NETWORK),
         (_other_network(first_stride=None), NO_NETWORK),
         (_other_network(first_stride=0), NO_NETWORK),
         (_other_network(first_stride=True), NO_NETWORK),
@@ -491,25 +432,25 @@ OTHER = "does not hold the network that it names"
         (_other_network(residual_blocks=-1), NO_NETWORK),
         (_other_network(linear_output=-1), NO_NETWORK),
         (_other_network(linear_output=False), NO_NETWORK),
-        (_other_network(linear_output=2), OTHER),
-        (_other_network(depth=3), "newer fststyle"),
+        (_other_network(linear_output=2), NO_NETWORK),
+        (_other_network(depth=3), ("newer_version", "newer fststyle")),
         (_other_first_stride, OTHER),
         (_other_output, OTHER),
-        (_other_network(first_stride=3), OTHER),
-        (_other_network(first_stride=10**12), OTHER),
+        (_other_network(first_stride=3), NO_NETWORK),
+        (_other_network(first_stride=10**12), NO_NETWORK),
         (_other_network(width=5), OTHER),
-        (_other_network(width=10**12), OTHER),
+        (_other_network(width=10**12), NO_NETWORK),
         (_other_network(trunk=13), OTHER),
-        (_other_network(trunk=10**12), OTHER),
+        (_other_network(trunk=10**12), NO_NETWORK),
         (_other_network(residual_blocks=0), OTHER),
         (_other_network(residual_blocks=2), OTHER),
-        (_other_network(residual_blocks=10**12), OTHER),
-        (_external_data, "refers to another file"),
-        (_external_data_undeclared, "refers to another file"),
-        (_foreign_operator, "holds the operator 'MatMul'"),
-        (_foreign_domain, "holds the operator 'com.example:"),
-        (_foreign_opset, "holds the operator 'com.example:"),
-        (_function, "holds the operator ':Relu'"),
+        (_other_network(residual_blocks=10**12), NO_NETWORK),
+        (_external_data, ("unsafe", "refers to another file")),
+        (_external_data_undeclared, ("unsafe", "refers to another file")),
+        (_foreign_operator, ("unsafe", "the operator 'MatMul'")),
+        (_foreign_domain, ("unsafe", "the operator 'com.example:")),
+        (_foreign_opset, ("unsafe", "the operator 'com.example:")),
+        (_function, ("unsafe", "the operator ':Relu'")),
         (_other_opset, OTHER),
         (_more_nodes, OTHER),
         (_other_attribute, OTHER),
@@ -521,17 +462,16 @@ OTHER = "does not hold the network that it names"
         (_negative_shape, OTHER),
         (_huge_shape, OTHER),
         (_double_precision, OTHER),
-        (_nan, "NaN"),
+        (_nan, ("damaged", "NaN")),
     ],
 )
 def test_edited_file_is_refused(
-    edit: Callable[[Any], object], message: str, each_style_path: Path, tmp_path: Path
+    edit: Callable[[Any], object], expected: tuple[str, str], each_style_path: Path, tmp_path: Path
 ) -> None:
     path = edited(each_style_path, tmp_path / "a.onnx", edit)
     (tmp_path.parent / "secret").write_bytes(bytes(4096))
-    with pytest.raises(StyleError, match=message) as caught:
+    with raises(StyleError, *expected, path) as caught:
         read_style(path)
-    assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -541,16 +481,15 @@ def test_edit_that_changes_nothing_is_read(each_style_path: Path, tmp_path: Path
     assert read_style(path).model == read_style(each_style_path).model
 
 
-def test_network_beyond_torchs_limits_is_refused(tmp_path: Path) -> None:
+def test_network_beyond_the_limits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # A file that is consistent in itself, with more blocks than `NetworkConfig` allows.
-    config = {"first_stride": 2, "width": 1, "trunk": 4, "residual_blocks": 33}
-    small = TransformerNet(NetworkConfig(**config | {"residual_blocks": 1})).state_dict()
-    weights = {name: tensor.numpy() for name, tensor in small.items()}
-    for name in [name for name in weights if name.startswith("residual.0.")]:
-        for block in range(1, 33):
-            weights[name.replace("residual.0.", f"residual.{block}.")] = weights[name]
     path = tmp_path / "deep.onnx"
-    path.write_bytes(stylefile._serialise(config, StyleInfo("deep"), weights))
-    assert inspect_style(path)[0] == config | {"linear_output": 0}
-    with pytest.raises(StyleError, match=r"network\.residual_blocks must be from 0 to 32"):
+    with monkeypatch.context() as context:
+        context.setitem(shape._RANGES, "residual_blocks", (0, 33))
+        config = NetworkConfig(width=1, trunk=4, residual_blocks=33)
+        save_style(TransformerNet(config), StyleInfo("deep"), path)
+        assert inspect_style(path)[0] == config
+    with raises(StyleError, *NO_NETWORK):
         load_style(path)

@@ -1,0 +1,310 @@
+"""The norms of an ONNX model: as trained, folded away, measured, or smoothed over a video's frames.
+
+Each class is one way to normalise. `fststyle.styles.onnx_graph.build_model` builds the network
+around it: ``begin`` adds the model's inputs and returns the photo, ``apply`` adds one norm, and
+``finish`` adds the model's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fststyle.styles.onnx_protobuf import Graph, Weights
+
+EPSILON: Final = 1e-5
+"""What every norm adds to the variance; the default of torch and of ONNX."""
+
+_STEP: Final = 7
+"""A video frame's statistics are read from every seventh pixel, down and across."""
+_ROUNDING: Final = 0.01
+_MOST_RATIO: Final = 10.0
+_MOST_CHANGE: Final = 10.0
+"""Limits of how far smoothing moves a frame from its own statistics."""
+
+
+class Norm(Protocol):
+    """A way to normalise, with the inputs and outputs that it gives the model."""
+
+    has_bias: bool
+    """Convolutions before norms have a bias."""
+
+    def begin(self, graph: Graph, channels: list[int]) -> str:
+        """Add the inputs. Return the photo, ``(N, 3, H, W)`` in [0, 1].
+
+        Args:
+            graph: The graph under construction.
+            channels: Number of channels of each norm, in the order of `apply`.
+        """
+
+    def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
+        """Add the norm ``name``. Return what it makes of ``hidden``."""
+
+    def finish(self, graph: Graph, result: str) -> None:
+        """Add the outputs. ``result`` has the photo's size, or up to 3 pixels more."""
+
+
+class InstanceNorm:
+    """The network as trained.
+
+    Args:
+        size: Height and width of the photos, for a batch of 1. By default everything may vary.
+    """
+
+    has_bias = False
+
+    def __init__(self, size: tuple[int, int] | None = None) -> None:
+        self._size = size
+        self._shape: tuple[str | int, ...] = ("batch", 3, "height", "width")
+        if size is not None:
+            self._shape = (1, 3, *size)
+
+    def begin(self, graph: Graph, channels: list[int]) -> str:
+        """Add the input ``photo``."""
+        return graph.input("photo", *self._shape)
+
+    def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
+        """Add an instance norm."""
+        return _instance_norm(graph, hidden, *_parameters(graph, name, channels))
+
+    def finish(self, graph: Graph, result: str) -> None:
+        """Crop the result to the photo's size: the output ``picture``."""
+        if self._size is None:
+            size = graph.add("Shape", "photo", start=2, end=4)
+        else:
+            size = graph.constant("size", self._size, np.int64)
+        _crop(graph, result, size, output="picture")
+        graph.output("picture", *self._shape)
+
+
+class FoldedNorm(InstanceNorm):
+    """No norms: `fold_norms` made them a part of the convolutions.
+
+    Such a network gives every part of a photo the statistics of the whole photo.
+    """
+
+    has_bias = True
+
+    def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
+        """Add nothing."""
+        return hidden
+
+
+class MeasuredNorm:
+    """Norms that take their statistics from all photos of a batch together, and return them.
+
+    The model has a second input, ``inset``: the number of pixels along the upper and lower, and
+    the left and right borders that do not count. They are multiples of 4, as the photos' sizes
+    are, or 0. Its outputs are ``NAME.mean`` and ``NAME.variance``, ``(1, C, 1, 1)``, for each norm
+    in `norm_names`. It has no image output.
+    """
+
+    has_bias = False
+
+    def __init__(self) -> None:
+        self._photo_size = ""
+        self._measured: list[str] = []
+
+    def begin(self, graph: Graph, channels: list[int]) -> str:
+        """Add the inputs ``photo`` and ``inset``."""
+        _add_constants(graph)
+        photo = graph.input("photo", "batch", 3, "height", "width")
+        graph.input("inset", 2, dtype="int64")
+        self._photo_size = graph.add("Shape", photo, start=2, end=4)
+        return photo
+
+    def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
+        """Add a norm over the pixels that count."""
+        gain, shift = _parameters(graph, name, channels)
+        # In two steps, since a runner may round to bfloat16 in between: the error of the first
+        # mean is in the second.
+        about = _average(graph, self._counted(graph, hidden))
+        centred = graph.add("Sub", hidden, about)
+        counted = self._counted(graph, centred)
+        rest = _average(graph, counted)
+        mean = graph.add("Add", about, rest, output=f"{name}.mean")
+        square = _average(graph, graph.add("Mul", counted, counted))
+        variance = graph.add("Sub", square, graph.add("Mul", rest, rest), output=f"{name}.variance")
+        self._measured += (mean, variance)
+        deviation = graph.add("Sqrt", graph.add("Add", variance, "epsilon"))
+        scale = graph.add("Div", _per_channel(graph, gain), deviation)
+        offset = graph.add("Sub", _per_channel(graph, shift), graph.add("Mul", rest, scale))
+        return graph.add("Add", graph.add("Mul", centred, scale), offset)
+
+    def finish(self, graph: Graph, result: str) -> None:
+        """Add the statistics as outputs."""
+        for name in self._measured:
+            graph.output(name, 1, "channels", 1, 1)
+
+    def _counted(self, graph: Graph, hidden: str) -> str:
+        # The photo's inset at the resolution of this layer.
+        size = graph.add("Shape", hidden, start=2, end=4)
+        begin = graph.add("Div", graph.add("Mul", size, "inset"), self._photo_size)
+        return graph.add("Slice", hidden, begin, graph.add("Sub", size, begin), "height_and_width")
+
+
+class SmoothedNorm:
+    """Norms for the frames of a video, one frame at a time.
+
+    Photo and result are uint8, ``(1, H, W, 3)``. Each norm's mean and standard deviation are
+    ``keep · before + (1 - keep) · measured``. The inputs are ``keep``, ``(1,)`` in [0, 1], and
+    ``before``, ``(1, n, 1, 1)``, with the values of one norm after another. The values that were
+    used are the second output, ``statistics``, of the same shape. With ``keep`` = 0 this is the
+    network as trained.
+    """
+
+    has_bias = False
+
+    def __init__(self) -> None:
+        self._used: list[str] = []
+        self._count = 0
+
+    def begin(self, graph: Graph, channels: list[int]) -> str:
+        """Add the inputs ``photo``, ``keep`` and ``before``, and convert the photo."""
+        _add_constants(graph)
+        graph.constant("levels", 255, np.float32)
+        graph.constant("rounding", _ROUNDING, np.float32)
+        graph.constant("least_ratio", 1 / _MOST_RATIO, np.float32)
+        graph.constant("most_ratio", _MOST_RATIO, np.float32)
+        graph.constant("least_change", -_MOST_CHANGE, np.float32)
+        graph.constant("most_change", _MOST_CHANGE, np.float32)
+        self._count = 2 * sum(channels)
+        photo = graph.input("photo", 1, "height", "width", 3, dtype="uint8")
+        graph.input("keep", 1)
+        before = graph.input("before", 1, self._count, 1, 1)
+        lengths = [length for length in channels for _ in ("mean", "deviation")]
+        graph.split(before, lengths, [f"before_{index}" for index in range(len(lengths))])
+        planes = graph.add("Transpose", graph.cast(photo, "float32"), perm=[0, 3, 1, 2])
+        return graph.add("Div", planes, "levels", output="planes")
+
+    def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
+        """Add an instance norm, and move its result from the frame's statistics to smoothed ones.
+
+        Measuring the statistics would double the time. Instead they are derived from a few pixels
+        before and after the instance norm, since x = deviation · normal + mean for each of them.
+        """
+        gain, shift = (_per_channel(graph, p) for p in _parameters(graph, name, channels))
+        units = [graph.constant(f"{n}_{channels}", [n] * channels, np.float32) for n in (1, 0)]
+        normal = _instance_norm(graph, hidden, *units)
+        mean, deviation = _derived_statistics(graph, hidden, normal, channels)
+        new_mean = self._smoothed(graph, mean)
+        new_deviation = self._smoothed(graph, deviation)
+        # The change of a channel that is almost constant is mostly rounding.
+        floor = graph.add(
+            "Add", graph.add("Mul", graph.add("Abs", new_mean), "rounding"), "rounding"
+        )
+        divisor = graph.add("Max", new_deviation, floor)
+        ratio = graph.add("Div", graph.add("Max", deviation, floor), divisor)
+        change = graph.add("Div", graph.add("Sub", mean, new_mean), divisor)
+        ratio = graph.add("Clip", ratio, "least_ratio", "most_ratio")
+        change = graph.add("Clip", change, "least_change", "most_change")
+        scale, offset = graph.add("Mul", gain, ratio), graph.add("Mul", gain, change)
+        return graph.add("Add", graph.add("Mul", normal, scale), graph.add("Add", shift, offset))
+
+    def finish(self, graph: Graph, result: str) -> None:
+        """Add the outputs ``picture``, cropped and rounded, and ``statistics``."""
+        graph.add("Concat", *self._used, output="statistics", axis=1)
+        size = graph.add("Shape", "planes", start=2, end=4)
+        result = _crop(graph, result, size)
+        result = graph.add("Round", graph.add("Mul", result, "levels"))
+        result = graph.add("Transpose", result, perm=[0, 2, 3, 1])
+        graph.cast(result, "uint8", output="picture")
+        graph.output("picture", 1, "height", "width", 3, dtype="uint8")
+        graph.output("statistics", 1, self._count, 1, 1)
+
+    def _smoothed(self, graph: Graph, measured: str) -> str:
+        before = f"before_{len(self._used)}"
+        more = graph.add("Mul", graph.add("Sub", before, measured), "keep")
+        self._used.append(graph.add("Add", measured, more))
+        return self._used[-1]
+
+
+def norm_names(weights: Weights) -> list[str]:
+    """Name the norms of a network: all weights that have a gain for each channel."""
+    return [
+        name.removesuffix(".weight")
+        for name, array in weights.items()
+        if array.ndim == 1 and name.endswith(".weight")
+    ]
+
+
+def fold_norms(weights: Weights, statistics: Mapping[str, NDArray[np.floating]]) -> Weights:
+    """Pin the norms' statistics: every norm becomes a part of the convolution before it.
+
+    With the mean m and the variance v pinned, gain·(conv(x) - m)/√(v + ε) + shift is a
+    convolution with the kernel scaled by gain/√(v + ε), and a bias.
+
+    Args:
+        weights: The network's weights.
+        statistics: ``NAME.mean`` and ``NAME.variance`` ``(1, C, 1, 1)`` for each norm, which the
+            model with `MeasuredNorm` returns.
+
+    Returns:
+        The weights for a model with `FoldedNorm`, all float32.
+    """
+    folded = {name: array.astype(np.float32) for name, array in weights.items()}
+    for norm in norm_names(weights):
+        gain, shift = (folded.pop(f"{norm}.{kind}") for kind in ("weight", "bias"))
+        mean, variance = (statistics[f"{norm}.{kind}"].ravel() for kind in ("mean", "variance"))
+        # The norm of a channel that is constant up to rounding is the shift alone. Dividing
+        # would amplify the rounding three hundred times in each layer.
+        is_constant = variance <= 1e-9 + 1e-7 * mean**2
+        scale = np.where(is_constant, 0, gain / np.sqrt(np.maximum(variance, 0) + EPSILON))
+        layer, _, index = norm.rpartition(".")
+        convolution = f"{layer}.{int(index) - 1}"
+        folded[f"{convolution}.weight"] *= scale[:, None, None, None]
+        folded[f"{convolution}.bias"] = np.asarray(shift - mean * scale, np.float32)
+    return folded
+
+
+def _parameters(graph: Graph, name: str, channels: int) -> tuple[str, str]:
+    gain, shift = (graph.weight(f"{name}.{kind}", channels) for kind in ("weight", "bias"))
+    return gain, shift
+
+
+def _add_constants(graph: Graph) -> None:
+    graph.constant("all_but_channels", [0, 2, 3], np.int64)
+    graph.constant("per_channel", [1, -1, 1, 1], np.int64)
+    graph.constant("epsilon", EPSILON, np.float32)
+
+
+def _instance_norm(graph: Graph, hidden: str, gain: str, shift: str) -> str:
+    return graph.add("InstanceNormalization", hidden, gain, shift, epsilon=EPSILON)
+
+
+def _per_channel(graph: Graph, vector: str) -> str:
+    return graph.add("Reshape", vector, "per_channel")
+
+
+def _average(graph: Graph, hidden: str) -> str:
+    return graph.add("ReduceMean", hidden, "all_but_channels")
+
+
+def _crop(graph: Graph, result: str, size: str, output: str = "") -> str:
+    return graph.add("Slice", result, "origin", size, "height_and_width", output=output)
+
+
+def _derived_statistics(graph: Graph, hidden: str, normal: str, channels: int) -> tuple[str, str]:
+    """Return mean and standard deviation of ``hidden``, of which ``normal`` is the instance norm.
+
+    They are the line x = deviation · y + mean through a few pixels.
+    """
+    x, y = (_few_pixels(graph, values, channels) for values in (hidden, normal))
+    x_mean, y_mean = _average(graph, x), _average(graph, y)
+    y_centred = graph.add("Sub", y, y_mean)
+    common = _average(graph, graph.add("Mul", graph.add("Sub", x, x_mean), y_centred))
+    square = _average(graph, graph.add("Mul", y_centred, y_centred))
+    deviation = graph.add("Div", common, graph.add("Add", square, "epsilon"))
+    mean = graph.add("Sub", x_mean, graph.add("Mul", y_mean, deviation))
+    return mean, deviation
+
+
+def _few_pixels(graph: Graph, hidden: str, channels: int) -> str:
+    # A convolution, since OpenVINO computes everything that leads to an output without one in
+    # float32, which would double the time.
+    kernel = graph.constant(f"same_{channels}", np.ones((channels, 1, 1, 1)), np.float32)
+    strides: Any = [_STEP, _STEP]
+    return graph.add("Conv", hidden, kernel, kernel_shape=[1, 1], strides=strides, group=channels)
