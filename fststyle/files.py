@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Files that are written completely or not at all, and the user's folders for fststyle."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ _REMEDIES: Final = {
 }
 
 SomeError = TypeVar("SomeError", bound=FststyleError)
+
+
+def user_data_folder() -> Path:
+    """Return the folder of what the user makes with fststyle: ``$XDG_DATA_HOME/fststyle`` on Linux.
+
+    It may not exist yet.
+    """
+    from platformdirs import user_data_path
+
+    return user_data_path("fststyle", appauthor=False)
+
+
+def user_cache_folder() -> Path:
+    """Return the folder of what fststyle can make again: ``$XDG_CACHE_HOME/fststyle`` on Linux.
+
+    It may not exist yet.
+    """
+    from platformdirs import user_cache_path
+
+    return user_cache_path("fststyle", appauthor=False)
 
 
 def write_atomically(path: Path | str, data: bytes) -> None:

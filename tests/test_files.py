@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from errors_help import raises
 
 from fststyle.errors import FststyleError
-from fststyle.files import replacing, write_atomically
+from fststyle.files import replacing, user_cache_folder, user_data_folder, write_atomically
 
 
 def test_interrupted_writing_leaves_nothing(
@@ -66,3 +68,27 @@ def test_replacing_leaves_nothing_of_a_failure(tmp_path: Path) -> None:
         temporary.write_bytes(b"after")
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG's folders are Linux's")
+@pytest.mark.parametrize(
+    ("variable", "folder", "default"),
+    [
+        ("XDG_DATA_HOME", user_data_folder, ".local/share"),
+        ("XDG_CACHE_HOME", user_cache_folder, ".cache"),
+    ],
+)
+def test_user_folders(
+    variable: str,
+    folder: Callable[[], Path],
+    default: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    assert folder() == Path.home() / default / "fststyle"
+    for ignored in ("", "relative/path"):
+        monkeypatch.setenv(variable, ignored)
+        assert folder() == Path.home() / default / "fststyle"
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert folder() == tmp_path / "fststyle"

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from fststyle.errors import SettingError, WeightsError
+from fststyle.files import user_cache_folder
 from fststyle.perceptual.layers import Architecture, layer_names
 from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg import VGGWeights
@@ -56,9 +57,8 @@ _CONNECTION_TEST_SECONDS: Final = 5.0
 
 
 def cache_path(architecture: Architecture = "vgg16") -> Path:
-    """Where converted weights are kept: ``$XDG_CACHE_HOME/fststyle/vgg16.safetensors``."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "fststyle" / f"{architecture}.safetensors"
+    """Return the file in the user's cache that holds converted weights."""
+    return user_cache_folder() / f"{architecture}.safetensors"
 
 
 def load_weights(

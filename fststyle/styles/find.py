@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from fststyle.errors import FststyleError, NoNetworkError, PhotoError, StyleError
-from fststyle.files import write_atomically
+from fststyle.files import user_data_folder, write_atomically
 from fststyle.images.load import PHOTO_SUFFIXES
 from fststyle.styles.info import STYLE_NAME, StyleInfo
 
@@ -36,10 +36,7 @@ class FoundStyle:
 
 def user_styles_folder() -> Path:
     """Return the folder of the styles that the user has trained; it may not exist yet."""
-    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not data_home.is_absolute():  # as the XDG specification demands
-        data_home = Path.home() / ".local" / "share"
-    return data_home / "fststyle" / "styles"
+    return user_data_folder() / "styles"
 
 
 def zoo_folder() -> Path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from fststyle import __version__
 from fststyle.errors import SettingError
-from fststyle.files import cannot_write, write_atomically
+from fststyle.files import cannot_write, user_cache_folder, write_atomically
 from fststyle.images.bundled import sample_photo
 from fststyle.web.guard import CONTENT_POLICY
 from fststyle.web.photos import find_network, list_networks
@@ -55,8 +54,7 @@ def page_files() -> dict[str, Path]:
 
 def ort_folder() -> Path:
     """Return where ``scripts/vendor_ort.py`` puts onnxruntime-web; it need not be there."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "fststyle" / f"onnxruntime-web-{ORT_VERSION}"
+    return user_cache_folder() / f"onnxruntime-web-{ORT_VERSION}"
 
 
 def ort_files() -> dict[str, Path]:

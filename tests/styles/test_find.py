@@ -34,12 +34,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 
 
 def test_user_styles_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    default = Path.home() / ".local" / "share" / "fststyle" / "styles"
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    assert user_styles_folder() == default
-    for ignored in ("", "relative/path"):
-        monkeypatch.setenv("XDG_DATA_HOME", ignored)
-        assert user_styles_folder() == default
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert user_styles_folder() == tmp_path / "fststyle" / "styles"
 
