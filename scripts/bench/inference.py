@@ -121,8 +121,13 @@ def tables(results: dict[str, Measured], sizes: Sequence[str]) -> dict[str, Tabl
         return f"{text} ({milliseconds / medians[BASE][size]:.1f} ×)" if BASE in medians else text
 
     header = ("", *(size.replace("x", "×") for size in sizes))
+    rows = [[name, *(time(name, size) for size in sizes)] for name in results]
+    if BASE in results and LITE in results:
+        pairs = [[results[name].megabytes[size] for name in (BASE, LITE)] for size in sizes]
+        memory = (f"{ours:.0f}, {theirs:.0f}" for ours, theirs in pairs)
+        rows.append([f"peak memory, fststyle and {LITE}, MB", *memory])
     return {
-        "inference": Table(header, [[n, *(time(n, s) for s in sizes)] for n in results]),
+        "inference": Table(header, rows),
         "inference-first-call": Table(
             header, [[n, *(f"{r.first[s]:.0f}" for s in sizes)] for n, r in results.items()]
         ),

@@ -69,7 +69,7 @@ def measure(style: str, megapixels: float, scale: float | None, tile: int | None
 
 def table(results: list[dict[str, Any]]) -> Table:
     """Compare results with the first one."""
-    header = ("photo", "scale", "seconds", "s a megapixel", "processor s a megapixel", "GB above")
+    header = ("photo", "scale", "seconds", "per megapixel", "CPU time", "GB above the photo")
     rows = []
     for result in results:
         cells = [f"{result['width']}×{result['height']}"]
@@ -112,7 +112,7 @@ def main() -> None:
         results.append({"scale": scale, **json.loads(done.stdout.splitlines()[-1])})
     found = table(results)
     print(f"{processor()}\n\n{found}")
-    write_record("large", results, {"large-photos": found}, options.records)
+    write_record("large", results, {"large": found}, options.records)
 
 
 if __name__ == "__main__":

@@ -73,9 +73,13 @@ def time_pairs(
     return seconds
 
 
-def row(task: str, seconds: dict[str, list[float]]) -> list[str]:
+def row(task: str, seconds: dict[str, list[float]], photos: int = 1) -> list[str]:
     """Return the row of a task: the medians, and the median ratio of the pairs."""
-    cells = [task, *(f"{statistics.median(values):.2f} s" for values in seconds.values())]
+    cells = [task]
+    for values in seconds.values():
+        median = statistics.median(values)
+        speed = f" ({photos / median:.1f} photos/s)" if photos > 1 else ""
+        cells.append(f"{median:.2f} s{speed}")
     if len(seconds) == 2:
         ours, theirs = seconds.values()
         ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
@@ -130,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ):
             commands = {"fststyle": ours} | ({options.name: against} if against else {})
             values[task] = time_pairs(commands, source, output, pairs)
-            rows.append(row(task, values[task]))
+            rows.append(row(task, values[task], options.count if source is photos else 1))
     header = ["", "fststyle"]
     header += [options.name, "times as long"] if options.against else []
     found = Table(header, rows)

@@ -18,7 +18,7 @@ be steady and, with ``--untrained``, by the same network without that loss term.
 - content, style: losses under the calibrated measure, of the last result of each clip.
 
 With ``--speed``, clips with sound are stylised from file to file. The last columns are the parts,
-each alone: decoding, the network, the blend, encoding.
+each alone: decoding, the network, mixing, encoding.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def sharpness(result: Frame) -> float:
 def table(rows: Sequence[Figures]) -> Table:
     """Return all measurements as a table."""
     motions = list(rows[0].by_motion)
-    header = ["", "warping error", "to frame by frame", "mean", *motions]
+    header = ["", "warping error", "relative to frame by frame", "mean", *motions]
     header += ["flicker < 1/8", "to 1/4", "> 1/4", "sharpness", "content", "style"]
     lines = []
     for row in rows:
@@ -188,11 +188,11 @@ def steadiness(arguments: argparse.Namespace) -> None:
     height = arguments.size
     width = round(height * 4 / 3)
     ways = [("frame by frame", 0.0, 0.0), ("smoothed statistics", 0.0, 0.5)]
-    ways += [(f"and the blend at {s:g}", s, 0.5) for s in arguments.steady]
+    ways += [(f"plus mixing at {s:g}", s, 0.5) for s in arguments.steady]
     networks = [("trained to be steady", arguments.trained)]
     if arguments.untrained is not None:
         networks.insert(0, ("without the term", arguments.untrained))
-    rows = [Figures("the clips themselves")]
+    rows = [Figures("the videos themselves")]
     loss = None if arguments.no_losses else find_loss(Stylizer(arguments.trained), None)
     for name, network in networks:
         prefix = f"{name}: " if len(networks) > 1 else ""
@@ -229,7 +229,7 @@ def _stylizer(network: str, steady: float, smoothing: float) -> VideoStylizer:
 
 def speed(arguments: argparse.Namespace) -> None:
     """Measure the speed from file to file and of each part, print the table, write the record."""
-    header = ("", "frames/s", "ms", "processor ms", *PARTS, "sum of parts")
+    header = ("", "frames/s", "ms", "CPU ms", *PARTS, "sum")
     rows, values = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for height, width in arguments.speed_sizes:
@@ -243,14 +243,14 @@ def speed(arguments: argparse.Namespace) -> None:
                 values[name] = found
                 parts = [found[part] for part in PARTS]
                 cells = [f"{1000 / found['ms']:.1f}"]
-                cells += [f"{found[key]:.0f}" for key in ("ms", "processor ms", *PARTS)]
+                cells += [f"{found[key]:.0f}" for key in ("ms", "CPU ms", *PARTS)]
                 rows.append([name, *cells, f"{sum(parts):.0f}"])
     result = Table(header, rows)
     print(f"{processor()}\n\n{result}")
     write_record("video_speed", values, {"video-speed": result}, arguments.records)
 
 
-PARTS = ("decoding", "network", "blend", "encoding")
+PARTS = ("decoding", "network", "mixing", "encoding")
 
 
 def time_conversion(video: Path, network: str, steady: float) -> dict[str, float]:
@@ -276,7 +276,7 @@ def time_conversion(video: Path, network: str, steady: float) -> dict[str, float
         convert(source, Output(result), stylizer.frame)
     taken, used = time.perf_counter() - begin, time.process_time() - used
     times = (taken, used, decoding, networking, blending, encoding)
-    names = ("ms", "processor ms", *PARTS)
+    names = ("ms", "CPU ms", *PARTS)
     return {name: 1000 * t / len(images) for name, t in zip(names, times, strict=True)}
 
 
@@ -329,7 +329,7 @@ def main() -> None:
     add("--frames", type=int, default=24, help="frames of each clip (24)")
     add("--photos", type=int, default=3, help="photographs to use, at most 3 (3)")
     add("--noise", type=float, default=2.0, help="standard deviation of the noise, in 1/255 (2)")
-    add("--steady", type=float, nargs="+", default=[STEADY], help=f"blend amounts ({STEADY})")
+    add("--steady", type=float, nargs="+", default=[STEADY], help=f"amounts of mixing ({STEADY})")
     add("--no-losses", action="store_true", help="skip the losses, which need VGG")
     add("--speed", action="store_true", help="measure the speed instead")
     add("--strip", type=Path, metavar="WEBP", help="draw the documentation's animation instead")

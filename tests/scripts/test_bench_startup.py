@@ -32,6 +32,8 @@ def test_startup_in_pairs(
 def test_row_has_the_median_ratio_of_the_pairs() -> None:
     seconds = {"fststyle": [1.0, 2.0, 1.0], "other": [2.0, 2.0, 4.0]}
     assert startup.row("one", seconds) == ["one", "1.00 s", "2.00 s", "2.00 ×"]
+    many = startup.row("many", {"fststyle": [2.0]}, photos=50)
+    assert many == ["many", "2.00 s (25.0 photos/s)"]
 
 
 def test_command_that_fails(tmp_path: Path) -> None:

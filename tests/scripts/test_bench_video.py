@@ -64,10 +64,10 @@ def test_table_of_steadiness(
     assert len(lines) == 6
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split(" | ")[2] for line in lines[3:4]] == ["1.00"]
-    assert lines[5].startswith("| and the blend at 1 ")
+    assert lines[5].startswith("| plus mixing at 1 ")
     (path,) = tmp_path.glob("video_steadiness_*.json")
     record = json.loads(path.read_text())
-    assert [row["name"] for row in record["values"]][0] == "the clips themselves"
+    assert [row["name"] for row in record["values"]][0] == "the videos themselves"
     assert len(record["tables"]["video-steadiness"]["rows"]) == 4
 
 
