@@ -16,7 +16,7 @@ from fststyle.errors import FststyleError, PhotoError, SettingError, check_numbe
 from fststyle.files import cannot_write, reason, replacing
 from fststyle.images.colour import srgb_profile
 from fststyle.images.limits import pillow_limits
-from fststyle.images.load import cannot_read, check_pixels, from_pil, open_picture
+from fststyle.images.load import cannot_read, check_pixels, from_pil, open_image
 from fststyle.images.metadata import Metadata, read_metadata
 from fststyle.images.photo import Photo, to_pil
 from fststyle.images.save import QUALITIES, check_output, metadata_options, upright
@@ -284,7 +284,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         file = path.open("rb")
     with file:
         with _damage(path), pillow_limits():
-            image = open_picture(file, path)
+            image = open_image(file, path)
             check_pixels(image, path)
         with image:
             yield image

@@ -1,25 +1,38 @@
-"""What pillow reads but leaves as it is: colour by an ICC profile, and deep greys."""
+"""Conversion of colours to sRGB by the ICC profile of an image.
+
+LittleCMS, through pillow, converts images of 8 bits by any profile. Images of 16 bits would lose
+their precision there. They are converted in floating point, if their profile consists of a curve
+for each channel and a matrix (ICC.1:2022, 8.3.3 and F.3). Most profiles of cameras and programs
+are of this kind: Display P3, Adobe RGB, ProPhoto RGB, Rec. 2020, and all greyscale profiles.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+Array = NDArray[np.float32]
+Curve = Callable[[Array], Array]
+
 
 @cache
 def srgb_profile() -> bytes:
-    """Return the ICC profile that our pictures are tagged with, always the same bytes."""
+    """Return the ICC profile that is embedded in results. Its bytes are always the same."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Bytes 24 to 36 are the time of creation: now. The same picture shall give the same file.
+    # Bytes 24 to 36 are the time of creation. Fix it, so that equal images give equal files.
     return profile[:24] + bytes.fromhex("07d0 0001 0001 0000 0000 0000") + profile[36:]
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Tell the most frequent profiles of sRGB, with which there is nothing to convert."""
+    """Recognise the most frequent sRGB profiles, for which nothing needs to be converted."""
     try:
         description = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
     except (ImageCms.PyCMSError, OSError):
@@ -28,14 +41,14 @@ def is_srgb(profile: bytes) -> bool:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert a picture to sRGB by its embedded ICC profile.
+    """Convert an image of 8 bits to sRGB.
 
     Args:
-        image: Of one of the modes L, RGB and CMYK, or one that converts to RGB.
-        profile: One that is broken or of another kind than the picture is ignored.
+        image: Image of mode L, RGB or CMYK, or of a mode that converts to RGB.
+        profile: Embedded ICC profile. It is ignored if it is damaged or does not fit the mode.
 
     Returns:
-        An image of mode RGB, or ``image`` itself if there is nothing to convert.
+        An image of mode RGB, or ``image`` itself if nothing needs to be converted.
     """
     if is_srgb(profile):
         return image
@@ -58,20 +71,141 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return image
 
 
-def deep_grey(image: Image.Image) -> NDArray[np.float32]:
-    """Read greyscale of more than 8 bits with all its precision.
+@dataclass(frozen=True, eq=False)
+class MatrixProfile:
+    """A colour space that is defined by curves and a matrix.
+
+    Attributes:
+        curves: Functions from a channel's value to linear light, both in [0, 1]. There is one for
+            each channel: three for RGB, one for greyscale.
+        matrix: ``(3, 3)``, from linear RGB to CIE XYZ under D50. None for greyscale.
+    """
+
+    curves: tuple[Curve, ...]
+    matrix: NDArray[np.float64] | None
+
+
+def _power(exponent: float) -> Curve:
+    return lambda values: values ** np.float32(exponent)
+
+
+# Adobe RGB (1998) Color Image Encoding, 4.3.1.2 and 4.3.6.1: XYZ under D50.
+ADOBE_RGB: Final = MatrixProfile(
+    (_power(563 / 256),) * 3,
+    np.array(
+        [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
+    ),
+)
+"""Colour space of a camera's JPEG that has no profile but the mark R03 in EXIF (DCF 2.0)."""
+
+
+def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
+    """Read an ICC profile that consists of curves and a matrix.
 
     Args:
-        image: Of one of the modes I;16, I and F.
+        profile: Embedded ICC profile.
 
     Returns:
-        ``(H, W)`` in [0, 1]; not a number becomes 0.
+        The profile, or None if it is damaged or of another kind (tables, CMYK, Lab).
     """
-    values = np.asarray(image)
-    if image.mode == "F":
-        return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
-    # Pillow keeps 16-bit values in I;16 or I, and 32-bit ones in I, as signed whether they are
-    # or not: take the narrowest range that holds them.
-    unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
-    highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
-    return unsigned.astype(np.float32) / np.float32(highest)
+    try:
+        tags = _read_tags(profile)
+        if any(tag.startswith(b"A2B") for tag in tags):
+            return None  # tables have priority over the matrix
+        if profile[16:20] == b"GRAY":
+            return MatrixProfile((_read_curve(tags[b"kTRC"]),), None)
+        if profile[16:24] != b"RGB XYZ ":
+            return None
+        matrix = np.array(
+            [struct.unpack_from(">3i", tags[c + b"XYZ"], 8) for c in (b"r", b"g", b"b")]
+        )
+        curves = tuple(_read_curve(tags[c + b"TRC"]) for c in (b"r", b"g", b"b"))
+    except (KeyError, ValueError, struct.error):
+        return None
+    matrix = matrix.T / 65536
+    return MatrixProfile(curves, matrix) if abs(np.linalg.det(matrix)) > 1e-6 else None
+
+
+def to_srgb_precisely(pixels: Array, profile: MatrixProfile) -> Array:
+    """Convert an image to sRGB in floating point, with relative colorimetric intent.
+
+    Unlike `to_srgb`, this function does not compensate the black point, which is zero in the
+    colour spaces that are used for photographs.
+
+    Args:
+        pixels: ``(H, W, 3)`` in [0, 1], in the profile's colour space. A greyscale image has
+            three equal channels.
+        profile: Colour space of the pixels.
+
+    Returns:
+        ``(H, W, 3)`` in [0, 1]. Colours outside sRGB are clipped.
+    """
+    with np.errstate(all="ignore"):  # a damaged profile may contain any numbers
+        if profile.matrix is None:
+            linear = profile.curves[0](pixels)
+        else:
+            channels = [curve(pixels[..., c]) for c, curve in enumerate(profile.curves)]
+            matrix = np.linalg.inv(_srgb_matrix()) @ profile.matrix
+            linear = np.stack(channels, axis=2) @ matrix.T.astype(np.float32)
+    linear = np.clip(np.nan_to_num(linear, nan=0.0), 0.0, 1.0)
+    # IEC 61966-2-1.
+    curved = 1.055 * linear ** np.float32(1 / 2.4) - 0.055
+    return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, curved), dtype=np.float32)
+
+
+@cache
+def _srgb_matrix() -> NDArray[np.float64]:
+    profile = read_matrix_profile(srgb_profile())
+    assert profile is not None
+    assert profile.matrix is not None
+    return profile.matrix
+
+
+def _read_tags(profile: bytes) -> dict[bytes, bytes]:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    tags = {}
+    for index in range(min(count, 100)):
+        name, offset, size = struct.unpack_from(">4sII", profile, 132 + 12 * index)
+        tags[name] = profile[offset : offset + size]
+    return tags
+
+
+def _read_curve(tag: bytes) -> Curve:
+    """Read a sampled curve (ICC.1:2022, 10.6) or a parametric curve (10.18)."""
+    if tag[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", tag, 8)
+        entries = np.array(struct.unpack_from(f">{min(count, 65_536)}H", tag, 12))
+        if count == 0:
+            return _power(1.0)
+        if count == 1:
+            return _power(entries[0] / 256)
+        positions = np.linspace(0.0, 1.0, len(entries))
+        return lambda values: np.interp(values, positions, entries / 65_535).astype(np.float32)
+    if tag[:4] != b"para":
+        raise ValueError("not a curve")
+    kind = struct.unpack_from(">H", tag, 8)[0]
+    if kind > 4:
+        raise ValueError("unknown kind of curve")
+    numbers = struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)
+    g, a, b, c, d, e, f = _curve_parameters(kind, [number / 65_536 for number in numbers])
+
+    def parametric(values: Array) -> Array:
+        curved = np.maximum(a * values + b, 0.0) ** np.float32(g) + e
+        return np.asarray(np.where(values >= d, curved, c * values + f), dtype=np.float32)
+
+    return parametric
+
+
+def _curve_parameters(kind: int, values: list[float]) -> tuple[float, ...]:
+    """Return g, a, b, c, d, e, f of the curve ``(a x + b)^g + e`` from d on, ``c x + f`` below."""
+    if kind == 0:
+        return (values[0], 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    g, a, b = values[:3]
+    if kind in (1, 2):
+        if a == 0:
+            raise ValueError("a curve without a slope")
+        above = values[3] if kind == 2 else 0.0
+        return (g, a, b, 0.0, -b / a, above, above)
+    c, d = values[3:5]
+    e, f = values[5:7] if kind == 4 else (0.0, 0.0)
+    return (g, a, b, c, d, e, f)

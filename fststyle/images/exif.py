@@ -1,8 +1,8 @@
-"""EXIF blocks, read and written as they are: every value keeps its type and its bytes.
+"""EXIF blocks, read and written without changes: every value keeps its type and its bytes.
 
-An EXIF block is a small TIFF file: folders (IFDs) of entries, each a tag, a type, a count and its
-bytes (Exif 2.32, CIPA DC-008). Pillow guesses types anew when it writes, and turns letters that are
-not ASCII into question marks.
+An EXIF block is a small TIFF file. It consists of folders (IFDs) of entries, and an entry has a
+tag, a type, a count and bytes (Exif 2.32, CIPA DC-008). Pillow cannot be used here: when it writes,
+it guesses the types and replaces letters that are not ASCII by question marks.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _TYPE_SIZES: Final = {
 }  # fmt: skip
 _FORMATS: Final = {SHORT: "H", LONG: "I", RATIONAL: "I"}
 
-# What of the first folder tells of the photo, rather than how its file was stored.
-TOLD: Final = frozenset(
+# Tags of the first folder that describe the photo, and not the storage of its file.
+KEPT_TAGS: Final = frozenset(
     (0x010D, IMAGE_DESCRIPTION, 0x010F, 0x0110, ORIENTATION, X_RESOLUTION, Y_RESOLUTION)
     + (RESOLUTION_UNIT, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298)
     + (0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F)
 )
-# Not true of another picture: compressed bits per pixel, sizes, the other colour space, gamma,
-# padding. A maker's note has offsets that break when it is moved, and often a preview.
+# Tags that do not hold for the result: compressed bits per pixel, size, colour space, gamma,
+# padding. A maker's note contains offsets, which break when it is moved, and often a preview.
 _EXIF_DROPPED: Final = frozenset((0x9102, 0x927C, 0xA002, 0xA003, 0xA005, 0xA500, 0xEA1C))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One value: its type, how many of that type, and its bytes in the block's byte order."""
+    """One value: its type, the number of items, and its bytes in the block's byte order."""
 
     type: int
     count: int
@@ -57,10 +57,10 @@ class Exif:
     """An EXIF block.
 
     Attributes:
-        order: ``<`` or ``>``, the byte order of all its values, as in `struct`.
-        image: The first folder, without the pointers to the others.
-        exif: How the photo was taken.
-        gps: Where.
+        order: Byte order of all values: ``<`` (little-endian) or ``>`` (big-endian).
+        image: Entries of the first folder, without the pointers to the other folders.
+        exif: Entries about the exposure.
+        gps: Entries about the location.
     """
 
     order: str = "<"
@@ -69,19 +69,19 @@ class Exif:
     gps: Folder = field(default_factory=dict)
 
     def entry(self, kind: int, *values: int) -> Entry:
-        """Make an entry of whole numbers; of a rational, each in two."""
+        """Return an entry of whole numbers. A rational takes two: numerator and denominator."""
         data = struct.pack(f"{self.order}{len(values)}{_FORMATS[kind]}", *values)
         return Entry(kind, len(data) // _TYPE_SIZES[kind], data)
 
 
 def text_entry(text: str) -> Entry:
-    """Make an entry of text; letters beyond ASCII are in UTF-8, as all programs write it."""
+    """Return an entry of text. Letters beyond ASCII are in UTF-8, as most programs write them."""
     data = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
     return Entry(ASCII, len(data), data)
 
 
 def entry_text(entry: Entry | None) -> str:
-    """Return the text of an entry, empty where there is none."""
+    """Return the text of an entry; empty if the entry is missing or is not text."""
     if entry is None or entry.type != ASCII:
         return ""
     data = entry.data.partition(b"\0")[0]
@@ -95,10 +95,12 @@ def read_exif(block: bytes | mmap) -> Exif:
     """Read an EXIF block.
 
     Args:
-        block: Without ``Exif`` and two zeros before it, or a whole TIFF file. It may be damaged.
+        block: EXIF block without the leading ``Exif`` and two zeros, or a whole TIFF file. It may
+            be damaged.
 
     Returns:
-        What can be read of it, at most as many bytes as it has; thumbnails are left out.
+        All entries that can be read, without thumbnails. Together they are not larger than the
+        block.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
@@ -115,14 +117,14 @@ def read_exif(block: bytes | mmap) -> Exif:
 
 def _read_folder(block: bytes | mmap, offset: int, order: str) -> Folder:
     folder: Folder = {}
-    left = len(block)  # entries may point to the same bytes: a bomb
+    left = len(block)  # in a bomb, many entries point to the same bytes
     if offset + 2 > len(block):
         return folder
     (count,) = struct.unpack_from(order + "H", block, offset)
     for position in range(offset + 2, min(offset + 2 + 12 * count, len(block) - 11), 12):
-        tag, kind, number, place = struct.unpack_from(order + "HHII", block, position)
+        tag, kind, number, offset_of_value = struct.unpack_from(order + "HHII", block, position)
         size = _TYPE_SIZES.get(kind, 0) * number
-        start = position + 8 if size <= 4 else place
+        start = position + 8 if size <= 4 else offset_of_value
         left -= size
         if left < 0:
             break
@@ -141,18 +143,18 @@ def resolution(exif: Exif, dpi: tuple[float, float]) -> Folder:
     }
 
 
-def told(exif: Exif, *, keep_gps: bool) -> Exif:
-    """Keep what stays true when the picture is another one, and upright.
+def kept_for_result(exif: Exif, *, keep_gps: bool) -> Exif:
+    """Return the part of a photo's metadata that holds for the result.
 
     Args:
-        exif: The photo's.
-        keep_gps: Keep the place too.
+        exif: Metadata of the photo.
+        keep_gps: Keep the location.
 
     Returns:
-        The same without orientation, maker's note, sizes, colour space, and what only says how
-        a TIFF file is stored.
+        Metadata without orientation, maker's note and size, without the tags that describe the
+        storage of a TIFF file, and with sRGB as the colour space.
     """
-    image = {tag: entry for tag, entry in exif.image.items() if tag in TOLD - {ORIENTATION}}
+    image = {tag: entry for tag, entry in exif.image.items() if tag in KEPT_TAGS - {ORIENTATION}}
     taken = {tag: entry for tag, entry in exif.exif.items() if tag not in _EXIF_DROPPED}
     if taken:
         taken[COLOR_SPACE] = exif.entry(SHORT, 1)  # sRGB
@@ -160,10 +162,10 @@ def told(exif: Exif, *, keep_gps: bool) -> Exif:
 
 
 def write_exif(exif: Exif) -> bytes:
-    """Write an EXIF block, without ``Exif`` and zeros before it.
+    """Encode an EXIF block, without the leading ``Exif`` and two zeros.
 
     Args:
-        exif: Its entries are written sorted by their tags.
+        exif: Metadata to encode. Entries are sorted by tag.
 
     Returns:
         The block.
@@ -172,12 +174,12 @@ def write_exif(exif: Exif) -> bytes:
 
 
 def header(order: str, first: int) -> bytes:
-    """Return the beginning of a TIFF file, whose first folder stands ``first`` bytes into it."""
+    """Return the header of a TIFF file whose first folder is at the byte ``first``."""
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
 
 
 def folders(exif: Exif, *, start: int) -> bytes:
-    """Write the folders alone, to stand ``start`` bytes from the beginning of a file."""
+    """Encode the folders without the header, to be placed at the byte ``start`` of a file."""
     others = [(tag, f) for tag, f in ((EXIF_FOLDER, exif.exif), (GPS_FOLDER, exif.gps)) if f]
     blank = Entry(LONG, 1, bytes(4))
     place = start + len(_folder(exif.image | {tag: blank for tag, _ in others}, start, exif.order))

@@ -1,11 +1,11 @@
-"""Image files to arrays, and folders searched for photos."""
+"""Reading of image files, and search for photos in folders."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +13,27 @@ from PIL import Image, UnidentifiedImageError
 
 from fststyle.errors import FststyleError, PhotoError
 from fststyle.files import reason
-from fststyle.images.colour import deep_grey, is_srgb, to_srgb
+from fststyle.images.colour import (
+    ADOBE_RGB,
+    is_srgb,
+    read_matrix_profile,
+    to_srgb,
+    to_srgb_precisely,
+)
 from fststyle.images.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.images.metadata import read_metadata
-from fststyle.images.photo import Photo, over_white, to_bytes, to_floats
-from fststyle.images.profiles import ADOBE_RGB, read_matrix_profile, to_srgb_precisely
-from fststyle.images.sixteen_bit import deep_colour, turned
+from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
+from fststyle.images.sixteen_bit import read_sixteen_bit
 
 PHOTO_SUFFIXES: Final = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".apng", ".avif", ".heic",
     ".heif", ".jxl", ".ppm", ".pgm",
 )  # fmt: skip
-"""Endings that make a file a photo when a folder is searched, in lower case."""
-
+"""Extensions of the files that count as photos when a folder is searched, in lower case."""
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-
-# EXIF orientation → what makes the stored picture upright; 1 is upright already.
+# EXIF orientation → transposition that makes the stored image upright. 1 is upright already.
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -39,94 +42,93 @@ _UPRIGHT: Final = {
 
 
 def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
-    """Read a picture.
+    """Read an image file.
 
-    EXIF orientation and an embedded ICC profile are applied. Of an animation, the first frame
-    is read (`fststyle.images.animation.load_frames` reads all). docs/formats.md has a table of
-    formats.
+    The image is made upright by its EXIF orientation and converted to sRGB by its ICC profile. Of
+    an animation, only the first frame is read; `fststyle.images.animation.load_frames` reads all
+    frames. docs/formats.md lists the formats.
 
     Args:
-        path: A file of any format that pillow reads.
-        as_bytes: Leave 8-bit samples as uint8, a quarter of the memory; deeper ones are floats.
+        path: File of any format that pillow reads.
+        as_bytes: Return images of 8 bits as uint8, which take a quarter of the memory. Images of
+            more bits are floats in any case.
 
     Returns:
-        The picture and its transparency.
+        The image, its transparency and its metadata.
 
     Raises:
-        PhotoError: The file is missing, damaged, no picture, or has over `MAX_PIXELS` pixels; or
-            it is a HEIC photo, and pillow-heif is not installed.
+        PhotoError: The file does not exist, is damaged, is not an image or has more than
+            `MAX_PIXELS` pixels; or it is a HEIC photo and pillow-heif is not installed.
+
+    Example:
+        >>> from fststyle.images.bundled import sample_photo
+        >>> photo = load_photo(sample_photo())
+        >>> photo.pixels.shape, photo.alpha, photo.bits
+        ((300, 451, 3), None, 8)
     """
     with pillow_limits():
-        return _decode(Path(path), as_bytes)
+        return _load(Path(path), as_bytes)
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
-    """Read a picture without transparency, as `load_photo` does; see-through parts are white.
+    """Read an image file without transparency; transparent parts become white.
 
     Args:
-        path: A file of any format that pillow reads.
+        path: File of any format that `load_photo` reads.
 
     Returns:
         ``(H, W, 3)``, RGB in [0, 1].
 
     Raises:
-        PhotoError: As in `load_photo`.
+        PhotoError: The file cannot be read, for one of the reasons that `load_photo` names.
+
+    Example:
+        >>> from fststyle.images.bundled import sample_photo
+        >>> image = load_image(sample_photo())
+        >>> image.shape, image.dtype
+        ((300, 451, 3), dtype('float32'))
     """
     photo = load_photo(path)
     return photo.pixels if photo.alpha is None else over_white(photo.pixels, photo.alpha)
 
 
 def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
-    """Convert a pillow image of any mode, as `load_photo` does.
+    """Convert a pillow image of any mode, with its EXIF orientation and ICC profile.
 
     Args:
-        image: Its EXIF orientation and ICC profile are applied. Modes I;16 and I are taken as
-            16 bits (I as 31 or 32 bits where its values are larger), F as [0, 1].
-        as_bytes: As in `load_photo`.
+        image: Image to convert; it is not changed. Values of modes I;16 and I have 16 bits (in
+            mode I, 31 or 32 bits if a value needs them). Values of mode F are in [0, 1].
+        as_bytes: Return images of 8 bits as uint8 instead of floats.
 
     Returns:
-        The picture and its transparency.
+        The image and its transparency, without metadata.
+
+    Example:
+        >>> photo = from_pil(Image.new("RGB", (4, 3), "red"))
+        >>> photo.pixels.shape, photo.pixels[0, 0].tolist()
+        ((3, 4, 3), [1.0, 0.0, 0.0])
     """
-    image.load()
-    upright = _UPRIGHT.get(_orientation(image))
-    if upright is not None:
-        image = image.transpose(upright)
-    profile = image.info.get("icc_profile") or b""
-    alpha: NDArray[Any] | None = None
-    samples = np.array if as_bytes else to_floats
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = deep_grey(image)
-        if "transparency" in image.info and image.mode != "F":
-            alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
-        precise = _convert_deep(np.repeat(grey[:, :, None], 3, axis=2), profile)
-        if precise is not None:
-            return Photo(precise, alpha, bits=16)
-        image = Image.fromarray(to_bytes(grey))  # pillow's ICC transforms are 8-bit
-    elif image.has_transparency_data:
-        grey_mode = image.mode in ("1", "L", "LA", "La")
-        # From La, pillow converts to nothing but LA.
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        alpha = samples(image.getchannel("A"))
-        image = image.convert("RGB").convert("L" if grey_mode else "RGB")
-    if profile:
-        image = to_srgb(image, profile)
-    elif image.mode == "RGB" and _says_adobe_rgb(image):
-        return Photo(to_srgb_precisely(to_floats(image), ADOBE_RGB), alpha)
-    return Photo(samples(image.convert("RGB")), alpha)
+    return _to_photo(_decode(image), as_bytes)
 
 
 def find_photos(folder: Path | str) -> list[Path]:
-    """List the photos in a folder and all folders within it.
+    """List the photos in a folder and its subfolders.
 
     Args:
-        folder: Hidden files and folders in it are skipped, links to folders not followed.
+        folder: Folder to search. Hidden files, hidden folders and links to folders are skipped.
 
     Returns:
-        Files whose ending, in either case, is one of `PHOTO_SUFFIXES`, sorted by their path;
-        links to files that are not there too, so that it is noticed.
+        Files with one of the extensions `PHOTO_SUFFIXES`, in upper or lower case, sorted by path.
+        Broken links are included, so that they are noticed.
 
     Raises:
-        PhotoError: ``folder`` is not a folder, or there are no photos in it.
+        PhotoError: The folder does not exist (code ``no_folder``) or contains no photos
+            (``no_photos``).
+
+    Example:
+        >>> from fststyle.images.bundled import sample_photo
+        >>> sample_photo() in find_photos(sample_photo().parent)
+        True
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -156,59 +158,135 @@ def find_photos(folder: Path | str) -> list[Path]:
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-def _orientation(image: Image.Image) -> int:
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Decoded content of an image file, as it is stored: not rotated, in its own colour space.
+
+    Attributes:
+        colour: Image of 8 bits of any mode without transparency; or, for more than 8 bits, floats
+            ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1].
+        alpha: Transparency as an image of mode L or as floats ``(H, W)``. None if opaque.
+        icc: ICC profile; may be empty.
+        orientation: EXIF orientation from 1 to 8; 1 is upright.
+        is_adobe_rgb: The colours are Adobe RGB, as EXIF says in place of a profile.
+    """
+
+    colour: Image.Image | NDArray[np.float32]
+    alpha: Image.Image | NDArray[np.float32] | None
+    icc: bytes
+    orientation: int
+    is_adobe_rgb: bool
+
+
+def _load(path: Path, as_bytes: bool) -> Photo:
     try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a damaged EXIF block raises nearly anything, and is no loss
-        return 1
-
-
-def _says_adobe_rgb(image: Image.Image) -> bool:
-    """Tell by EXIF, as DCF 2.0 has it: cameras write no profile then."""
-    try:
-        return image.getexif().get_ifd(0xA005).get(1) == "R03"
-    except Exception:  # as above
-        return False
-
-
-def _convert_deep(pixels: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
-    """Convert to sRGB with all precision; None where the profile is of a kind for pillow."""
-    if not profile or is_srgb(profile):
-        return pixels
-    matrix = read_matrix_profile(profile)
-    return None if matrix is None else to_srgb_precisely(pixels, matrix)
-
-
-def _from_deep(samples: NDArray[np.uint16], image: Image.Image) -> Photo | None:
-    pixels = turned(samples, _orientation(image)).astype(np.float32) / np.float32(65_535)
-    alpha = pixels[..., 3].copy() if pixels.shape[2] == 4 else None
-    key = image.info.get("transparency")
-    if isinstance(key, tuple):  # the colour that is see-through
-        opaque = (samples != np.array(key)).any(axis=2)
-        alpha = turned(opaque.astype(np.uint16), _orientation(image)).astype(np.float32)
-    precise = _convert_deep(pixels[..., :3], image.info.get("icc_profile") or b"")
-    return None if precise is None else Photo(np.ascontiguousarray(precise), alpha, bits=16)
-
-
-def _decode(path: Path, as_bytes: bool) -> Photo:
-    try:
-        # Given a path, pillow maps uncompressed TIFFs, and garbles those that lie on their side.
-        with path.open("rb") as file, open_picture(file, path) as image:
+        # From a path, pillow maps uncompressed TIFFs into memory and garbles rotated ones.
+        with path.open("rb") as file, open_image(file, path) as image:
             check_pixels(image, path)
-            samples = deep_colour(image, file)
-            image.load()
-            _orientation(image)  # remembered by the image; some formats read it from the file
-            metadata = read_metadata(image, file)
-            photo = None if samples is None else _from_deep(samples, image)
-            return replace(photo or from_pil(image, as_bytes=as_bytes), metadata=metadata)
+            samples = _decode(image, file)
+            return replace(_to_photo(samples, as_bytes), metadata=read_metadata(image, file))
     except FststyleError:
         raise
-    except Exception as error:  # on damaged files pillow's decoders raise nearly anything
+    except Exception as error:  # for damaged files, pillow's decoders raise nearly anything
         raise cannot_read(path, error) from error
 
 
+def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
+    """Decode an image.
+
+    Args:
+        image: Opened image; it is loaded here.
+        file: File that it was opened from, for colour of 16 bits.
+    """
+    precise = read_sixteen_bit(image, file)
+    image.load()
+    icc = image.info.get("icc_profile") or b""
+    orientation, is_adobe_rgb = _orientation(image), _is_adobe_rgb(image)
+    colour: Image.Image | NDArray[np.float32] = image
+    alpha: Image.Image | NDArray[np.float32] | None = None
+    if precise is not None:
+        colour, alpha = precise
+    elif image.has_transparency_data:
+        is_grey = image.mode in ("1", "L", "LA", "La")
+        # From mode La, pillow converts only to LA.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        alpha = rgba.getchannel("A")
+        colour = rgba.convert("RGB").convert("L" if is_grey else "RGB")
+    return Samples(colour, alpha, icc, orientation, is_adobe_rgb)
+
+
+def _to_photo(samples: Samples, as_bytes: bool) -> Photo:
+    """Make samples upright and convert them to sRGB."""
+    colour = _upright(samples.colour, samples.orientation)
+    alpha = None if samples.alpha is None else _upright(samples.alpha, samples.orientation)
+    if not isinstance(colour, Image.Image):
+        pixels = _precisely_in_srgb(colour, samples.icc)
+        if pixels is not None:
+            return Photo(pixels, None if alpha is None else _values(alpha, False), bits=16)
+        colour = Image.fromarray(to_uint8(colour[..., 0] if colour.shape[2] == 1 else colour))
+    values = None if alpha is None else _values(alpha, as_bytes)
+    if samples.icc:
+        colour = to_srgb(colour, samples.icc)
+    elif colour.mode == "RGB" and samples.is_adobe_rgb:
+        return Photo(to_srgb_precisely(to_floats(colour), ADOBE_RGB), values)
+    return Photo(_values(colour.convert("RGB"), as_bytes), values)
+
+
+def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
+    """Convert floats to sRGB; None if only LittleCMS can apply the profile, with 8 bits."""
+    rgb = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
+    if not profile or is_srgb(profile):
+        return rgb
+    matrix = read_matrix_profile(profile)
+    return None if matrix is None else to_srgb_precisely(rgb, matrix)
+
+
+def _upright(
+    values: Image.Image | NDArray[np.float32], orientation: int
+) -> Image.Image | NDArray[np.float32]:
+    if isinstance(values, Image.Image):
+        transposition = _UPRIGHT.get(orientation)
+        return values if transposition is None else values.transpose(transposition)
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+
+
+def _values(
+    channels: Image.Image | NDArray[np.float32], as_bytes: bool
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    if isinstance(channels, Image.Image):
+        return np.array(channels) if as_bytes else to_floats(channels)
+    return to_uint8(channels) if as_bytes else np.ascontiguousarray(channels)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # a damaged EXIF block raises nearly anything
+        return 1
+
+
+def _is_adobe_rgb(image: Image.Image) -> bool:
+    """Recognise the mark in EXIF that cameras write in place of a profile (DCF 2.0)."""
+    try:
+        return image.getexif().get_ifd(0xA005).get(1) == "R03"
+    except Exception:  # a damaged EXIF block raises nearly anything
+        return False
+
+
 def check_pixels(image: Image.Image, path: Path) -> None:
-    """Refuse a picture of more pixels than the limit, before it is decoded."""
+    """Refuse an image with more pixels than the limit, before it is decoded.
+
+    Args:
+        image: Opened image.
+        path: Its file, for the message.
+
+    Raises:
+        PhotoError: The image has too many pixels (code ``too_large``).
+    """
     if image.width * image.height > (limit := pixel_limit()):
         raise PhotoError(
             f"{{path}} has {image.width}×{image.height} pixels; the limit is {limit // 10**6} "
@@ -220,14 +298,23 @@ def check_pixels(image: Image.Image, path: Path) -> None:
         )
 
 
-def open_picture(file: BinaryIO, path: Path) -> Image.Image:
-    """Open a file of any format; of HEIC the plugin is loaded only now."""
+def open_image(file: BinaryIO, path: Path) -> Image.Image:
+    """Open an image file of any format. The plugin for HEIC is imported only for HEIC files.
+
+    Args:
+        file: Opened file.
+        path: Path of the file, for the message.
+
+    Raises:
+        PhotoError: It is a HEIC photo, and pillow-heif is not installed (``missing_package``).
+        UnidentifiedImageError: The format is unknown, or is PostScript.
+    """
     head = file.read(64)
     file.seek(0)
     brands = head[8 : int.from_bytes(head[:4], "big")]
     if head[4:8] != b"ftyp" or brands[:4] not in _HEIF_BRANDS or b"avif" in brands:
         opened = Image.open(file)
-        if opened.format == "EPS":  # pillow would have Ghostscript run it: it is a program
+        if opened.format == "EPS":  # a program; pillow would run it with Ghostscript
             raise UnidentifiedImageError
         return opened
     try:

@@ -1,4 +1,4 @@
-"""What a picture file says beside its pixels, and what the file of a stylised photo says."""
+"""Metadata of image files: EXIF, XMP and resolution of a photo, and of its stylised result."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from fststyle import __version__
 from fststyle.images import exif as ex
 from fststyle.images.xmp import followed_by, result_xmp
 
-# tifffile, OME and ImageJ write how the stored picture is laid out where a description belongs.
-_NO_SENTENCES: Final = ("{", "<", "ImageJ=")
-_LONGEST_IN_JPEG: Final = 65_000  # a JPEG segment ends at 65,533 bytes, its name included
+# tifffile, OME and ImageJ put technical data into the field for the description.
+_NOT_DESCRIPTIONS: Final = ("{", "<", "ImageJ=")
+_MAX_BYTES_IN_JPEG: Final = 65_000  # a JPEG segment has 65,533 bytes, including its name
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture file says beside its pixels.
+    """Content of an image file in addition to its pixels.
 
     Attributes:
-        exif: An EXIF block, without ``Exif`` and zeros before it; empty where there is none.
-        xmp: An XMP packet; empty where there is none.
+        exif: EXIF block without the leading ``Exif`` and two zeros; empty if there is none.
+        xmp: XMP packet; empty if there is none.
         dpi: Dots per inch, horizontally and vertically.
-        software: What made the picture, and in
-        description: what it shows: for formats that have neither EXIF nor XMP everywhere (PNG).
+        software: Name of the program that made the image. It is written as text into PNG files,
+            because not all programs read EXIF and XMP there.
+        description: Description of the image, written as text into PNG files.
     """
 
     exif: bytes = b""
@@ -38,14 +39,14 @@ class Metadata:
 
 
 def read_metadata(image: Image.Image, file: BinaryIO) -> Metadata:
-    """Read what the file of a pillow image says.
+    """Read the metadata of an image file.
 
     Args:
-        image: As it was opened, and loaded: some formats have their metadata at the end.
-        file: What it was opened from, a file of the disk.
+        image: Opened image. It must be loaded, because some formats store metadata at the end.
+        file: File on disk that the image was opened from.
 
     Returns:
-        The metadata as it is in the file; what is damaged beyond reading is left out.
+        The metadata as it is in the file, without damaged parts.
     """
     exif = image.info.get("exif")
     if image.format == "TIFF":
@@ -70,27 +71,32 @@ def result_metadata(
     strip: bool = False,
     keep_gps: bool = False,
 ) -> Metadata:
-    """Say what a stylised photo is, and keep what its photo said.
+    """Return the metadata of a stylised photo.
 
     Args:
-        metadata: The photo's, of `read_metadata`.
-        style_name: Of the style.
-        style_licence: Of the style; may be empty.
-        strip: Keep nothing of the photo's; the result says what it is all the same.
-        keep_gps: Keep where the photo was taken, in EXIF and XMP; otherwise it is dropped.
+        metadata: Metadata of the photo.
+        style_name: Name of the style, for the description.
+        style_licence: Licence of the style, for the description; may be empty.
+        strip: Drop the photo's metadata. The result is still marked as stylised.
+        keep_gps: Keep the location in EXIF and XMP. By default it is dropped.
 
     Returns:
         EXIF without orientation, thumbnail and maker's note, and XMP with IPTC's
-        DigitalSourceType; both with software, style and the style's licence.
+        DigitalSourceType. Both name the software, the style and the licence of the style.
+
+    Example:
+        >>> metadata = result_metadata(Metadata(), style_name="great_wave", style_licence="")
+        >>> metadata.description
+        'Stylised by fststyle ... in the style great_wave.'
     """
     if strip:
         metadata = Metadata()
     software = f"fststyle {__version__}"
     licence = f" (licence of the style: {style_licence})" if style_licence else ""
     note = f"Stylised by {software} in the style {style_name}{licence}."
-    exif = ex.told(ex.read_exif(metadata.exif), keep_gps=keep_gps)
+    exif = ex.kept_for_result(ex.read_exif(metadata.exif), keep_gps=keep_gps)
     own = ex.entry_text(exif.image.get(ex.IMAGE_DESCRIPTION))
-    if own.startswith(_NO_SENTENCES):
+    if own.startswith(_NOT_DESCRIPTIONS):
         own = ""
     exif.image[ex.IMAGE_DESCRIPTION] = ex.text_entry(followed_by(own, note))
     exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
@@ -107,13 +113,13 @@ def result_metadata(
 
 
 def for_jpeg(metadata: Metadata) -> Metadata:
-    """Keep what fits into a JPEG: each of EXIF and XMP has one segment of 64 KB."""
+    """Shorten EXIF and XMP if necessary: a JPEG has one segment of 64 KB for each of them."""
     exif, xmp = metadata.exif, metadata.xmp
-    if len(exif) > _LONGEST_IN_JPEG:
+    if len(exif) > _MAX_BYTES_IN_JPEG:
         whole = ex.read_exif(exif)
         brief = {tag: entry for tag, entry in whole.image.items() if len(entry.data) < 2000}
         exif = ex.write_exif(ex.Exif(whole.order, brief))
-    if len(xmp) > _LONGEST_IN_JPEG:
+    if len(xmp) > _MAX_BYTES_IN_JPEG:
         xmp = b""
         if metadata.description:
             note, software = metadata.description, metadata.software
@@ -122,19 +128,19 @@ def for_jpeg(metadata: Metadata) -> Metadata:
 
 
 def _exif_of_tiff(file: BinaryIO) -> bytes:
-    """Read the EXIF block that a TIFF file is itself, without what says how it is stored."""
+    """Read the metadata of a TIFF file, without the tags that describe its storage."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as block:
         exif = ex.read_exif(block)
-    image = {tag: entry for tag, entry in exif.image.items() if tag in ex.TOLD}
+    image = {tag: entry for tag, entry in exif.image.items() if tag in ex.KEPT_TAGS}
     return ex.write_exif(replace(exif, image=image)) if image or exif.exif or exif.gps else b""
 
 
 def _exif_of_text(image: Image.Image) -> bytes:
-    """Return the EXIF block that older programs write into PNG as text."""
+    """Return the EXIF block that older programs write into a PNG as text."""
     try:
         exif = image.getexif()
         return exif.tobytes() if len(exif) else b""
-    except Exception:  # a damaged block raises nearly anything, and is no loss
+    except Exception:  # a damaged block raises nearly anything
         return b""
 
 
@@ -143,6 +149,6 @@ def _dpi(value: object) -> tuple[float, float] | None:
         across, down = (float(part) for part in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    # 1 stands where a file has an aspect ratio only.
+    # Files with an aspect ratio only have a resolution of 1.
     is_sound = all(math.isfinite(part) and 1 < part < 1e6 for part in (across, down))
     return (across, down) if is_sound else None

@@ -1,4 +1,4 @@
-"""Images to files: PNG, JPEG, TIFF, WebP, AVIF and BMP."""
+"""Writing of image files: PNG, JPEG, TIFF, WebP, AVIF and BMP."""
 
 from __future__ import annotations
 
@@ -21,29 +21,23 @@ from fststyle.images import exif as ex
 from fststyle.images.colour import srgb_profile
 from fststyle.images.limits import pillow_limits
 from fststyle.images.metadata import Metadata, for_jpeg
-from fststyle.images.photo import over_white, to_bytes, to_words
-from fststyle.images.sixteen_bit import deep_png, tiff
+from fststyle.images.photo import over_white, to_uint8, to_uint16
+from fststyle.images.sixteen_bit import sixteen_bit_png
+from fststyle.images.tiff import write_tiff
 
 _AVIF: Final = {".avif": "AVIF"} if importlib.util.find_spec("PIL._avif") is not None else {}
-
-
 _FORMATS: Final = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
     ".tiff": "TIFF", ".bmp": "BMP", **_AVIF,
 }  # fmt: skip
-
-
 OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
-"""Endings of the formats that can be written, in lower case."""
-
+"""Extensions of the formats that can be written, in lower case."""
+QUALITIES: Final = {"JPEG": 92, "WEBP": 90, "AVIF": 85}
+"""Default quality of each format. The scales of the formats differ."""
 
 _WITHOUT_ALPHA: Final = ("JPEG", "BMP")
-
-
-_DEEP: Final = ("PNG", "TIFF")
-
-
-_LONGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
+_SIXTEEN_BIT: Final = ("PNG", "TIFF")
+_MAX_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
 
 
 def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
@@ -107,44 +101,43 @@ def save_photo(
     quality: int | None = None,
     bits: int = 8,
 ) -> None:
-    """Write a picture, tagged as sRGB; at any failure the path is left as it was.
+    """Write an image file in the colour space sRGB. After a failure an existing file is unchanged.
 
     Args:
         pixels: ``(H, W, 3)``, RGB; uint8, or floats, which are clamped to [0, 1] and rounded.
-        path: Its ending, one of `OUTPUT_SUFFIXES`, says the format. A file there is replaced.
-        alpha: ``(H, W)``, transparency, likewise, 1 or 255 is opaque. JPEG and BMP get the
-            picture over white.
-        metadata: Of `fststyle.images.metadata.result_metadata`; None for none. BMP has none.
-        quality: Of JPEG, WebP and AVIF, from 1 to 100; by default as in `encode`.
-        bits: 16 for 16 bits a channel where the format has them: PNG and TIFF.
+        path: File to write, with one of the extensions `OUTPUT_SUFFIXES`. It may exist already.
+        alpha: ``(H, W)``, transparency; uint8, or floats, of which 1 is opaque. In JPEG and BMP
+            files, transparent parts become white.
+        metadata: Metadata to write, by default none. BMP files cannot contain it.
+        quality: Quality of JPEG, WebP and AVIF, from 1 to 100. `QUALITIES` has the defaults.
+        bits: Bits per channel, 8 or 16. Formats other than PNG and TIFF get 8 in any case.
 
     Raises:
-        PhotoError: The picture cannot be written there, or not in that format.
+        PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
+            (``unknown_extension``), or the format cannot hold the image
+            (``too_large_for_format``, ``cannot_encode``).
         SettingError: ``quality`` is out of range.
+
+    Example:
+        >>> save_photo(np.full((20, 30, 3), 0.5), "grey.png")
+        >>> Path("grey.png").stat().st_size > 0
+        True
     """
     path = Path(path)
     file_format = _output_format(path)
     if quality is not None:
         check_number("quality", quality, 1, 100, whole=True)
     height, width = pixels.shape[:2]
-    longest = _LONGEST_SIDE.get(file_format)
-    if longest is not None and max(height, width) > longest:
-        raise PhotoError(
-            f"Cannot write {{path}}: {file_format} allows at most {longest} pixels per side, and "
-            f"the image has {width}×{height}.",
-            path=path,
-            remedy="Use another extension, such as .png.",
-            code="too_large_for_format",
-        )
+    _check_size(path, file_format, width, height)
     if alpha is not None and file_format in _WITHOUT_ALPHA:
         pixels, alpha = over_white(pixels, alpha), None
-    convert = to_words if bits == 16 and file_format in _DEEP else to_bytes
+    convert = to_uint16 if bits == 16 and file_format in _SIXTEEN_BIT else to_uint8
     samples: NDArray[Any] = convert(pixels)
     if alpha is not None:
         samples = np.dstack((samples, convert(alpha)))
     try:
-        # To optimise, libjpeg needs room for the whole file; pillow's guess of a byte for each
-        # pixel is too little for a richly textured picture at 4:4:4.
+        # To optimise, libjpeg needs space for the whole file. Pillow reserves one byte per pixel,
+        # which is too little for a detailed image without subsampling.
         with pillow_limits(max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
@@ -180,8 +173,16 @@ def _check_extension(path: Path, suffixes: Sequence[str]) -> None:
     )
 
 
-QUALITIES: Final = {"JPEG": 92, "WEBP": 90, "AVIF": 85}
-"""The quality where none is asked for; the scales are not the same."""
+def _check_size(path: Path, file_format: str, width: int, height: int) -> None:
+    limit = _MAX_SIDE.get(file_format)
+    if limit is not None and max(height, width) > limit:
+        raise PhotoError(
+            f"Cannot write {{path}}: {file_format} allows at most {limit} pixels per side, and "
+            f"the image has {width}×{height}.",
+            path=path,
+            remedy="Use another extension, such as .png.",
+            code="too_large_for_format",
+        )
 
 
 def encode(
@@ -191,21 +192,22 @@ def encode(
     quality: int | None = None,
     metadata: Metadata | None = None,
 ) -> bytes:
-    """Encode a picture, tagged as sRGB.
+    """Encode an image in the colour space sRGB.
 
     Args:
-        samples: ``(H, W, 3)``, RGB, or with alpha ``(H, W, 4)``; 16 bits for PNG and TIFF only.
-        file_format: As pillow names it.
-        quality: From 1 to 100, by default that of `QUALITIES`. JPEG and AVIF keep the colours at
-            full size (4:4:4): styles have sharp edges between colours.
-        metadata: Its orientation is left out, for the picture is upright.
+        samples: ``(H, W, 3)``, RGB, or ``(H, W, 4)`` with alpha. Only PNG and TIFF can have
+            16 bits.
+        file_format: Pillow's name of the format.
+        quality: Quality from 1 to 100. By default `QUALITIES` has it. In JPEG and AVIF, colours
+            keep their full resolution (4:4:4), because styles have sharp edges between colours.
+        metadata: Metadata to write, by default none. Its orientation is ignored.
 
     Returns:
-        The file.
+        The content of the file.
     """
     metadata = upright(metadata or Metadata(), file_format)
     if file_format == "TIFF":
-        return tiff(samples, _tiff_tags(metadata), srgb_profile())
+        return write_tiff(samples, _tiff_tags(metadata), srgb_profile())
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if file_format in QUALITIES:
         options["quality"] = QUALITIES[file_format] if quality is None else quality
@@ -214,18 +216,18 @@ def encode(
     if file_format == "JPEG":
         options["optimize"] = True
         metadata = for_jpeg(metadata)
-    deep = samples.dtype == np.uint16
-    image = Image.fromarray(np.zeros((1, 1, samples.shape[2]), np.uint8) if deep else samples)
     options |= metadata_options(metadata, file_format)
+    is_sixteen_bit = samples.dtype == np.uint16
+    shown = np.zeros((1, 1, samples.shape[2]), np.uint8) if is_sixteen_bit else samples
     encoded = BytesIO()
-    image.save(encoded, file_format, **options)
-    if deep:
-        return deep_png(encoded.getvalue(), samples.astype(np.uint16, copy=False))
+    Image.fromarray(shown).save(encoded, file_format, **options)
+    if is_sixteen_bit:
+        return sixteen_bit_png(encoded.getvalue(), samples.astype(np.uint16, copy=False))
     return encoded.getvalue()
 
 
 def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
-    """Return what makes pillow write metadata, of those kinds that a format has."""
+    """Return the options with which pillow writes metadata, as far as the format can hold it."""
     options: dict[str, Any] = {}
     if metadata.dpi is not None and file_format in ("JPEG", "PNG", "BMP"):
         options["dpi"] = metadata.dpi
@@ -243,11 +245,11 @@ def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
 
 
 def upright(metadata: Metadata, file_format: str) -> Metadata:
-    """Return metadata as it is true of an upright picture in sRGB, in a format of pillow's."""
+    """Return the metadata that holds for an upright image in sRGB."""
     if not metadata.exif:
         return metadata
-    exif = ex.told(ex.read_exif(metadata.exif), keep_gps=True)
-    if file_format != "AVIF":  # has no need of it, and pillow would write the block anew
+    exif = ex.kept_for_result(ex.read_exif(metadata.exif), keep_gps=True)
+    if file_format != "AVIF":  # does not need it, and pillow would write the block again
         exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
     return replace(metadata, exif=ex.write_exif(exif))
 

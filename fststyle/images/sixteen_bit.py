@@ -1,4 +1,8 @@
-"""Colour of 16 bits, which pillow reads as 8 and does not write."""
+"""Images of more than 8 bits per channel.
+
+Pillow reads 16-bit colour as 8 bits and cannot write it. `read_sixteen_bit` and
+`sixteen_bit_png` are the two ways through; `fststyle.images.tiff` writes TIFF files.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +15,60 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from fststyle.images import exif as ex
-
-# Pillow's decoders copy one byte of each 16-bit value. Told that the order of bytes is the other
-# one, they copy the other byte. (A PNG of grey and alpha fits into RGBA whole.)
+# Pillow's decoders copy one byte of each 16-bit value. With the name of the opposite byte order
+# they copy the other byte. A PNG with grey and alpha fits into RGBA completely.
 _OTHER_BYTE: Final = {
     "RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B",
     "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
     "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L", "LA;16B": "RGBA",
 }  # fmt: skip
-_ROWS: Final = 256  # are filtered at once
-_LEVEL: Final = 4  # of zlib: half the time of the usual 6, a few per cent larger
+_ROWS: Final = 256  # number of rows that are filtered together
+COMPRESSION: Final = 4  # level of zlib: half the time of the default 6, a few per cent larger
 
 
-def deep_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:
-    """Read a picture of 16-bit colour with all its precision.
+def read_sixteen_bit(
+    image: Image.Image, file: BinaryIO | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
+    """Read an image of more than 8 bits per channel with its full precision.
 
     Args:
-        image: As opened, not loaded yet; it is loaded.
-        file: What it was opened from; it is read a second time.
+        image: Opened image. It is loaded here; colour can be read only if it is not loaded yet.
+        file: File that the image was opened from. Without it only greyscale is read.
 
     Returns:
-        ``(H, W, 3)`` or with alpha ``(H, W, 4)``, as it is stored; None where the picture has 8
-        bits, or is grey without alpha, or of a kind of which only 8 bits are read.
+        Colour ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1] as it is stored, not rotated or converted,
+        and alpha ``(H, W)`` or None. None instead of both if the image has 8 bits per channel,
+        or is of a kind that is read as 8 bits.
     """
+    if image.mode.startswith("I") or image.mode == "F":
+        image.load()
+        key = None if image.mode == "F" else image.info.get("transparency")
+        alpha = None if key is None else (np.asarray(image) != key).astype(np.float32)
+        return _read_grey(image)[:, :, None], alpha
+    samples = None if file is None else _read_colour(image, file)
+    if samples is None:
+        return None
+    values = samples.astype(np.float32) / np.float32(65_535)
+    if samples.shape[2] in (2, 4):
+        return values[..., :-1], values[..., -1].copy()
+    key = image.info.get("transparency")  # the colour that is transparent
+    is_opaque = (samples != np.array(key)).any(axis=2) if isinstance(key, tuple) else None
+    return values, None if is_opaque is None else is_opaque.astype(np.float32)
+
+
+def _read_grey(image: Image.Image) -> NDArray[np.float32]:
+    values = np.asarray(image)
+    if image.mode == "F":
+        return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
+    # Pillow keeps 16-bit values in mode I;16 or I, and 32-bit values in I, signed or not. The
+    # range is the narrowest one that contains all values.
+    unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
+    highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
+    return unsigned.astype(np.float32) / np.float32(highest)
+
+
+def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:
+    """Decode 16-bit colour twice: once for each byte of its values."""
     if not isinstance(image, ImageFile.ImageFile):
         return None
     names = {_raw_mode(tile.args) for tile in image.tile}
@@ -47,86 +81,8 @@ def deep_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None
         other.load()
         low = np.asarray(other).astype(np.uint16)
     if names == {"LA;16B"}:
-        return (low[..., 0::2] * 256 + low[..., 1::2])[..., [0, 0, 0, 1]]
+        return low[..., 0::2] * 256 + low[..., 1::2]
     return np.asarray(image).astype(np.uint16) * 256 + low
-
-
-def turned(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Make a stored picture upright by its EXIF orientation, from 1 to 8."""
-    if orientation in (5, 6, 7, 8):
-        samples = samples.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
-
-
-def deep_png(shell: bytes, samples: NDArray[np.uint16]) -> bytes:
-    """Put a picture of 16 bits into a PNG.
-
-    Args:
-        shell: A PNG of any small picture, with the metadata that is wanted.
-        samples: ``(H, W, 3)`` or with alpha ``(H, W, 4)``.
-
-    Returns:
-        The file.
-    """
-    height, width, channels = samples.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, 6 if channels == 4 else 2, 0, 0, 0)
-    chunks = []
-    position = 8
-    while position < len(shell):
-        (size,) = struct.unpack_from(">I", shell, position)
-        chunks.append((shell[position + 4 : position + 8], shell[position : position + size + 12]))
-        position += size + 12
-    parts = [shell[:8]]
-    for name, chunk in chunks:
-        if name == b"IHDR":
-            parts.append(_chunk(name, header))
-        elif name == b"IDAT":
-            parts.append(_chunk(name, _filtered(samples)))
-        else:
-            parts.append(chunk)
-    return b"".join(parts)
-
-
-def tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, icc: bytes) -> bytes:
-    """Write a TIFF, of 8 or 16 bits; compressed by Deflate with a predictor (TIFF 6.0, 14).
-
-    Args:
-        samples: ``(H, W, 3)`` or with alpha ``(H, W, 4)``.
-        exif: Tags to put beside those that say how the picture is stored.
-        icc: The profile.
-
-    Returns:
-        The file.
-    """
-    height, width, channels = samples.shape
-    bits = 8 * samples.dtype.itemsize
-    rows = max(1, 2**20 // (width * channels * samples.dtype.itemsize))
-    parts, offsets, sizes = [b""], [], []
-    position = 8
-    for top in range(0, height, rows):
-        strip = samples[top : top + rows].copy()
-        strip[:, 1:] -= samples[top : top + rows, :-1]  # wraps around, as it should
-        data = zlib.compress(strip.astype(f"{exif.order}u{bits // 8}").tobytes(), _LEVEL)
-        data += bytes(len(data) % 2)
-        parts.append(data)
-        offsets.append(position)
-        sizes.append(len(data))
-        position += len(data)
-    numbers = {
-        256: (ex.LONG, [width]), 257: (ex.LONG, [height]), 258: (ex.SHORT, [bits] * channels),
-        259: (ex.SHORT, [8]), 262: (ex.SHORT, [2]), 273: (ex.LONG, offsets),
-        277: (ex.SHORT, [channels]), 278: (ex.LONG, [rows]), 279: (ex.LONG, sizes),
-        284: (ex.SHORT, [1]), 317: (ex.SHORT, [2]),
-    }  # fmt: skip
-    if channels == 4:
-        numbers[338] = (ex.SHORT, [2])  # alpha by which the colours are not multiplied
-    stored = {tag: exif.entry(kind, *values) for tag, (kind, values) in numbers.items()}
-    stored[34675] = ex.Entry(ex.UNDEFINED, len(icc), icc)
-    whole = ex.Exif(exif.order, exif.image | stored, exif.exif, exif.gps)
-    parts[0] = ex.header(exif.order, position)
-    return b"".join(parts) + ex.folders(whole, start=position)
 
 
 def _raw_mode(args: object) -> object:
@@ -138,15 +94,42 @@ def _with_other_byte(args: object) -> tuple[Any, ...] | str:
     return (other, *args[1:]) if isinstance(args, tuple) else other
 
 
+def sixteen_bit_png(template: bytes, samples: NDArray[np.uint16]) -> bytes:
+    """Encode an image as a PNG of 16 bits per channel.
+
+    Args:
+        template: PNG of any small image, with the metadata that the result gets.
+        samples: ``(H, W, 3)``, or ``(H, W, 4)`` with alpha.
+
+    Returns:
+        The content of the file.
+    """
+    height, width, channels = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 6 if channels == 4 else 2, 0, 0, 0)
+    parts = [template[:8]]
+    position = 8
+    while position < len(template):
+        (size,) = struct.unpack_from(">I", template, position)
+        name = template[position + 4 : position + 8]
+        if name == b"IHDR":
+            parts.append(_chunk(name, header))
+        elif name == b"IDAT":
+            parts.append(_chunk(name, _filtered(samples)))
+        else:
+            parts.append(template[position : position + size + 12])
+        position += size + 12
+    return b"".join(parts)
+
+
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _filtered(samples: NDArray[np.uint16]) -> bytes:
-    """Filter every row by Paeth's predictor (PNG, 9.4) and compress them."""
+    """Filter every row with Paeth's predictor (PNG, 9.4) and compress the rows."""
     height, width, channels = samples.shape
     pixel = 2 * channels
-    compressor = zlib.compressobj(_LEVEL)
+    compressor = zlib.compressobj(COMPRESSION)
     parts = []
     above = np.zeros((1, width * pixel), np.uint8)
     for top in range(0, height, _ROWS):

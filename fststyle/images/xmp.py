@@ -1,15 +1,21 @@
-"""XMP packets: what a picture says of itself in RDF, edited without losing what is there.
+"""XMP packets: metadata of an image in RDF, changed without losing other properties.
 
-The format is ISO 16684-1 (Adobe's XMP specification, part 1); the properties are Dublin Core's,
-XMP's own, and those of the IPTC Photo Metadata Standard.
+The format is ISO 16684-1 (Adobe's XMP specification, part 1). The properties that are written
+belong to Dublin Core, to XMP itself and to the IPTC Photo Metadata Standard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from html import escape  # that of xml.sax loads all of http
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
+from xml.etree.ElementTree import (
+    Element,
+    ParseError,
+    SubElement,
+    TreeBuilder,
+    XMLParser,
+    register_namespace,
+    tostring,
+)
 
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _META: Final = "{adobe:ns:meta/}"
@@ -22,15 +28,24 @@ _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _IPTC: Final = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
-"""IPTC's term for a picture of a camera that an algorithm has changed."""
+"""IPTC's term for a camera image that was changed by an algorithm."""
 
-_PREFIXES: Final = {
-    "http://www.w3.org/XML/1998/namespace": "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x",
-    _DC[1:-1]: "dc", _XMP[1:-1]: "xmp", _IPTC[1:-1]: "Iptc4xmpExt",
-}  # fmt: skip
+# Usual prefixes. ElementTree writes those of other namespaces as ns0, ns1 and so on.
+for _prefix, _namespace in {
+    "x": _META[1:-1], "rdf": _RDF[1:-1], "dc": _DC[1:-1], "xmp": _XMP[1:-1], "exif": _EXIF[1:-1],
+    "tiff": _TIFF[1:-1], "photoshop": _PHOTOSHOP[1:-1], "Iptc4xmpExt": _IPTC[1:-1],
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "aux": "http://ns.adobe.com/exif/1.0/aux/", "exifEX": "http://cipa.jp/exif/1.0/",
+    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/", "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
+    "stRef": "http://ns.adobe.com/xap/1.0/sType/ResourceRef#",
+}.items():  # fmt: skip
+    register_namespace(_prefix, _namespace)
 
-# Of the photo's file, and not true of another: previews, what is stored beside the picture
-# (depth, gain map, film), the sizes and colour space, and where to find the rest of the packet.
+# Properties of the photo's file that do not hold for the result: previews, data stored with the
+# image (depth, gain map, video), size, colour space, and the place of the rest of the packet.
 _DROPPED_SPACES: Final = (
     "{http://ns.adobe.com/hdr-gain-map/1.0/}", "{http://ns.google.com/photos/1.0/",
     "{http://ns.apple.com/HDRGainMap/1.0/}", "{http://ns.apple.com/pixeldatainfo/1.0/}",
@@ -44,32 +59,31 @@ _DROPPED: Final = frozenset(
     )
 )  # fmt: skip
 
-_LARGEST: Final = 2_000_000
-_DEEPEST: Final = 60
+_MAX_BYTES: Final = 2_000_000
+_MAX_DEPTH: Final = 60
 _PACKET: Final = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
 
 
 def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes:
-    """Write the packet of a stylised photo.
+    """Return the XMP packet of a stylised photo.
 
     Args:
-        xmp: The photo's packet. All its properties are kept but those that are not true of
-            another picture; one that is empty, broken, or has a document type (entities) is
-            replaced.
-        note: What was done; it follows the photo's own description.
-        software: Becomes xmp:CreatorTool.
-        keep_gps: Keep the place too.
+        xmp: XMP packet of the photo. Its properties are kept, except those that do not hold for
+            the result. An empty, damaged or unsafe packet is replaced by a new one.
+        note: Description of the change, which follows the photo's own description.
+        software: Value of xmp:CreatorTool.
+        keep_gps: Keep the location.
 
     Returns:
         A packet in UTF-8.
     """
     try:
-        root, prefixes = _parse(xmp)
+        root = _parse(xmp)
         rdf = root if root.tag == _RDF + "RDF" else root.find(_RDF + "RDF")
-    except (ParseError, ValueError, LookupError):  # LookupError: of an unknown encoding
+    except (ParseError, ValueError, LookupError):  # LookupError: unknown encoding
         rdf = None
     if rdf is None:
-        root, prefixes = Element(_META + "xmpmeta"), {}
+        root = Element(_META + "xmpmeta")
         rdf = SubElement(root, _RDF + "RDF")
     _drop(rdf, keep_gps=keep_gps)
     descriptions = rdf.findall(_RDF + "Description")
@@ -78,27 +92,22 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     _set_text(descriptions, _XMP + "CreatorTool", software)
     _set_text(descriptions, _IPTC + "DigitalSourceType", ENHANCED)
     _add_to_description(descriptions, note)
-    return _PACKET.format(_serialise(root, prefixes)).encode("utf-8", "replace")
+    return _PACKET.format(tostring(root, encoding="unicode")).encode("utf-8", "replace")
 
 
-class _Builder(TreeBuilder):
-    """Builds a tree, notes the prefixes of its names, and refuses bombs."""
+class _SafeBuilder(TreeBuilder):
+    """Builds a tree, and refuses XML bombs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.prefixes: dict[str, str] = {}
         self._depth = 0
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("XMP has no document type; it could define entities")
-
-    def start_ns(self, prefix: str, uri: str) -> None:
-        if prefix not in self.prefixes.values():
-            self.prefixes.setdefault(uri, prefix)
+        raise ValueError("a document type could define entities")
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > _MAX_DEPTH:
             raise ValueError("nested too deeply")
         return super().start(tag, attrs)
 
@@ -107,15 +116,13 @@ class _Builder(TreeBuilder):
         return super().end(tag)
 
 
-def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
-    """Parse a packet; returns its root and the prefix of each namespace."""
-    if len(xmp) > _LARGEST:
+def _parse(xmp: bytes) -> Element:
+    if len(xmp) > _MAX_BYTES:
         raise ValueError("too large")
-    builder = _Builder()
-    parser: XMLParser[Element] = XMLParser(target=builder)
-    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where a zero is half a letter
-    parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
-    return parser.close(), builder.prefixes
+    parser: XMLParser[Element] = XMLParser(target=_SafeBuilder())
+    is_utf16 = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # a zero byte may be half a letter
+    parser.feed(xmp if is_utf16 else xmp.strip(b"\0 \r\n\t"))
+    return parser.close()
 
 
 def _is_dropped(name: str, *, keep_gps: bool) -> bool:
@@ -158,51 +165,9 @@ def _add_to_description(descriptions: list[Element], note: str) -> None:
     text.text = followed_by(text.text or "", note)
 
 
-def followed_by(own: str, note: str) -> str:
-    """Return a photo's own description and the note as sentences, the note once."""
-    own = own.strip()
-    if not own or note in own:
-        return own or note
-    return f"{own} {note}" if own[-1] in ".!?" else f"{own}. {note}"
-
-
-def _serialise(root: Element, prefixes: dict[str, str]) -> str:
-    """Write a tree with the prefixes it had; ElementTree's own way keeps them in a global."""
-    names = dict(prefixes)
-    for uri, prefix in _PREFIXES.items():
-        if not names.get(uri):  # the default namespace does not hold for attributes
-            names.pop(uri, None)
-            names[uri] = _free(prefix, names)
-    used = {n[1:].partition("}")[0] for e in root.iter() for n in (e.tag, *e.attrib) if n[0] == "{"}
-    for uri in sorted(used):
-        if not names.get(uri):
-            names[uri] = _free("ns1", names)
-    spaces = "".join(
-        f" xmlns:{names[uri]}={_quoted(uri)}" for uri in sorted(used) if names[uri] != "xml"
-    )
-    return "".join(_written(root, names, spaces))
-
-
-def _free(prefix: str, names: dict[str, str]) -> str:
-    taken = set(names.values())
-    choices = (prefix if n == 0 else f"{prefix}{n}" for n in range(len(taken) + 1))
-    return next(choice for choice in choices if choice not in taken)
-
-
-def _written(element: Element, names: dict[str, str], spaces: str = "") -> Iterator[str]:
-    def prefixed(name: str) -> str:
-        uri, brace, local = name[1:].partition("}")
-        return f"{names[uri]}:{local}" if brace else name
-
-    tag = prefixed(element.tag)
-    attributes = "".join(f" {prefixed(n)}={_quoted(v)}" for n, v in element.attrib.items())
-    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '', quote=False)}"
-    for child in element:
-        yield from _written(child, names)
-        yield escape(child.tail or "", quote=False)
-    yield f"</{tag}>"
-
-
-def _quoted(value: str) -> str:
-    """An attribute's value; parsers make spaces of line breaks that are not escaped."""
-    return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'
+def followed_by(description: str, note: str) -> str:
+    """Append a note to a description as a sentence, unless it contains the note already."""
+    description = description.strip()
+    if not description or note in description:
+        return description or note
+    return f"{description} {note}" if description[-1] in ".!?" else f"{description}. {note}"

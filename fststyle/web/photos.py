@@ -17,7 +17,7 @@ from typing import Any, Final
 from fststyle.errors import FststyleError, PhotoError, StyleError
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.limits import pillow_limits
-from fststyle.images.load import cannot_read, open_picture
+from fststyle.images.load import cannot_read, open_image
 from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles import find, quality
 from fststyle.styles.find import (
@@ -246,7 +246,7 @@ def check_picture(
         Refusal: It has more, or is too small, or its header cannot be read.
     """
     try:
-        with pillow_limits(), path.open("rb") as file, open_picture(file, path) as image:
+        with pillow_limits(), path.open("rb") as file, open_image(file, path) as image:
             width, height = image.size
             frames = int(getattr(image, "n_frames", 1)) if moving else 1
     except PhotoError as error:

@@ -88,3 +88,41 @@ SRGB_CURVE = parametric(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 DISPLAY_P3 = rgb_profile(
     SRGB_CURVE, (0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)
 )
+
+
+GAMMA_2_2 = b"curv" + bytes(4) + struct.pack(">IH", 1, 563) + bytes(2)
+
+
+ADOBE_RGB = rgb_profile(
+    GAMMA_2_2, (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)
+)
+
+
+# A colour of sRGB and the same colour in the other spaces, in 255ths; computed from the primaries
+# and white points of the specifications (IEC 61966-2-1, SMPTE EG 432-1, Adobe RGB 1998).
+PATCH = (200, 100, 50)
+
+
+SPACES = {"display_p3": DISPLAY_P3, "adobe_rgb": ADOBE_RGB}
+
+
+def stored_colour(space: str) -> NDArray[np.floating]:
+    """Compute PATCH in another space from the chromaticities of both."""
+    primaries = {
+        "srgb": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
+        "display_p3": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+        "adobe_rgb": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)),
+    }
+
+    def to_xyz(name: str) -> NDArray[np.floating]:
+        columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries[name]]).T
+        white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
+        scaled: NDArray[np.floating] = columns * np.linalg.solve(columns, white)
+        return scaled
+
+    values = np.array(PATCH) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    other = np.linalg.solve(to_xyz(space), to_xyz("srgb") @ linear)
+    if space == "adobe_rgb":
+        return other ** (256 / 563)
+    return np.where(other <= 0.0031308, 12.92 * other, 1.055 * other ** (1 / 2.4) - 0.055)

@@ -55,14 +55,14 @@ def test_pillows_is_read() -> None:
     assert ex.entry_text(actual.exif[0x9003]) == "2024:05:06 07:08:09"
 
 
-def test_told() -> None:
-    actual = ex.told(full(), keep_gps=False)
+def test_kept_for_result() -> None:
+    actual = ex.kept_for_result(full(), keep_gps=False)
 
     assert set(actual.image) == {ex.SOFTWARE, 0x8298}
     assert set(actual.exif) == {0x829A, 0x9000, ex.COLOR_SPACE}
     assert actual.exif[ex.COLOR_SPACE].data == b"\1\0"
     assert actual.gps == {}
-    assert ex.told(full(), keep_gps=True).gps == full().gps
+    assert ex.kept_for_result(full(), keep_gps=True).gps == full().gps
     assert ex.ORIENTATION in full().image
 
 

@@ -1,20 +1,14 @@
-"""The table of docs/formats.md: a test for each of its rows, and for each thing it says is kept."""
-
 from __future__ import annotations
 
 import re
-import struct
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from errors_help import raises
-from image_help import DISPLAY_P3, LINEAR_GREY, rgb_profile
-from numpy.typing import NDArray
+from image_help import DISPLAY_P3, PATCH, SPACES, stored_colour
 from PIL import Image, TiffImagePlugin
 from script_help import ROOT
 
@@ -30,66 +24,6 @@ TABLE = [
     for line in (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| .")
 ]
-
-
-GAMMA_2_2 = b"curv" + bytes(4) + struct.pack(">IH", 1, 563) + bytes(2)
-ADOBE_RGB = rgb_profile(
-    GAMMA_2_2, (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)
-)
-
-# A colour of sRGB and the same colour in the other spaces, in 255ths; computed from the primaries
-# and white points of the specifications (IEC 61966-2-1, SMPTE EG 432-1, Adobe RGB 1998).
-PATCH = (200, 100, 50)
-SPACES = {"display_p3": DISPLAY_P3, "adobe_rgb": ADOBE_RGB}
-
-
-def stored_colour(space: str) -> NDArray[np.floating]:
-    """Compute PATCH in another space from the chromaticities of both."""
-    primaries = {
-        "srgb": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
-        "display_p3": ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
-        "adobe_rgb": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)),
-    }
-
-    def to_xyz(name: str) -> NDArray[np.floating]:
-        columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries[name]]).T
-        white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
-        scaled: NDArray[np.floating] = columns * np.linalg.solve(columns, white)
-        return scaled
-
-    values = np.array(PATCH) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    other = np.linalg.solve(to_xyz(space), to_xyz("srgb") @ linear)
-    if space == "adobe_rgb":
-        return other ** (256 / 563)
-    return np.where(other <= 0.0031308, 12.92 * other, 1.055 * other ** (1 / 2.4) - 0.055)
-
-
-def deep_png_file(path: Path, samples: NDArray[np.uint16], *chunks: tuple[bytes, bytes]) -> None:
-    """Write a PNG of 16 bits by hand, without filters."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        whole = name + data
-        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
-
-    height, width, channels = samples.shape
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + b"".join(chunk(name, data) for name, data in chunks)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
-def random_words(*shape: int) -> NDArray[np.uint16]:
-    return np.random.default_rng(0).integers(0, 65_536, shape, dtype=np.uint16)
-
-
-# --- the table ---
 
 
 def cells(suffix: str) -> list[str]:
@@ -149,24 +83,6 @@ def test_colour_of_another_space(tmp_path: Path, suffix: str, space: str) -> Non
     np.testing.assert_allclose(actual, PATCH, atol=2)
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_deep_colour_of_another_space(tmp_path: Path, suffix: str, space: str) -> None:
-    path = tmp_path / f"photo{suffix}"
-    words = np.rint(stored_colour(space) * 65_535).astype(np.uint16)
-    samples = np.broadcast_to(words, (4, 5, 3)).copy()
-    if suffix == ".png":
-        profile = b"a name\0\0" + zlib.compress(SPACES[space])
-        deep_png_file(path, samples, (b"iCCP", profile))
-    else:
-        tifffile.imwrite(path, samples, photometric="rgb", iccprofile=SPACES[space])
-
-    photo = load.load_photo(path)
-
-    assert photo.bits == 16
-    np.testing.assert_allclose(photo.pixels[2, 2] * 255, PATCH, atol=0.1)
-
-
 def test_camera_says_adobe_rgb_without_a_profile(tmp_path: Path) -> None:
     stored = np.rint(stored_colour("adobe_rgb") * 255).astype(np.uint8)
     exif = Image.Exif()
@@ -182,104 +98,6 @@ def test_camera_says_adobe_rgb_without_a_profile(tmp_path: Path) -> None:
     np.testing.assert_allclose(plain, stored, atol=2)
 
 
-# --- 16 bits ---
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_deep_png_is_read(tmp_path: Path, channels: int) -> None:
-    samples = random_words(3, 5, channels)
-    deep_png_file(tmp_path / "photo.png", samples)
-
-    photo = load.load_photo(tmp_path / "photo.png")
-
-    assert photo.bits == 16
-    colours = samples[..., :3] if channels > 2 else samples[..., [0, 0, 0]]
-    np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), colours)
-    if channels in (1, 3):
-        assert photo.alpha is None
-    else:
-        assert photo.alpha is not None
-        np.testing.assert_array_equal(np.rint(photo.alpha * 65_535), samples[..., -1])
-
-
-def test_deep_png_with_a_transparent_colour(tmp_path: Path) -> None:
-    samples = np.array([[[1000, 2000, 3000], [1000, 2000, 3001]]], np.uint16)
-    deep_png_file(tmp_path / "photo.png", samples, (b"tRNS", struct.pack(">3H", *samples[0, 0])))
-
-    photo = load.load_photo(tmp_path / "photo.png")
-
-    assert photo.alpha is not None
-    np.testing.assert_array_equal(photo.alpha, [[0, 1]])
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("compression", [None, "zlib"])
-@pytest.mark.parametrize("channels", [3, 4])
-def test_deep_tiff_is_read(
-    tmp_path: Path, order: Any, compression: str | None, channels: int
-) -> None:
-    samples = random_words(3, 5, channels)
-    tifffile.imwrite(
-        tmp_path / "photo.tif",
-        samples,
-        photometric="rgb",
-        byteorder=order,
-        compression=compression,
-        extrasamples=["unassalpha"] if channels == 4 else None,
-    )
-
-    photo = load.load_photo(tmp_path / "photo.tif")
-
-    assert photo.bits == 16
-    np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), samples[..., :3])
-    assert (photo.alpha is not None) == (channels == 4)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_deep_orientation_is_as_of_8_bits(tmp_path: Path, orientation: int) -> None:
-    samples = random_words(3, 5, 3)
-    exif = ex.Exif()
-    exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, orientation)
-    block = ex.write_exif(exif)
-    deep_png_file(tmp_path / "deep.png", samples, (b"eXIf", block))
-    plain = Image.fromarray((samples // 256).astype(np.uint8))
-    plain.save(tmp_path / "plain.png", exif=block)
-
-    deep = load.load_image(tmp_path / "deep.png")
-    expected = load.load_image(tmp_path / "plain.png")
-
-    np.testing.assert_allclose(deep, expected, atol=1 / 255)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (600, 7)])
-def test_deep_results(tmp_path: Path, suffix: str, channels: int, height: int, width: int) -> None:
-    samples = random_words(height, width, channels)
-    values = (samples / 65_535).astype(np.float32)
-    alpha = values[..., 3] if channels == 4 else None
-    path = tmp_path / f"out{suffix}"
-
-    save.save_photo(values[..., :3], path, alpha=alpha, bits=16)
-    photo = load.load_photo(path)
-
-    assert photo.bits == 16
-    np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), samples[..., :3])
-    if alpha is not None:
-        assert photo.alpha is not None
-        np.testing.assert_array_equal(np.rint(photo.alpha * 65_535), samples[..., 3])
-    if suffix == ".tif":  # as another program reads it
-        np.testing.assert_array_equal(tifffile.imread(path).reshape(samples.shape), samples)
-    with Image.open(path) as stored:
-        assert stored.info["icc_profile"] == srgb_profile()
-
-
-def test_formats_without_16_bits_get_8(tmp_path: Path) -> None:
-    for suffix in (".jpg", ".webp", ".bmp"):
-        save.save_photo(np.full((8, 8, 3), 0.5, np.float32), tmp_path / f"a{suffix}", bits=16)
-        assert load.load_photo(tmp_path / f"a{suffix}").bits == 8
-
-
 def test_results_are_rounded(tmp_path: Path) -> None:
     values = np.array([[[100.4, 100.6, 254.6]]], np.float32)
 
@@ -289,9 +107,6 @@ def test_results_are_rounded(tmp_path: Path) -> None:
     np.testing.assert_allclose(load.load_image(tmp_path / "a.png") * 255, [[[100, 101, 255]]])
     actual = load.load_image(tmp_path / "b.png") * 65_535
     np.testing.assert_allclose(actual, [[[100, 101, 255]]], rtol=1e-5)
-
-
-# --- what people have ---
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "F"])
@@ -311,28 +126,12 @@ def test_grey_of_every_kind(tmp_path: Path, mode: str) -> None:
     assert photo.bits == (16 if mode in ("I;16", "F") else 8)
 
 
-def test_deep_grey_with_a_profile_keeps_its_precision(tmp_path: Path) -> None:
-    samples = np.arange(30_000, 30_016, dtype=np.uint16).reshape(4, 4, 1)
-    profile = b"a name\0\0" + zlib.compress(LINEAR_GREY)
-    deep_png_file(tmp_path / "photo.png", samples, (b"iCCP", profile))
-
-    photo = load.load_photo(tmp_path / "photo.png")
-
-    assert photo.bits == 16
-    assert len(np.unique(photo.pixels)) == 16
-    expected = 1.055 * (samples / 65_535) ** (1 / 2.4) - 0.055
-    np.testing.assert_allclose(photo.pixels, np.repeat(expected, 3, axis=2), atol=1e-5)
-
-
 def test_adobe_cmyk_jpeg_is_stored_inverted(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(path)
     assert b"Adobe" in path.read_bytes()[:200]
 
     np.testing.assert_allclose(load.load_image(path)[8, 8], [1, 0, 0], atol=0.02)
-
-
-# --- HEIC ---
 
 
 def test_heic(tmp_path: Path) -> None:
@@ -367,11 +166,11 @@ def test_heic_without_the_plugin(
         load.load_photo(tmp_path / "IMG_1.HEIC")
 
 
-# --- metadata ---
-
 KEPT = sorted(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif"} & set(save.OUTPUT_SUFFIXES)
 )
+
+
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -439,7 +238,7 @@ def test_metadata_is_kept(tmp_path: Path, suffix: str, bits: int, keep_gps: bool
     note = ex.entry_text(exif.image[ex.IMAGE_DESCRIPTION])
     assert note.endswith("in the style waves (licence of the style: CC0-1.0).")
     assert bool(exif.gps) == keep_gps
-    assert b'mine:word="hello"' in result.metadata.xmp
+    assert b':word="hello"' in result.metadata.xmp  # the prefix may be another
     assert b"digitalsourcetype/algorithmicallyEnhanced" in result.metadata.xmp
     if suffix not in (".webp", ".avif"):
         assert result.metadata.dpi == pytest.approx((240, 240), abs=0.5)
