@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +66,7 @@ def sample_photo() -> Path | None:
     return next(iter(_files("skimage", _HELD_OUT["skimage"])), None)
 
 
-def _installed(names: dict[str, tuple[str, ...]]) -> list[Path]:
+def _installed(names: Mapping[str, tuple[str, ...]]) -> list[Path]:
     paths = [path for package, files in names.items() for path in _files(package, files)]
     if not paths:
         raise PhotoError(
