@@ -117,6 +117,7 @@ class running_server_on_loopback:  # noqa: N801 - it reads as a function
         self._server.__exit__(*error)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_by_a_signal(
     number: signal.Signals, style_path: Path, tmp_path: Path
@@ -129,6 +130,7 @@ def test_it_ends_cleanly_by_a_signal(
         assert "Traceback" not in server.log
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_it_ends_cleanly_while_a_job_is_followed(
     style_path: Path, tmp_path: Path, original_weights: VGGWeights
 ) -> None:

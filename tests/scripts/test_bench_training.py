@@ -33,6 +33,8 @@ bench_training = load_script("bench/training")
 bench_shapes = load_script("bench/shapes")
 bench_losses = load_script("bench/losses")
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork server")
+
 COMMON = ("--photos", "photos", "-o", "out", "--records", "records")
 TINY = ("network.width=4", "network.residual_blocks=1", "callbacks.sheets=null")
 
