@@ -1,8 +1,9 @@
 """`RandomStylize`: styles as data augmentation, for torchvision's ``v2`` transforms.
 
 Networks for recognition rely on texture. If they are trained on photos whose texture was replaced
-by style transfer, they learn shapes and become more robust (Geirhos et al., "ImageNet-trained CNNs are
-biased towards texture; increasing shape bias improves accuracy and robustness", ICLR 2019).
+by style transfer, they learn shapes and become more robust (Geirhos et al., "ImageNet-trained
+CNNs are biased towards texture; increasing shape bias improves accuracy and robustness", ICLR
+2019).
 """
 
 from __future__ import annotations

