@@ -48,7 +48,7 @@ class FststyleError(Exception):
         'a.jpg is empty. Choose another file.'
         >>> error.code
         'photo'
-        >>> error.message(path="The photo")
+        >>> error.describe(path="The photo")
         'The photo is empty. Choose another file.'
     """
 
@@ -70,8 +70,11 @@ class FststyleError(Exception):
         self.code = code or self.default_code
         self.details = dict(details or {})
 
-    def message(self, *, path: str | None = None, remedy: str | None = None) -> str:
+    def describe(self, *, path: str | None = None, remedy: str | None = None) -> str:
         """Return the whole message: what is wrong, and what to do.
+
+        It is not called ``message``: torch would then restore an error of a DataLoader's worker
+        by that keyword.
 
         Args:
             path: A name to show instead of the error's path.
@@ -83,7 +86,7 @@ class FststyleError(Exception):
         return f"{problem} {remedy}" if remedy else problem
 
     def __str__(self) -> str:
-        return self.message()
+        return self.describe()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling and copying, so that errors can cross processes."""

@@ -70,7 +70,7 @@ def test_message_is_the_problem_and_the_remedy() -> None:
     )
     assert str(error) == "a.jpg is empty. Choose another."
     assert (error.problem, error.path, error.code) == ("{path} is empty.", "a.jpg", "empty")
-    assert error.message(path="The photo", remedy="") == "The photo is empty."
+    assert error.describe(path="The photo", remedy="") == "The photo is empty."
     assert str(FststyleError("Bad.")) == "Bad."
     assert FststyleError("Bad.").code == "error"
 

@@ -36,4 +36,4 @@ def sentence(error: FststyleError, *, path: str | None = None) -> str:
             remedy = REMEDIES[error.code].format(**values)
         except KeyError:  # raised somewhere without these values
             remedy = None
-    return error.message(path=path, remedy=remedy)
+    return error.describe(path=path, remedy=remedy)

@@ -350,7 +350,7 @@ def _failure(job: Job) -> str:
         if facts["kind"] == WeightsError.__name__ or (path is not None and name is None):
             return _UNKNOWN  # it is about a file of the server
         error = FststyleError(facts["problem"], remedy=facts["remedy"])
-        return error.message(path=name)
+        return error.describe(path=name)
     except (OSError, ValueError, KeyError, TypeError):
         return _UNKNOWN
 

@@ -253,7 +253,7 @@ def check_picture(
         raise Refusal(415, "no_picture", _without_paths(str(error), {path: what})) from error
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
         unreadable = cannot_read(path, error)
-        sentence = unreadable.message(path=f"The {what}")
+        sentence = unreadable.describe(path=f"The {what}")
         if unreadable.code == "out_of_memory":  # so large that pillow itself refuses it
             raise Refusal(413, "too_many_pixels", sentence) from error
         raise Refusal(422, "damaged", sentence) from error
