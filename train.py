@@ -2,13 +2,20 @@
 
 import os
 
-# Before torch is loaded: its threads wait for one another by spinning, and where another
-# program has one of the cores they would do little else. Spinning less costs nothing.
+# Set before torch is imported: its threads wait for one another by spinning, which slows them
+# down if another program uses a core. Spinning less costs nothing.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+from fststyle.cli.errors import sentence
+from fststyle.cli.train import check_packages
+from fststyle.errors import FststyleError
+
 try:
+    check_packages()
     from fststyle.training.train import main
-except KeyboardInterrupt:  # importing takes seconds
+except FststyleError as error:
+    raise SystemExit(f"Error: {sentence(error)}") from None
+except KeyboardInterrupt:  # the imports take seconds
     raise SystemExit(130) from None
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def test_other_import_errors_keep_their_traceback() -> None:
 def test_sigterm_leaves_no_temporary_file(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from fststyle import cli, files\nfrom fststyle.__main__ import main\n"
+        "from fststyle import files\nfrom fststyle.cli import main as cli\n"
+        "from fststyle.__main__ import main\n"
         "def slow():\n"
         f"    with files.replacing(Path({str(tmp_path / 'result')!r})) as temporary:\n"
         "        temporary.write_bytes(b'half')\n"

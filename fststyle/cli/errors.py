@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from fststyle.cli.install import install_line
+from fststyle.cli.extras import install_line
 from fststyle.errors import FststyleError
 
 REMEDIES: Final[dict[str, str]] = {
     # code: what to do, in terms of the command line. In braces: values of `error.details`,
     # `path`, and `install`, the line that installs the extra named by `details["extra"]`.
-    "no_network": "Train one: fststyle train {training}. Or choose a style from: fststyle styles.",
     "missing_package": "Install with: {install}",
+    "no_network": "Train one: fststyle train {training}. Or choose a style from: fststyle styles.",
 }
 """Remedies that replace those of the library, by the error's code."""
+
+
+class CommandError(FststyleError):
+    """The command line refuses to go on; its remedy names options already."""
+
+    default_code: ClassVar[str] = "command"
 
 
 def sentence(error: FststyleError, *, path: str | None = None) -> str:
@@ -28,10 +34,10 @@ def sentence(error: FststyleError, *, path: str | None = None) -> str:
         error has the values that it needs, otherwise the library's.
     """
     remedy: str | None = None
-    if error.code in REMEDIES:
+    if error.code in REMEDIES and not isinstance(error, CommandError):
         values: dict[str, Any] = {"path": error.path if path is None else path, **error.details}
-        if "extra" in error.details:
-            values["install"] = install_line(error.details["extra"])
+        if "extra" in values:
+            values["install"] = install_line(values["extra"])
         try:
             remedy = REMEDIES[error.code].format(**values)
         except KeyError:  # raised somewhere without these values

@@ -1,13 +1,14 @@
-"""``fststyle import`` and ``fststyle export``: styles from and for other programs."""
+"""``fststyle import`` and ``fststyle export``: styles of and for other programs."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fststyle.errors import SettingError
+from fststyle.cli.arguments import height_and_width
+from fststyle.cli.errors import CommandError
+from fststyle.cli.extras import require_packages
 from fststyle.styles.find import find_network
 
 if TYPE_CHECKING:
@@ -15,66 +16,64 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAMPLE_SIDE = 384
-"""Long side of the photos that int8 is calibrated on, in pixels."""
+"""Long side in pixels of the photos that calibrate int8."""
 
 
-def add_commands(commands: Any) -> None:
-    """Add both commands to those of the command line.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-    """
+def add_command(commands: Any) -> None:
+    """Add ``fststyle import`` and ``fststyle export`` to the command line."""
     command = commands.add_parser(
         "import",
-        help="turn another program's network into a style",
-        description="Turn a checkpoint of pytorch/examples (fast_neural_style) or of "
-        "gordicaleksa/pytorch-neural-style-transfer-johnson into a style file.",
+        help="convert a network of another program to a style",
+        description="Convert a checkpoint of pytorch/examples (fast_neural_style) or of "
+        "gordicaleksa/pytorch-neural-style-transfer-johnson to a style file.",
     )
-    command.add_argument("checkpoint", type=Path, help="such as candy.pth")
+    command.add_argument("checkpoint", type=Path, help="checkpoint file, such as candy.pth")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.onnx")
-    command.add_argument("--name", help="of the style; default: the file's")
+    command.add_argument("--name", help="name of the style; default: the file's name")
     for key in ("title", "artist", "licence", "source"):
-        command.add_argument(f"--{key}", default="", help="of the style's picture")
+        command.add_argument(f"--{key}", default="", help=f"{key} of the style image")
     command.set_defaults(run=_import)
 
     command = commands.add_parser(
         "export",
-        help="write a style for another runner",
-        description="Write a style for another runner, and print how far its pictures are from "
-        "the style's own.",
+        help="convert a style for another program",
+        description="Convert a style for another program, and print how much its results "
+        "differ from those of the style.",
     )
-    command.add_argument("style", help="a trained style's name or file")
+    command.add_argument("style", help="name or file of a trained style")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx|OUT.xml")
     command.add_argument(
-        "--format", choices=("onnx", "openvino"), help="default: as the output's ending says"
+        "--format", choices=("onnx", "openvino"), help="default: by the extension of the output"
     )
     command.add_argument(
-        "--size", type=_height_and_width, metavar="HxW", help="fixed; default: any size"
+        "--size", type=height_and_width, metavar="HxW", help="a fixed size; default: any size"
     )
     command.add_argument(
         "--precision",
         choices=("float32", "float16", "int8", "int8-weights"),
         default="float32",
-        help="int8: weights and activations, by NNCF; int8-weights: a smaller file, no faster",
+        help="int8: weights and activations, quantised by NNCF",
     )
-    command.add_argument("--opset", type=int, metavar="N", help="of ONNX, from 11; default 18")
+    command.add_argument("--opset", type=int, metavar="N", help="opset of ONNX; default 18")
     command.add_argument(
-        "--photos", type=Path, metavar="FOLDER", help="that int8 is measured on; default: ours"
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="photos to calibrate int8 with; default: photos that come with scikit-image",
     )
     command.set_defaults(run=_export)
-
-
-def _height_and_width(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"must be height x width, such as 720x1280, not {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def _import(options: argparse.Namespace) -> int:
     output = options.output
     if output.suffix != ".onnx":
-        raise SettingError(f"{output} must end in .onnx to be found as a style file.")
+        raise CommandError(
+            "A style file must have the extension .onnx, not {path}.",
+            path=output,
+            remedy=f"Use -o {output.with_suffix('.onnx')}.",
+            code="unknown_extension",
+        )
+    require_packages("train", "torch")
 
     from fststyle.styles.import_pytorch import read_checkpoint
     from fststyle.styles.info import StyleInfo
@@ -108,9 +107,11 @@ def _export(options: argparse.Namespace) -> int:
     output = options.output
     suffix = {"onnx": ".onnx", "openvino": ".xml", None: output.suffix}[options.format]
     if output.suffix != suffix:
-        raise SettingError(
-            f"The format {options.format} is written to a file that ends in {suffix}: "
-            f"-o {output.with_suffix(suffix)}."
+        raise CommandError(
+            f"Files of the format {options.format} must have the extension {suffix}, not {{path}}.",
+            path=output,
+            remedy=f"Use -o {output.with_suffix(suffix)}.",
+            code="unknown_extension",
         )
     found = find_network(options.style)
 
@@ -136,7 +137,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _samples(folder: Path | None) -> list[NDArray[np.float32]]:
-    """Photos that are typical of what the style will see."""
+    """Read photos that are typical of those to be stylised."""
     from fststyle.images.load import find_photos, load_image
     from fststyle.images.resize import fit_long_side
 

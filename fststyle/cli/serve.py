@@ -7,10 +7,11 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fststyle.cli.arguments import port, positive
+from fststyle.cli.extras import require_packages
 from fststyle.errors import SettingError
 
 # Every command loads this module, and only this one uses them: they are imported where they are.
@@ -23,12 +24,11 @@ TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
 _MOST_CONNECTIONS: Final = 512
 
 
-def add_command(commands: Any, positive: Callable[[str], int]) -> None:
+def add_command(commands: Any) -> None:
     """Add ``fststyle serve``.
 
     Args:
-        commands: Of argparse, to which commands are added.
-        positive: Reads a whole number from 1.
+        commands: What ``ArgumentParser.add_subparsers`` returned.
     """
     command = commands.add_parser(
         "serve",
@@ -36,7 +36,7 @@ def add_command(commands: Any, positive: Callable[[str], int]) -> None:
         description="Open a page on this computer, where photos are dropped, stylised and saved. "
         "It needs the extra: pip install 'fststyle[web]'.",
     )
-    command.add_argument("--port", type=_port, default=8765, help="0 for any free one")
+    command.add_argument("--port", type=port, default=8765, help="0 for any free one")
     command.add_argument(
         "--host",
         default="127.0.0.1",
@@ -95,6 +95,7 @@ def serve(options: argparse.Namespace) -> int:
         count = export_page(options.export)
         print(f"{options.export}  {count} style{'' if count == 1 else 's'}")
         return 0
+    require_packages("web", "fastapi", "python_multipart", "uvicorn")
     for item in options.training:
         if not re.fullmatch(r"[~+]?[\w.]+=.*|~[\w.]+", item):
             raise SettingError(
@@ -105,18 +106,11 @@ def serve(options: argparse.Namespace) -> int:
             f"There is no file of VGG weights at {options.vgg_weights}; name one, or leave "
             "--vgg-weights out."
         )
-    try:
-        import uvicorn
+    import uvicorn
 
-        from fststyle.web.app import Limits, create_app
-        from fststyle.web.uploads import UploadLimits
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] == "fststyle":
-            raise
-        raise SettingError(
-            f"The page needs the package {error.name}; install it with: "
-            "pip install 'fststyle[web]'."
-        ) from error
+    from fststyle.web.app import Limits, create_app
+    from fststyle.web.uploads import UploadLimits
+
     token = _token(options)
     server: uvicorn.Server | None = None
     app = create_app(
@@ -223,9 +217,3 @@ def _has_screen() -> bool:
     return sys.platform != "linux" or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65_535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, not {text!r}")

@@ -1,28 +1,39 @@
-"""``fststyle styles``: what styles there are, how good, and a photo in all of them.
+"""``fststyle styles`` and ``fststyle info``: the styles, how good they are, and what is in a file.
 
-None of it loads torch.
+Neither loads torch.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fststyle.errors import PhotoError, SettingError, StyleError
+from fststyle.cli.arguments import positive
+from fststyle.cli.errors import CommandError, sentence
+from fststyle.errors import StyleError
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import check_output, save_photo
 from fststyle.images.sheets import contact_sheet
 from fststyle.styles import quality
-from fststyle.styles.find import FoundStyle, art_info, list_styles, zoo_folder
+from fststyle.styles.find import (
+    FoundStyle,
+    art_folder,
+    art_info,
+    find_style,
+    list_styles,
+    zoo_folder,
+)
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.style_file import read_info
+from fststyle.styles.style_file import inspect_style, read_info
 
+STYLE_HELP: Final = "name of a style (see 'fststyle styles'), a style file, or an image"
 _SHEET: Final = Path("sheet.png")
 _HEADER: Final = (
     "name",
@@ -38,7 +49,7 @@ _RIGHT: Final = (2, 3, 4)  # columns of numbers
 
 @dataclass(frozen=True)
 class _Listed:
-    """A style with what its file says; `info` is None where the file is damaged."""
+    """A style and what its file contains; `info` is None if the file is damaged."""
 
     found: FoundStyle
     info: StyleInfo | None
@@ -59,22 +70,55 @@ class _Listed:
         return quality.recorded(self.info) if is_network and self.info is not None else []
 
 
+def add_command(commands: Any) -> None:
+    """Add ``fststyle styles`` and ``fststyle info`` to the command line."""
+    command = commands.add_parser(
+        "styles",
+        help="list the styles, or show a photo in all of them",
+        description="List the styles. 'L-BFGS iterations': how many iterations of optimisation "
+        "reach the same loss as the network. 'style left': the network's style loss as a fraction "
+        "of the photo's own. Both are medians over photos that were not trained on.",
+    )
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print all facts as one JSON document")
+    what.add_argument(
+        "--sheet", type=Path, metavar="PHOTO", help="draw one image of a photo in every style"
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help=f"file of that image; default: {_SHEET}"
+    )
+    command.add_argument(
+        "--size",
+        type=positive,
+        default=384,
+        help="long side of each photo in that image, in pixels; default 384",
+    )
+    command.set_defaults(run=styles)
+
+    command = commands.add_parser("info", help="print what a style file contains, as JSON")
+    command.add_argument("style", help=STYLE_HELP)
+    command.set_defaults(run=info)
+
+
 def styles(options: argparse.Namespace) -> int:
     """List the styles, or draw a photo in all of them.
 
     Args:
-        options: Of the command line: ``json``, ``sheet``, ``output`` and ``size``.
+        options: The parsed command line.
 
     Returns:
-        The exit status.
+        The exit status, 0.
 
     Raises:
-        FststyleError: Something that the user can mend.
+        FststyleError: The photo cannot be read, the image cannot be written, or no style can
+            be used.
     """
     if options.sheet is not None:
         return _draw(options.sheet, options.output or _SHEET, options.size)
     if options.output is not None:
-        raise SettingError("-o names the contact sheet; say of which photo: --sheet PHOTO.")
+        raise CommandError(
+            "-o is for the image of a photo in all styles.", remedy="Add --sheet PHOTO."
+        )
     listed = [_read(found) for found in list_styles()]
     if options.json:
         document = {"styles": [_as_dict(style) for style in listed]}
@@ -85,12 +129,35 @@ def styles(options: argparse.Namespace) -> int:
     return 0
 
 
+def info(options: argparse.Namespace) -> int:
+    """Print what is known of a style, as JSON.
+
+    Args:
+        options: The parsed command line.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        StyleError: The style is unknown, or its file is damaged.
+    """
+    found = find_style(options.style)
+    facts: dict[str, Any] = {"path": str(found.path), "kind": found.kind}
+    if found.kind == "network":
+        network, style = inspect_style(found.path)
+        facts |= {"network": dataclasses.asdict(network), **json.loads(style.to_json())}
+    elif found.path.parent == art_folder():
+        facts |= dataclasses.asdict(art_info(found.name))
+    print(json.dumps(facts, indent=2, default=str, ensure_ascii=False))
+    return 0
+
+
 def _read(found: FoundStyle) -> _Listed:
     try:
         is_network = found.kind == "network"
         return _Listed(found, read_info(found.path) if is_network else art_info(found.name))
     except StyleError as error:  # one bad file hides no others
-        return _Listed(found, None, str(error))
+        return _Listed(found, None, sentence(error))
 
 
 def _as_dict(style: _Listed) -> dict[str, Any]:
@@ -104,7 +171,7 @@ def _as_dict(style: _Listed) -> dict[str, Any]:
         return {**facts, "error": style.damage}
     keys = ("title", "artist", "year", "source", "licence", "style_image_sha256")
     facts |= {key: getattr(style.info, key) for key in keys}
-    facts["quality"] = [asdict(item) for item in style.qualities()]
+    facts["quality"] = [dataclasses.asdict(item) for item in style.qualities()]
     return facts
 
 
@@ -118,12 +185,12 @@ def _row(style: _Listed) -> tuple[str, ...]:
         equals = found[0].equals_text()
         left = "-" if math.isnan(found[0].style_left()) else f"{found[0].style_left():.0%}"
     artwork = ", ".join(str(x) for x in (info.title, info.artist, info.year) if x)
-    licence = info.licence.partition(" (")[0] or "-"  # the whole is in --json
+    licence = info.licence.partition(" (")[0] or "-"  # --json has all of it
     return (style.found.name, style.origin(), equals, left, size, licence, artwork)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    # What has no bound stands last.
+    # The last column may be long.
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]) - 1)]
     lines = []
     for row in rows:
@@ -136,35 +203,42 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _draw(photo_path: Path, output: Path, size: int) -> int:
-    """Draw the photo and what every trained network makes of it."""
+    """Draw the photo and the result of every trained network."""
     if output.exists() and output.resolve() == photo_path.resolve():
-        raise PhotoError(f"The sheet would replace the photo {photo_path}; give it another name.")
+        raise CommandError(
+            "The result would replace the photo {path}.",
+            path=photo_path,
+            remedy="Choose another name with -o.",
+            code="replaces_input",
+        )
     check_output(output)
     photo = fit_long_side(load_image(photo_path), size)
     networks = [found for found in list_styles() if found.kind == "network"]
 
     from fststyle.stylize.stylizer import Stylizer
 
-    names, pictures = [photo_path.name], [photo]
+    names, images = [photo_path.name], [photo]
     damages = []
     for found in networks:
         try:
-            pictures.append(Stylizer(str(found.path), device="cpu")(photo))
+            images.append(Stylizer(str(found.path), device="cpu")(photo))
         except StyleError as error:
-            damages.append(str(error))
+            damages.append(sentence(error))
             continue
         names.append(found.name)
-    if len(pictures) == 1:
+    if len(images) == 1:
         if damages:
-            raise StyleError(f"No trained style can be used: {damages[0]}")
-        raise StyleError(
-            "There is no trained style yet; train one: fststyle train style=thanos_poster"
+            raise CommandError(f"No trained style can be used: {damages[0]}", code="damaged")
+        raise CommandError(
+            "There is no trained style yet.",
+            remedy="Train one: fststyle train style=thanos_poster",
+            code="no_network",
         )
     for damage in damages:
         print(f"Left out: {damage}", file=sys.stderr)
-    pixels = contact_sheet(pictures, names)
+    pixels = contact_sheet(images, names)
     save_photo(pixels, output)
     height, width = pixels.shape[:2]
-    count = len(pictures) - 1
+    count = len(images) - 1
     print(f"{output}  {width}×{height}  {count} style{'s' if count > 1 else ''}")
     return 0

@@ -1,4 +1,4 @@
-"""``fststyle stylize``: one photo, many, or a stream. On the CPU none of it loads torch."""
+"""``fststyle stylize``: one photo, many photos, or a stream. On the CPU none of it loads torch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
-from fststyle.cli.arguments import require_packages, share, stroke_scale
-from fststyle.errors import FststyleError, PhotoError, SettingError
+from fststyle.cli.arguments import given, pixels_or_full, positive, quality, share, stroke_scale
+from fststyle.cli.errors import CommandError, sentence
+from fststyle.cli.extras import require_packages
+from fststyle.cli.optimize import run_request
+from fststyle.cli.optimize_request import OPTIMIZE_SIZE, OptimizeRequest
+from fststyle.cli.styles import STYLE_HELP
+from fststyle.errors import FststyleError
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 from fststyle.openvino_core import import_without_converter
-from fststyle.styles.find import FoundStyle, find_style, training_settings
+from fststyle.runtime.runner import Device
+from fststyle.styles.find import FoundStyle, art_folder, find_style, training_settings
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.pipeline import Outcome, default_jobs, run
 from fststyle.stylize.plan import (
@@ -37,163 +43,186 @@ if TYPE_CHECKING:
     from fststyle.stylize.file_stylizer import FileStylizer
 
 _STREAM: Final = "-"
-_MOVING: Final = (".gif", ".apng")
-_MOST_BYTES: Final = 2**30  # from the standard input
-# Options that a style without a network does not have, and what they are where not given.
-_OF_NETWORKS: Final = {
-    **{"scale": None, "tile": None, "strength": 1.0, "keep_colors": False, "mask": None},
-    **{"style_outside": None, "quality": None, "strip": False, "keep_gps": False, "json": False},
-}
+_ANIMATED: Final = (".gif", ".apng")
+_MAX_STREAM_BYTES: Final = 2**30
+_CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors")
+_FILES: Final = ("strip", "keep_gps", "quality")
+# A photo that is optimised, for lack of a network, has only the size.
+_NEEDS_NETWORK: Final = (*_CONTROL[1:], *_FILES, "mask", "style_outside", "json")
 
 
-def add_options(
-    command: argparse.ArgumentParser, style_help: str, pixels: Callable[[str], int], size_help: str
-) -> None:
-    """Add the options of ``fststyle stylize``.
-
-    Args:
-        command: The parser of the command.
-        style_help: What may be a style.
-        pixels: Reads a whole number from 1.
-        size_help: What ``--size`` is.
-    """
+def add_command(commands: Any) -> None:
+    """Add ``fststyle stylize`` to the command line."""
+    command = commands.add_parser(
+        "stylize", help="apply a style to photos", argument_default=argparse.SUPPRESS
+    )
     command.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for the standard input; a "
-        "name that begins with - as ./-name",
+        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for the standard input; "
+        "write a name that begins with - as ./-name",
     )
     command.add_argument(
-        "--style", required=True, help=f"{style_help}; several are mixed: NAME:0.6,OTHER:0.4"
+        "--style", required=True, help=f"{STYLE_HELP}; or a mix: NAME:0.6,OTHER:0.4"
     )
     command.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="a file; a folder where the inputs are several, a folder or a pattern; - for the "
+        help="a file; a folder if there are several inputs, a folder or a pattern; - for the "
         "standard output",
     )
-    control = command.add_argument_group("control")
-    control.add_argument("--size", type=_size, metavar="N|full", help=size_help)
-    control.add_argument(
-        "--scale",
-        type=stroke_scale,
-        metavar="0.25..64",
-        help="size of the strokes: 2 is twice as large; default: 1, and more for photos of more "
-        "than 1280 pixels a side",
-    )
-    control.add_argument(
-        "--tile",
-        type=pixels,
-        metavar="N",
-        help="work in tiles of so many pixels a side; default: where the memory needs it",
-    )
-    control.add_argument(
-        "--strength",
-        type=share,
-        default=1.0,
-        metavar="0..1",
-        help="from 0, the photo itself, to 1, the full style (default)",
-    )
-    control.add_argument(
-        "--keep-colors", action="store_true", help="the photo's colours, the style's strokes"
-    )
-    control.add_argument(
-        "--mask",
-        type=Path,
-        metavar="PICTURE",
-        help="stylise where it is white, in part where it is grey; stretched to the photo",
-    )
-    control.add_argument(
-        "--style-outside", metavar="STYLE", help="where the mask is black; default: the photo"
-    )
+    _add_control(command.add_argument_group("control"))
     files = command.add_argument_group("files")
     files.add_argument(
-        "--quality", type=_quality, metavar="1..100", help="of JPEG, WebP and AVIF; default: high"
+        "--quality", type=quality, metavar="1..100", help="of JPEG, WebP and AVIF; default: high"
     )
     kept = files.add_mutually_exclusive_group()
+    kept.add_argument("--strip", action="store_true", help="drop the photo's metadata (EXIF, XMP)")
     kept.add_argument(
-        "--strip", action="store_true", help="keep nothing of the photo's metadata (EXIF, XMP)"
-    )
-    kept.add_argument(
-        "--keep-gps", action="store_true", help="keep where the photo was taken, else dropped"
+        "--keep-gps", action="store_true", help="keep the location, which is dropped by default"
     )
     many = command.add_argument_group("many photos")
     existing = many.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace results in the folder")
-    existing.add_argument("--skip-existing", action="store_true", help="leave what is there")
+    existing.add_argument(
+        "--overwrite", dest="existing", action="store_const", const="replace",
+        help="replace results that already exist",
+    )  # fmt: skip
+    existing.add_argument(
+        "--skip-existing", dest="existing", action="store_const", const="skip",
+        help="skip photos whose results already exist",
+    )  # fmt: skip
     many.add_argument(
         "--format",
-        choices=[suffix[1:] for suffix in (*OUTPUT_SUFFIXES, *_MOVING)],
+        choices=[suffix[1:] for suffix in (*OUTPUT_SUFFIXES, *_ANIMATED)],
         default="",
-        help="of the results; default: each photo's own",
+        help="format of the results; default: the format of each photo",
     )
-    many.add_argument("--json", action="store_true", help="one line of JSON for each photo")
+    many.add_argument("--json", action="store_true", help="print JSON, one line per photo")
     many.add_argument(
-        "--jobs", type=pixels, help="threads that read, and as many that write; default: up to 4"
+        "--jobs",
+        type=positive,
+        help="number of threads that read photos, and of threads that write; default: up to 4",
     )
-    command.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    command.add_argument("--threads", type=pixels, help="processor threads of the network")
+    command.add_argument("--device", choices=get_args(Device), default="auto")
+    command.add_argument(
+        "--threads", type=positive, help="number of processor threads for the network"
+    )
+    command.set_defaults(run=stylize)
 
 
-def style_without_network(options: argparse.Namespace) -> FoundStyle | None:
-    """Find out whether the style is but a picture, so that the photo is to be optimised.
+def _add_control(group: Any) -> None:
+    group.add_argument(
+        "--size",
+        type=pixels_or_full,
+        metavar="N|full",
+        help="long side of the result in pixels (never enlarged), or full; default: the photo's "
+        f"own, or {OPTIMIZE_SIZE} if the style is an image and the photo is optimised",
+    )
+    group.add_argument(
+        "--scale",
+        type=stroke_scale,
+        metavar="0.25..64",
+        help="size of the brush strokes; 2 is twice as large; default: 1, and more for photos of "
+        "more than 1280 pixels a side",
+    )
+    group.add_argument(
+        "--tile",
+        type=positive,
+        metavar="N",
+        help="work in tiles of N×N pixels; default: only if the photo needs too much memory",
+    )
+    group.add_argument(
+        "--strength",
+        type=share,
+        metavar="0..1",
+        help="0 is the photo itself, 1 the full style (default)",
+    )
+    group.add_argument(
+        "--keep-colors", action="store_true", help="keep the photo's colours under the strokes"
+    )
+    group.add_argument(
+        "--mask",
+        type=Path,
+        metavar="IMAGE",
+        help="stylise only where this image is white, partly where it is grey; it is resized to "
+        "the photo",
+    )
+    group.add_argument(
+        "--style-outside",
+        metavar="STYLE",
+        help="style where the mask is black; default: the photo itself",
+    )
+
+
+def stylize(options: argparse.Namespace) -> int:
+    """Stylise photos with a trained network, or optimise one photo if there is none.
 
     Args:
-        options: Of the command line.
+        options: The parsed command line.
 
     Returns:
-        The picture; None where there is a network. ``options`` are checked for one photo then.
+        The exit status: 0, or 1 if a photo failed.
 
     Raises:
-        FststyleError: The style is unknown, or the options need a trained network.
+        FststyleError: An input or option is unsuitable, before any photo is stylised; or a
+            single photo failed.
     """
+    if options.device in ("cuda", "mps"):
+        require_packages("train", "torch")
+    without_network = _without_network(options)
+    if without_network is None:
+        return _stylize(options)
+    return _optimize(options, without_network)
+
+
+def _without_network(options: argparse.Namespace) -> FoundStyle | None:
+    """Find whether the style is only an image, and check that the photo can be optimised then."""
     weights = style_weights(options.style)
     found = [find_style(name) for name in weights]
     if len(found) > 1 or found[0].kind == "network":
         return None
     one_file = is_one_file(options.inputs) and _STREAM not in (options.inputs[0], options.output)
-    changed = [
-        "--" + name.replace("_", "-")
-        for name, default in _OF_NETWORKS.items()
-        if getattr(options, name) != default
-    ]
-    if one_file and not changed:
-        require_packages("torch", "safetensors", "skimage")  # as optimising does
+    needs = ["--" + name.replace("_", "-") for name in given(options, *_NEEDS_NETWORK)]
+    if one_file and not needs:
+        require_packages("train", "torch", "safetensors", "skimage")
         check_output(options.output)
         plan_one(Path(options.inputs[0]), Path(options.output), "replace", [found[0].path])
         return found[0]
-    needs = [*changed, "A folder or more than one photo"]
-    raise SettingError(
+    needs.append("A folder or more than one photo")
+    raise CommandError(
         f"{needs[0]} needs a trained network, and {options.style} is only an image.",
+        remedy=f"Train one: fststyle train {training_settings(found[0])}. Or choose a style from: "
+        "fststyle styles.",
         code="no_network",
-        details={"training": training_settings(found[0])},
     )
 
 
-def stylize(options: argparse.Namespace) -> int:
-    """Stylise photos with trained networks.
+def _optimize(options: argparse.Namespace, style: FoundStyle) -> int:
+    """Do what ``fststyle optimize PHOTO --style IMAGE -o OUT`` does, and say so."""
+    is_ours = style.path.parent == art_folder()
+    what = "has no trained network yet" if is_ours else "is an image, not a trained style"
+    request = OptimizeRequest(
+        Path(options.inputs[0]), options.style, Path(options.output), **given(options, "size")
+    )
+    return run_request(
+        request,
+        note=f"{options.style} {what}, so this one photo is optimised, which takes minutes. "
+        f"To train it for all photos: fststyle train {training_settings(style)}",
+    )
 
-    Args:
-        options: Of the command line.
 
-    Returns:
-        The exit status: 0, or 1 where a photo failed.
-
-    Raises:
-        FststyleError: Something that the user can mend, before any photo is done or, of a
-            single photo, at all.
-    """
-    if options.style_outside is not None and options.mask is None:
-        raise SettingError("--style-outside needs --mask PICTURE, which says where that is.")
+def _stylize(options: argparse.Namespace) -> int:
+    if given(options, "style_outside") and not given(options, "mask"):
+        raise CommandError(
+            "--style-outside needs a mask.", remedy="Add --mask IMAGE.", code="no_mask"
+        )
     inputs = options.inputs
     if _STREAM in (*inputs, options.output):
         return _stylize_stream(options)
-    existing: Existing = (
-        "replace" if options.overwrite else "skip" if options.skip_existing else "refuse"
-    )
+    existing: Existing = getattr(options, "existing", "refuse")
     protected = _needed_files(options)
     output = Path(options.output)
     if is_one_file(inputs):
@@ -206,39 +235,43 @@ def stylize(options: argparse.Namespace) -> int:
 
 
 def _stylize_stream(options: argparse.Namespace) -> int:
-    """From the standard input, or to the standard output, or both, by way of temporary files."""
+    """Read from the standard input or write to the standard output, through temporary files."""
     from_stream, to_stream = options.inputs == [_STREAM], options.output == _STREAM
     if not from_stream and not (is_one_file(options.inputs) and options.inputs != [_STREAM]):
-        raise SettingError("- stands for one photo; give it as the only input.")
+        raise CommandError("- stands for one photo.", remedy="Give it as the only input.")
     if to_stream and sys.stdout.name == os.devnull:  # as the command line puts there
-        raise SettingError("-o - writes to the standard output, which is closed; open it: > OUT")
+        raise CommandError("The standard output is closed.", remedy="Open it: > OUT")
     if from_stream and sys.stdin.isatty():
-        raise SettingError("- reads a photo from the standard input; pipe one in, or name a file.")
+        raise CommandError(
+            "- reads a photo from the standard input.", remedy="Pipe one in, or name a file."
+        )
     if to_stream and sys.stdout.isatty():
-        raise SettingError("-o - writes a picture, not text; send it to a file or a program: > OUT")
+        raise CommandError(
+            "-o - writes an image, not text.", remedy="Send it to a file or a program: > OUT"
+        )
     with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
         source, target = Path(options.inputs[0]), Path(options.output)
-        names: dict[Path, str] = {}
+        names: dict[str, str] = {}
         if from_stream:
             source = Path(folder, "photo")
-            names[source] = "The standard input"
+            names[str(source)] = "the standard input"
             _copy(sys.stdin.buffer, source)
         if to_stream:
             suffix = suffix_of(options.format) or suffix_by_content(source)
             target = Path(folder, f"result{suffix}")
-            names[target] = "The standard output"
+            names[str(target)] = "the standard output"
         else:
             suffix_of(options.format, target)
-        existing: Existing = "skip" if options.skip_existing else "replace"
+        existing: Existing = getattr(options, "existing", "replace")
         job = plan_one(source, target, existing, _needed_files(options))
-        told = io.StringIO()
-        status = _run(options, [job], told, names=names)
+        report = io.StringIO()
+        status = _run(options, [job], report, names=names)
         if to_stream:
             with target.open("rb") as result:
                 shutil.copyfileobj(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-        # Only now is it true.
-        print(told.getvalue(), end="", file=sys.stderr if to_stream else sys.stdout, flush=True)
+        # Only now has the result been written.
+        print(report.getvalue(), end="", file=sys.stderr if to_stream else sys.stdout, flush=True)
     return status
 
 
@@ -248,9 +281,9 @@ def _run(
     out: IO[str],
     *,
     folder: Path | None = None,
-    names: dict[Path, str] | None = None,
+    names: dict[str, str] | None = None,
 ) -> int:
-    """Do the jobs, and tell of each on ``out``; ``names`` are shown instead of some paths."""
+    """Run the tasks and report each on ``out``; ``names`` are shown instead of some paths."""
     report = _Report(options, out, names or {}, single=folder is None)
     todo = [job for job in jobs if not job.skip]
     for job in jobs:
@@ -261,7 +294,7 @@ def _run(
     files = _prepared(options)
     if folder is not None:
         check_folder(folder)
-    threads = options.jobs or default_jobs()
+    threads = getattr(options, "jobs", None) or default_jobs()
     outcomes = run(todo, read=files.read, work=files.work, write=files.write, threads=threads)
     with closing(outcomes), report.progress(len(todo)):
         for outcome in outcomes:
@@ -279,55 +312,42 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
         import_without_converter()
     stylizer = Stylizer(
         options.style,
-        outside=options.style_outside,
+        outside=getattr(options, "style_outside", None),
         device=options.device,
-        threads=options.threads,
+        **given(options, "threads"),
     )
-    mask = None if options.mask is None else read_mask(options.mask)
-    control = Control(
-        size=options.size,
-        scale=options.scale,
-        tile=options.tile,
-        strength=options.strength,
-        keep_colors=options.keep_colors,
-        mask=mask,
-    )
-    return FileStylizer(
-        stylizer,
-        control,
-        strip=options.strip,
-        keep_gps=options.keep_gps,
-        quality=options.quality,
-    )
+    mask = {name: read_mask(path) for name, path in given(options, "mask").items()}
+    control = Control(**given(options, *_CONTROL), **mask)
+    return FileStylizer(stylizer, control, **given(options, *_FILES))
 
 
 class _Report:
-    """What the user is told: a line for each photo, a bar, and at the end what failed."""
+    """The output for the user: a line for each photo, a bar, and at the end the failures."""
 
     def __init__(
-        self, options: argparse.Namespace, out: IO[str], names: dict[Path, str], *, single: bool
+        self, options: argparse.Namespace, out: IO[str], names: dict[str, str], *, single: bool
     ) -> None:
         self._style: str = "+".join(Path(name).stem for name in style_weights(options.style))
-        self._as_json: bool = options.json
+        self._as_json = bool(given(options, "json"))
         self._out = out
         self._names = names
         self._single = single
         self._bar: Any = None
-        self._failed: list[str] = []
+        self._failed: list[FststyleError] = []
         self._begin = time.perf_counter()
         self._count = 0
 
     def progress(self, total: int) -> AbstractContextManager[Any]:
-        if self._single:  # and no tenth of a second for the import
+        if self._single:  # without the tenth of a second that the import takes
             return nullcontext()
         from tqdm import tqdm
 
-        # None: no bar where the standard error is no terminal.
+        # None: no bar if the standard error is not a terminal.
         self._bar = tqdm(total=total, unit="photo", disable=None, leave=False)
         return closing(self._bar)
 
     def skipped(self, job: Task) -> None:
-        self._line(self._facts(job) | {"skipped": True}, f"{job.target}  is there already")
+        self._line(self._facts(job) | {"skipped": True}, f"{job.target}  already exists")
 
     def done(self, outcome: Outcome[Task]) -> None:
         job, error = outcome.task, outcome.error
@@ -340,22 +360,22 @@ class _Report:
             text = f"{outcome.width}×{outcome.height}  {self._style}  {milliseconds:.0f} ms"
             self._line(facts, f"{self._shown(job.target)}  {text}")
         else:
-            sentence = str(error)
-            if str(job.source) not in sentence and str(job.target) not in sentence:
-                sentence = f"{job.source}: {sentence}"
-            for path, name in self._names.items():
-                sentence = sentence.replace(str(path), name)
-            self._failed.append(sentence)
+            if name := self._names.get(error.path or ""):
+                starts = error.problem.startswith("{path}")
+                error.path = name.capitalize() if starts else name
+            elif error.path is None:
+                error.problem = f"{self._shown(job.source)}: {error.problem}"
+            self._failed.append(error)
             if self._as_json:
-                self._line(facts | {"output": None, "error": sentence}, "")
+                self._line(facts | {"output": None, "error": sentence(error)}, "")
         if self._bar is not None:
             self._bar.update()
 
     def status(self) -> int:
-        """Say what failed, if anything, and return the exit status."""
+        """Print what failed, if anything, and return the exit status."""
         if self._single:
             if self._failed:
-                raise FststyleError(self._failed[0])
+                raise self._failed[0]
             return 0
         seconds = time.perf_counter() - self._begin
         done = self._count - len(self._failed)
@@ -364,14 +384,14 @@ class _Report:
             + (f", {len(self._failed)} failed:" if self._failed else ""),
             file=sys.stderr,
         )
-        for sentence in self._failed:
-            print(f"  {sentence}", file=sys.stderr)
+        for error in self._failed:
+            print(f"  {sentence(error)}", file=sys.stderr)
         return 1 if self._failed else 0
 
     def _facts(self, job: Task) -> dict[str, Any]:
         return {
-            "input": _STREAM if job.source in self._names else str(job.source),
-            "output": _STREAM if job.target in self._names else str(job.target),
+            "input": _STREAM if str(job.source) in self._names else str(job.source),
+            "output": _STREAM if str(job.target) in self._names else str(job.target),
             "style": self._style,
             "width": None,
             "height": None,
@@ -381,7 +401,7 @@ class _Report:
         }
 
     def _shown(self, path: Path) -> str:
-        return self._names.get(path, str(path))
+        return self._names.get(str(path), str(path))
 
     def _line(self, facts: dict[str, Any], text: str) -> None:
         line = json.dumps(facts, ensure_ascii=False) if self._as_json else text
@@ -392,10 +412,10 @@ class _Report:
 
 
 def _needed_files(options: argparse.Namespace) -> list[Path]:
-    """The files that no result may replace: the mask and the styles."""
-    styles = [options.style] + ([options.style_outside] if options.style_outside else [])
+    """Return the files that no result may replace: the mask and the styles."""
+    styles = given(options, "style", "style_outside").values()
     files = [find_style(name).path for style in styles for name in style_weights(style)]
-    return files if options.mask is None else [*files, options.mask]
+    return [*files, *given(options, "mask").values()]
 
 
 def _copy(stream: IO[bytes], target: Path) -> None:
@@ -403,21 +423,9 @@ def _copy(stream: IO[bytes], target: Path) -> None:
         size = 0
         while chunk := stream.read(2**20):
             size += file.write(chunk)
-            if size > _MOST_BYTES:
-                raise PhotoError(
-                    f"The standard input is longer than {_MOST_BYTES >> 30} GB, and so no photo."
+            if size > _MAX_STREAM_BYTES:
+                raise CommandError(
+                    f"The standard input has more than {_MAX_STREAM_BYTES >> 30} GB, which is too "
+                    "much for a photo.",
+                    code="too_large",
                 )
-
-
-def _size(text: str) -> int | Literal["full"]:
-    if text == "full":
-        return "full"
-    if text.isascii() and text.isdigit() and 0 < int(text) < 2**31:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a number of pixels from 1, or full, not {text!r}")
-
-
-def _quality(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 100:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")

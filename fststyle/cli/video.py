@@ -1,23 +1,25 @@
-"""``fststyle video``: a film stylised, with its sound. On the CPU it loads no torch."""
+"""``fststyle video``: a video stylised, with its sound. On the CPU it loads no torch."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from fststyle.cli.arguments import share, stroke_scale
-from fststyle.errors import VideoError
+from fststyle.cli.arguments import given, positive, seconds, share, stroke_scale
+from fststyle.cli.errors import CommandError
+from fststyle.cli.extras import require_packages
 from fststyle.images.save import check_output
+from fststyle.runtime.runner import Device
 from fststyle.styles.find import FoundStyle, find_network
 from fststyle.stylize.blend import style_weights
 
@@ -28,23 +30,19 @@ if TYPE_CHECKING:
 _CTRL_C: Final = 130
 
 
-def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
-    """Add the command to those of the command line.
-
-    Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
-        pixels: Reads a whole number from 1.
-    """
+def add_command(commands: Any) -> None:
+    """Add ``fststyle video`` to the command line."""
     command = commands.add_parser(
         "video",
-        help="give a film a style",
-        description="Give a film a style. Sound and subtitles are copied as they are. GIF can "
-        "be read too, GIF and WebP written. Ctrl-C ends it with what is done; a second one leaves "
-        "nothing.",
+        help="apply a style to a video",
+        description="Apply a style to a video. Sound and subtitles are copied. GIF is read too; "
+        "GIF and WebP are written too. Ctrl-C ends the work and keeps the part that is done; press "
+        "it twice to keep nothing.",
+        argument_default=argparse.SUPPRESS,
     )
-    command.add_argument("film", type=Path, metavar="FILM")
+    command.add_argument("video", type=Path, metavar="VIDEO")
     command.add_argument(
-        "--style", required=True, help="as for stylize; several are mixed: NAME:0.6,OTHER:0.4"
+        "--style", required=True, help="as for stylize; or a mix: NAME:0.6,OTHER:0.4"
     )
     command.add_argument(
         "-o",
@@ -52,74 +50,79 @@ def add_video_command(commands: Any, pixels: Callable[[str], int]) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="its ending says the format: .mp4, .mkv, .mov, .webm, .ts, .gif or .webp",
+        help="result; its extension sets the format: .mp4, .mkv, .mov, .webm, .ts, .gif or .webp",
     )
+    _add_control(command)
+    files = command.add_argument_group("files")
+    files.add_argument("--codec", help="h264 (default), hevc, av1, vp9, or an encoder of FFmpeg")
+    files.add_argument("--crf", type=int, metavar="N", help="quality, lower is better; h264: 20")
+    files.add_argument("--no-audio", action="store_true", help="drop the sound")
+    files.add_argument("--no-subtitles", action="store_true", help="drop the subtitles")
+    files.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+    command.add_argument("--device", choices=get_args(Device), default="auto")
+    command.add_argument(
+        "--threads", type=positive, help="number of processor threads for the network"
+    )
+    command.set_defaults(run=video)
+
+
+def _add_control(command: argparse.ArgumentParser) -> None:
     steady = command.add_argument_group("steadiness")
     steady.add_argument(
         "--steady",
         type=share,
         metavar="0..1",
-        help="how much of the picture before is moved along and mixed in; default: 0.6, 0: none",
+        help="weight of the previous frame, moved along with the motion and mixed in; "
+        "default: 0.6, off: 0",
     )
     steady.add_argument(
         "--smoothing",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
-        help="over which the network's statistics are smoothed; default: 0.5, 0: none",
+        help="time over which the network's statistics are smoothed; default: 0.5, off: 0",
     )
     control = command.add_argument_group("control")
     control.add_argument(
         "--size",
-        type=pixels,
+        type=positive,
         metavar="N",
-        help="long side of the result, in pixels; films are never enlarged",
+        help="long side of the result in pixels; videos are never enlarged",
     )
     control.add_argument(
-        "--scale", type=stroke_scale, metavar="0.25..64", help="size of the strokes, as for stylize"
+        "--scale", type=stroke_scale, metavar="0.25..64", help="size of the brush strokes"
     )
-    control.add_argument(
-        "--strength", type=share, default=1.0, metavar="0..1", help="as for stylize"
-    )
+    control.add_argument("--strength", type=share, metavar="0..1", help="as for stylize")
     control.add_argument("--keep-colors", action="store_true", help="as for stylize")
     control.add_argument(
-        "--start", type=_seconds, default=0.0, metavar="TIME", help="seconds, or H:MM:SS"
+        "--start", type=seconds, metavar="TIME", help="where to start: seconds, or H:MM:SS"
     )
-    control.add_argument("--duration", type=_seconds, metavar="TIME", help="likewise")
-    files = command.add_argument_group("files")
-    files.add_argument("--codec", help="h264 (default), hevc, av1, vp9, or any encoder of FFmpeg's")
-    files.add_argument(
-        "--crf", type=int, metavar="N", help="quality, the lower the better; of h264: 20"
+    control.add_argument(
+        "--duration", type=seconds, metavar="TIME", help="how much of it: seconds, or H:MM:SS"
     )
-    files.add_argument("--no-audio", action="store_true", help="leave the sound out")
-    files.add_argument("--no-subtitles", action="store_true", help="leave the subtitles out")
-    files.add_argument("--json", action="store_true", help="one line of JSON at the end")
-    command.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    command.add_argument("--threads", type=pixels, help="processor threads of the network")
-    command.set_defaults(run=video)
 
 
 def video(options: argparse.Namespace) -> int:
-    """Stylise a film.
+    """Stylise a video.
 
     Args:
-        options: Of the command line.
+        options: The parsed command line.
 
     Returns:
-        The exit status: 0, or 130 where it was ended by Ctrl-C.
+        The exit status: 0, or 130 if Ctrl-C ended it early.
 
     Raises:
-        FststyleError: Something that the user can mend.
+        FststyleError: An input is missing or unsuitable, or the result cannot be written.
     """
-    from fststyle.video.container import check_av
-
-    check_av()
+    require_packages("video", "av", *(["cv2"] if getattr(options, "steady", 1) > 0 else []))
+    if options.device in ("cuda", "mps"):
+        require_packages("train", "torch")
     styles = [find_network(name) for name in style_weights(options.style)]
     _check_paths(options, styles)
 
     from fststyle.stylize.control import Control
     from fststyle.video.convert import convert
     from fststyle.video.reader import VideoReader
-    from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
+    from fststyle.video.video_stylizer import VideoStylizer
     from fststyle.video.writer import (
         SILENT_SUFFIXES,
         Output,
@@ -127,64 +130,66 @@ def video(options: argparse.Namespace) -> int:
         needs_square_pixels,
     )
 
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks past FFmpeg
-    is_silent = options.output.suffix.lower() in SILENT_SUFFIXES
-    output = Output(options.output, options.codec, options.crf)
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes past FFmpeg's own log
+    output = Output(options.output, **given(options, "codec", "crf"))
     check_video_output(output)
     begin = time.perf_counter()
-    copies = [
-        kind
-        for kind, is_out in (("audio", options.no_audio), ("subtitle", options.no_subtitles))
-        if not is_out
-    ]
     with VideoReader(
-        options.film,
-        size=options.size,
-        start=options.start,
-        duration=options.duration,
+        options.video,
+        **given(options, "size", "start", "duration"),
         square=needs_square_pixels(output),
-        copies=tuple(copies),
+        copies=_copies(options),
     ) as source:
-        if is_silent and source.copied:
-            _say(f"{options.output.suffix.lower()[1:]} has no sound and no subtitles.")
+        extension = options.output.suffix.lower()
+        if extension in SILENT_SUFFIXES and source.copied:
+            _warn(f"{extension[1:]} has no sound and no subtitles.")
         stylizer = VideoStylizer(
-            options.style,
-            steady=STEADY if options.steady is None else options.steady,
-            smoothing=SMOOTHING if options.smoothing is None else options.smoothing,
-            device=options.device,
-            threads=options.threads,
+            options.style, **given(options, "steady", "smoothing", "device", "threads")
         )
-        scale = 1.0 if options.size is not None and options.scale is None else options.scale
-        control = Control(scale=scale, strength=options.strength, keep_colors=options.keep_colors)
+        # The size that was asked for is the size at which the network works.
+        default_scale = {"scale": 1.0} if given(options, "size") else {}
+        control = Control(**{**default_scale, **given(options, "scale", "strength", "keep_colors")})
 
         def work(pixels: Any, seconds: float) -> Any:
             return stylizer.frame(pixels, seconds, control)
 
         with _ctrl_c() as is_stopped, _bar(source) as on_frame:
-            done = convert(
+            result = convert(
                 source,
-                Output(options.output, options.codec, options.crf, _note(stylizer)),
+                replace(output, note=_comment(stylizer)),
                 work,
                 on_frame=on_frame,
                 stop=is_stopped,
             )
-    _report(options, source, done, time.perf_counter() - begin, stylizer.cuts)
-    return 0 if done.is_whole else _CTRL_C
+    _report(options, source, result, time.perf_counter() - begin, stylizer.cuts)
+    return 0 if result.is_whole else _CTRL_C
+
+
+def _copies(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the kinds of streams to copy."""
+    dropped = given(options, "no_audio", "no_subtitles")
+    kinds = {"audio": "no_audio", "subtitle": "no_subtitles"}
+    return tuple(kind for kind, option in kinds.items() if option not in dropped)
 
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
-    """Refuse a result that would replace the film or a style, also by way of a link."""
+    """Refuse a result that would replace the video or a style, also through a link."""
     from fststyle.video.writer import VIDEO_SUFFIXES
 
     output = options.output
     if output.suffix.lower() in VIDEO_SUFFIXES:
         check_output(output, suffixes=VIDEO_SUFFIXES)
-    for path in (options.film, *(style.path for style in styles)):
+    for path in (options.video, *(style.path for style in styles)):
         if path.exists() and output.exists() and os.path.samefile(path, output):
-            raise VideoError(f"The result would replace {path}; give it a new name with -o.")
+            raise CommandError(
+                "The result would replace {path}.",
+                path=path,
+                remedy="Choose another name with -o.",
+                code="replaces_input",
+            )
 
 
-def _note(stylizer: Any) -> str:
+def _comment(stylizer: Any) -> str:
     from fststyle import __version__
 
     names = " + ".join(dict.fromkeys(info.name for info, _ in stylizer.styles))
@@ -195,7 +200,7 @@ def _note(stylizer: Any) -> str:
 
 @contextmanager
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Have the first Ctrl-C, or SIGTERM, ask for an end; the second ends at once, as usual."""
+    """Let the first Ctrl-C or SIGTERM ask for an end; the second one ends at once, as usual."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -218,7 +223,7 @@ def _ctrl_c() -> Iterator[Callable[[], bool]]:
 def _bar(source: VideoReader) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
-    # None: no bar where the standard error is no terminal.
+    # None: no bar if the standard error is not a terminal.
     bar = tqdm(total=source.info.frames, unit="frame", disable=None, leave=False)
     with closing(bar):
         yield lambda count: bar.update(count - bar.n)
@@ -227,51 +232,43 @@ def _bar(source: VideoReader) -> Iterator[Callable[[int], None]]:
 def _report(
     options: argparse.Namespace,
     source: VideoReader,
-    done: ConversionResult,
+    result: ConversionResult,
     taken: float,
     cuts: int,
 ) -> None:
     info, damage = source.info, source.damage
     if damage.broken:
         count = f"{damage.broken} frame{'s' if damage.broken > 1 else ''}"
-        _say(f"{options.film}: {count} could not be decoded; the one before stands in.")
-    if damage.truncated and done.is_whole:
+        _warn(f"{options.video}: {count} could not be decoded; the previous one is shown instead.")
+    if damage.truncated and result.is_whole:
         why = damage.truncated
-        _say(f"{options.film} is truncated: it ends after {done.seconds:.1f} s; {why}.")
-    if not done.is_whole:
+        _warn(f"{options.video} is truncated: it ends after {result.seconds:.1f} s; {why}.")
+    if not result.is_whole:
         whole = "" if info.seconds is None else f" of {info.seconds:.1f} s"
-        _say(f"Interrupted: {options.output} holds the first {done.seconds:.1f} s{whole}.")
-    speed, s = done.frames / taken, "" if done.frames == 1 else "s"
-    if options.json:
+        _warn(f"Interrupted: {options.output} contains the first {result.seconds:.1f} s{whole}.")
+    speed, s = result.frames / taken, "" if result.frames == 1 else "s"
+    if given(options, "json"):
         facts = {
-            "input": str(options.film),
+            "input": str(options.video),
             "output": str(options.output),
             "style": options.style,
-            "width": done.width,
-            "height": done.height,
-            "frames": done.frames,
-            "seconds": round(done.seconds, 3),
+            "width": result.width,
+            "height": result.height,
+            "frames": result.frames,
+            "seconds": round(result.seconds, 3),
             "broken": damage.broken,
             "truncated": bool(damage.truncated),
-            "interrupted": not done.is_whole,
+            "interrupted": not result.is_whole,
             "cuts": cuts,
             "frames_per_second": round(speed, 2),
         }
         print(json.dumps(facts, ensure_ascii=False))
     else:
         print(
-            f"{options.output}  {done.width}×{done.height}  {done.frames} frame{s}, "
-            f"{done.seconds:.1f} s  {speed:.1f} frames a second"
+            f"{options.output}  {result.width}×{result.height}  {result.frames} frame{s}, "
+            f"{result.seconds:.1f} s  {speed:.1f} frames a second"
         )
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"must be seconds, or H:MM:SS, not {text!r}")
-    hours, minutes, seconds = (float(group or 0) for group in match.groups())
-    return 3600 * hours + 60 * minutes + seconds

@@ -47,7 +47,7 @@ def test_imported_name(checkpoint: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "more", "said"),
     [
-        ("candy.pth", [], "must end in .onnx"),
+        ("candy.pth", [], "extension .onnx"),
         ("Candy Box.onnx", [], "not a valid name"),
         ("a.onnx", ["--name", "A"], "not a valid name"),
         ("a.onnx", ["--title", "a\nb"], "one line each"),

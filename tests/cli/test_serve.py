@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import signal
 import socket
 import subprocess
@@ -62,21 +61,6 @@ def test_what_a_training_could_not_begin_with(capsys: pytest.CaptureFixture[str]
     assert "--training takes KEY=VALUE" in capsys.readouterr().err
     assert run("--vgg-weights", "none.pth") == 1
     assert "no file of VGG weights at none.pth" in capsys.readouterr().err
-
-
-def test_without_the_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "uvicorn":
-            raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    assert run() == 1
-    assert "pip install 'fststyle[web]'" in capsys.readouterr().err
 
 
 def test_elsewhere_a_token_is_asked_for(style_path: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     assert_refused(run("no/*.png", "-o", "out"), "No file matches no/*.png")
     assert_refused(run("in", "-o", "out", style="no_such"), "'no_such'")
     assert_refused(run("in", "-o", "out", "--mask", "no.png"), "no.png does not exist")
-    assert_refused(run("in", "-o", "out", "--style-outside", "x"), "--style-outside needs --mask")
+    assert_refused(run("in", "-o", "out", "--style-outside", "x"), "--style-outside needs a mask")
     assert_refused(run("in", "-", "-o", "out"), "- stands for one photo")
     assert_refused(run("in", "-o", "-"), "- stands for one photo")
     assert_refused(run("in", "-o", "out", style="thanos_poster"), "needs a trained network")
@@ -189,7 +189,7 @@ def test_existing_results(run: Run) -> None:
     old = Path("out/a.png").read_bytes()
     done = run("in/a.png", "in/b.png", "-o", "out", "--skip-existing")
     assert done.status == 0
-    assert done.out.startswith("out/a.png  is there already\nout/b.png  12×9")
+    assert done.out.startswith("out/a.png  already exists\nout/b.png  12×9")
     assert Path("out/a.png").read_bytes() == old
     assert run("in/a.png", "in/b.png", "-o", "out", "--overwrite").status == 0
     assert Path("out/a.png").read_bytes() != old
@@ -310,7 +310,8 @@ def test_bad_streams(style_path: Path, folder: Path) -> None:
     for data, expected in ((b"", "is empty"), (b"no picture" * 9, "as an image")):
         done = stream(style_path, data, "-", "-o", "-")
         assert (done.returncode, done.stdout) == (1, b"")
-        assert done.stderr.decode().startswith("Error: The standard input is")
+        assert done.stderr.decode().startswith("Error: ")
+        assert "he standard input" in done.stderr.decode()
         assert expected in done.stderr.decode()
         assert done.stderr.count(b"\n") == 1
     assert files_in(folder) == before
@@ -337,7 +338,7 @@ def test_standard_output_that_is_full_or_closed(style_path: Path) -> None:
     assert load_image("out.png").shape == (9, 12, 3)
     status, error = shell("in/a.png -o - >&-")
     assert (status, error.count("\n")) == (1, 1)
-    assert "which is closed" in error
+    assert "is closed" in error
     status, error = shell("- -o out.png <&-")
     assert (status, error.count("\n")) == (1, 1)
     assert error.startswith("Error: The standard input is empty")

@@ -150,12 +150,13 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
 def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> None:
     write_video(Path("long.mp4"), moving(200, 128, 192))
     program = (
-        "import sys, time\nfrom fststyle import cli, film\n"
-        "frame = film.VideoStylizer.frame\n"
+        "import sys, time\nfrom fststyle.cli import main as cli\n"
+        "from fststyle.video.video_stylizer import VideoStylizer\n"
+        "frame = VideoStylizer.frame\n"
         "def slow(self, *arguments, **control):\n"
         "    print('frame', flush=True)\n    time.sleep(0.05)\n"
         "    return frame(self, *arguments, **control)\n"
-        "film.VideoStylizer.frame = slow\n"
+        "VideoStylizer.frame = slow\n"
         "cli.main(sys.argv[1:])\n"
     )
     command = [sys.executable, "-c", program, "video", "long.mp4", "--style", str(style_path)]
@@ -170,7 +171,7 @@ def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> No
         process.stdout.read()
         err = process.stderr.read()
     assert process.returncode == 130
-    assert "Interrupted: out.mp4 holds the first" in err
+    assert "Interrupted: out.mp4 contains the first" in err
     assert "of 8.0 s" in err
     frames = len(frames_of(Path("out.mp4")))
     assert 10 <= frames < 100
@@ -180,7 +181,7 @@ def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> No
 
 def test_no_torch_is_loaded(folder: Path, style_path: Path) -> None:
     program = (
-        "import sys\nfrom fststyle import cli\n"
+        "import sys\nfrom fststyle.cli import main as cli\n"
         "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as stop:\n    print(stop.code)\n"
         "print(sorted({'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules)))\n"
     )
@@ -196,5 +197,5 @@ def test_the_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None
     text = " ".join(capsys.readouterr().out.split())
     assert f"mixed in; default: {STEADY:g}" in text
     assert f"smoothed; default: {SMOOTHING:g}" in text
-    assert f"of h264: {CRF}" in text
+    assert f"h264: {CRF}" in text
     assert all(suffix in text for suffix in VIDEO_SUFFIXES if suffix != ".m4v")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
 import re
-import shlex
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from fststyle.errors import SettingError
+
+# Only errors and `fststyle doctor` need importlib.metadata and urllib, which are slow to import.
 
 
 def require_packages(extra: str, *packages: str) -> None:
@@ -37,7 +35,7 @@ def require_packages(extra: str, *packages: str) -> None:
 
 
 def install_line(extra: str) -> str:
-    """Return the line to type to install an extra, as this fststyle was installed.
+    """Return the line to type to install an extra, to match how fststyle was installed.
 
     Args:
         extra: The name of the extra, such as ``train``.
@@ -53,10 +51,14 @@ def install_line(extra: str) -> str:
 
 def _installed_from() -> tuple[Path | None, bool]:
     """Find the local source of this installation, and whether it is an editable one."""
+    import importlib.metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     try:
         text = importlib.metadata.distribution("fststyle").read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return None, False
+    except importlib.metadata.PackageNotFoundError:  # run from a clone that is not installed
+        return Path(__file__).parents[2], True
     origin = json.loads(text) if text else {}
     address = urlsplit(origin.get("url", ""))
     if address.scheme != "file":
@@ -68,9 +70,11 @@ def _installed_from() -> tuple[Path | None, bool]:
 
 
 def _quoted(text: str) -> str:
-    """Quote for a shell; plain names in double quotes, which every system's shell takes."""
+    """Quote for a shell; plain names in double quotes, which the shells of all systems know."""
     if os.name != "posix" or re.fullmatch(r"[\w ./@:+,=\[\]~-]+", text):
         return f'"{text}"'
+    import shlex
+
     return shlex.quote(text)
 
 
