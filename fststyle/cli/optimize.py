@@ -210,7 +210,7 @@ def _check_outputs(request: OptimizeRequest) -> None:
             remedy="Choose another name with --sheet.",
             code="replaces_input",
         )
-    check_output(sheet, option="--sheet")
+    check_output(sheet)
 
 
 def _is_same(output: Path, photo: Path) -> bool:

@@ -168,7 +168,7 @@ def no_photo(path: object) -> None:
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        ("out", "no ending"),
+        ("out", "extension"),
         ("out.xyz", ".png"),
         ("missing/out.png", "the folder missing does not exist"),
         ("photo.png/out.png", "not a folder"),
@@ -358,7 +358,7 @@ def test_disk_that_fills_while_writing(
         else:
             patch.setattr(os, "replace", refuse)
         done = run("stylize", photo, "--style", style_path, "-o", "out.png")
-    assert_refused(done, "No space left", "free some space")
+    assert_refused(done, "No space left", "Free some space")
     assert files_in(folder) == before
 
 

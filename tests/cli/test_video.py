@@ -121,7 +121,7 @@ def test_what_is_refused(
         "--no-subtitles": ("film.mp4", *options, "o.mkv"),
         "end it in one of .mp4": ("film.mp4", *options, "o.avi"),
         "There is no film": ("none.mp4", *options, "o.mp4"),
-        "no folder": ("film.mp4", *options, "none/o.mp4"),
+        "the folder none does not exist": ("film.mp4", *options, "none/o.mp4"),
         "duration must be": ("film.mp4", *options, "o.mp4", "--duration", "0"),
         "fststyle train style=ink_wash": ("film.mp4", "--style", "ink_wash", "-o", "o.mp4"),
     }.items():
