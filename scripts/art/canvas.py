@@ -1,4 +1,4 @@
-"""The sheet that the artworks are drawn on, and the brushes, textures and curves they share."""
+"""A sheet to draw on, and the brushes, textures and curves that the artworks share."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ramp(colours: Array, tone: ArrayLike) -> Array:
 
 
 def hatch(phase: Array, period: float, thickness: ArrayLike) -> Array:
-    """Rule parallel lines across ``phase``; ``thickness`` is the inked share in 0..1."""
+    """Draw parallel lines across ``phase``; ``thickness`` is the inked fraction in 0..1."""
     offset = np.abs((phase / period) % 1 - 0.5) * 2
     soft = 1.2 / period
     inked = np.asarray(thickness, np.float32)
@@ -75,10 +75,10 @@ def densify(points: ArrayLike, step: float = 3.0, closed: bool = True) -> Points
 
 
 class Sheet:
-    """A supersampled sheet to draw on; every length is in pixels of the finished picture."""
+    """A supersampled sheet to draw on; lengths are in pixels of the finished image."""
 
     def __init__(self, width: int, height: int, seed: int, sway: float = 2.0) -> None:
-        """Lay out a blank sheet whose hand-drawn edges stray by about ``sway`` pixels."""
+        """Create a blank sheet. Hand-drawn edges deviate by about ``sway`` pixels."""
         self.size = (width, height)
         self.shape = (height * SUPERSAMPLE, width * SUPERSAMPLE)
         self.rng = np.random.default_rng(seed)
@@ -107,7 +107,7 @@ class Sheet:
         return np.clip(total + 0.5, 0, 1, out=total)
 
     def streaks(self, along: Array, across: Array, length: float, width: float) -> Array:
-        """Make noise drawn out along one coordinate, as by a brush or a chisel."""
+        """Make noise that is stretched along one coordinate, like marks of a brush or a chisel."""
         table = self.rng.random((257, 257)).astype(np.float32)
         coarse = map_coordinates(table, [across / width, along / length], order=1, mode="wrap")
         fine = map_coordinates(
@@ -127,7 +127,7 @@ class Sheet:
         area += (1 - area) * colour * light[..., None]
 
     def roughen(self, points: ArrayLike, closed: bool = True) -> Points:
-        """Displace a path by the sheet's sway, equally for paths that share an edge."""
+        """Displace a path by the sheet's sway. Paths that share an edge stay together."""
         path = densify(points, closed=closed)
         place = path.T[::-1] * SUPERSAMPLE
         moved = [map_coordinates(s, place, order=1, mode="nearest") for s in self.sway]
@@ -142,7 +142,7 @@ class Sheet:
         return slice(top, max(int(high[1]), top + 1)), slice(left, max(int(high[0]), left + 1))
 
     def region(self, points: ArrayLike) -> tuple[Window, Array]:
-        """Cut out a rough-edged polygon: its window and its mask."""
+        """Return the window and the mask of a polygon with rough edges."""
         path = self.roughen(points)
         window = self.window(path)
         image, origin = self.blank(window)
@@ -153,7 +153,7 @@ class Sheet:
     def stroke(
         self, paths: Sequence[ArrayLike], colour: Array, width: float, taper: bool = False
     ) -> None:
-        """Draw brush lines whose width swells and shrinks, thin at both ends if tapered."""
+        """Draw brush lines of varying width. If tapered, they are thin at both ends."""
         rough = [densify(self.roughen(path, closed=False), 0.8, closed=False) for path in paths]
         window = self.window(np.vstack(rough), margin=width)
         image, origin = self.blank(window)
@@ -168,7 +168,7 @@ class Sheet:
         self.paint(colour, np.asarray(image, np.float32) / 255, window)
 
     def blank(self, window: Window) -> tuple[Image.Image, Points]:
-        """Make an empty mask for a window, with the place of its upper left corner."""
+        """Return an empty mask for a window, and the position of its upper left corner."""
         area = self.x[window]
         corner = np.array([self.x[window][0, 0], self.y[window][0, 0]], np.float64)
         return Image.new("L", area.shape[::-1]), corner
@@ -184,7 +184,7 @@ class Sheet:
 
 
 def dry_brush(sheet: Sheet, along: Array, across: Array, cover: float) -> Array:
-    """Mask the broken bristle marks of an almost empty brush, ``cover`` of the surface."""
+    """Return the mask of a dry brush's broken marks, which cover a fraction of the surface."""
     bristles = sheet.streaks(along, across, 90, 3.2)
     patches = sheet.noise(70, octaves=3)
     return smoothstep(0.62, 0.78, bristles * 0.6 + patches * 0.5 + cover - 0.25)

@@ -57,7 +57,7 @@ def lay_paper(sheet: Sheet) -> None:
 
 
 def ridge_line(sheet: Sheet, peaks: Range) -> Array:
-    """Trace a skyline of steep, irregular peaks: its height on the sheet per column."""
+    """Return the skyline of steep, irregular peaks: its height on the sheet for each column."""
     x = sheet.x[0]
     rise = np.zeros_like(x)
     for _ in range(int(2600 / peaks.spread)):
@@ -69,7 +69,7 @@ def ridge_line(sheet: Sheet, peaks: Range) -> Array:
 
 
 def draw_range(sheet: Sheet, peaks: Range) -> Array:
-    """Wash a range from ink to mist and hatch it along the lie of its rock."""
+    """Paint a range from ink to mist, and hatch it along its slopes."""
     ridge = ridge_line(sheet, peaks)
     depth = sheet.y - ridge
     rock = smoothstep(-0.5, 1.0, depth + 1.2 * sheet.sway[0])
@@ -94,7 +94,7 @@ def draw_range(sheet: Sheet, peaks: Range) -> Array:
 
 
 def dot_moss(sheet: Sheet, ridge: Array, peaks: Range) -> None:
-    """Dab short horizontal brush dots in clumps along the ridge, as trees seen from afar."""
+    """Draw clumps of short brush marks along the ridge, like distant trees."""
     dabs = []
     for _ in range(int(26 * peaks.ink)):
         x = sheet.rng.uniform(10, 1014)
@@ -107,7 +107,7 @@ def dot_moss(sheet: Sheet, ridge: Array, peaks: Range) -> None:
 
 
 def draw_water(sheet: Sheet) -> None:
-    """Rule the lake at the foot with broken ripples."""
+    """Draw broken ripples on the lake in the foreground."""
     water = smoothstep(690, 716, sheet.y + 30 * (sheet.noise(300, 40) - 0.5))
     ripple = sheet.y + 16 * sheet.noise(150, 26) + 4 * sheet.noise(30, 9)
     weight = 0.5 * smoothstep(0.35, 0.75, sheet.noise(170, 18))
@@ -117,7 +117,7 @@ def draw_water(sheet: Sheet) -> None:
 
 
 def draw_pine(sheet: Sheet, x: float, y: float, height: float) -> None:
-    """Brush a leaning pine: a crooked trunk, limbs and fans of needles."""
+    """Draw a leaning pine: a crooked trunk, branches and fans of needles."""
     rng = sheet.rng
     lean = rng.uniform(-0.25, 0.25) * height
     bend = rng.normal(0, height * 0.05, 5)
@@ -144,7 +144,7 @@ def draw_pine(sheet: Sheet, x: float, y: float, height: float) -> None:
 
 
 def stamp_seal(sheet: Sheet, x: float, y: float, cells: int, cell: float) -> None:
-    """Press a red seal cut with a mirrored pattern of blocks that spells nothing."""
+    """Stamp a red seal with a symmetric pattern of blocks, which is not a text."""
     side = cells * cell
     window, mask = sheet.region([(x, y), (x + side, y), (x + side, y + side), (x, y + side)])
     inner = cells // 2
@@ -160,7 +160,7 @@ def stamp_seal(sheet: Sheet, x: float, y: float, cells: int, cell: float) -> Non
 
 
 def draw_sun(sheet: Sheet, x: float, y: float, size: float) -> None:
-    """Wash a vermilion sun with a wet edge and rings of dry brush."""
+    """Paint a vermilion sun with a wet edge and marks of a dry brush."""
     radius = np.hypot(sheet.x - x, sheet.y - y) + sheet.sway[0]
     disc = smoothstep(size, size - 1.5, radius)
     bristle = sheet.streaks(sheet.x + sheet.y * 0.2, sheet.y + 9 * sheet.noise(60), 80, 3)

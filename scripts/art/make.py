@@ -31,46 +31,52 @@ ARTWORKS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 }
 
 
-def encode(picture: Image.Image) -> bytes:
+def encode(image: Image.Image) -> bytes:
     """Encode as JPEG at the best quality that stays below the size limit."""
     data = b""
     for quality in range(94, 40, -2):
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+        image.save(buffer, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
         data = buffer.getvalue()
         if len(data) <= MAX_BYTES:
             break
     return data
 
 
-def write_artwork(name: str, folder: Path) -> None:
-    """Draw one artwork and write its JPEG and its description."""
-    title, draw = ARTWORKS[name]
-    picture = encode(draw())
-    about = {
+def description(name: str) -> dict[str, str | int]:
+    """Return the facts about an artwork."""
+    return {
         "name": name,
-        "title": title,
+        "title": ARTWORKS[name][0],
         "artist": "fststyle project",
         "year": 2026,
         "source": "drawn by scripts/art/make.py",
         "licence": "MIT",
     }
+
+
+def write_artwork(name: str, folder: Path) -> None:
+    """Draw one artwork and write its JPEG and its description."""
+    image = encode(ARTWORKS[name][1]())
+    about = json.dumps(description(name), indent=2)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.jpg", picture)
-    write_atomically(folder / f"{name}.json", (json.dumps(about, indent=2) + "\n").encode())
-    sys.stdout.write(f"{folder / name}.jpg: {len(picture)} bytes\n")
+    write_atomically(folder / f"{name}.jpg", image)
+    write_atomically(folder / f"{name}.json", f"{about}\n".encode())
+    print(f"{folder / name}.jpg: {len(image)} bytes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the artworks named on the command line, or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(ARTWORKS)}")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder to write to")
     options = parser.parse_args(argv)
     for name in options.names:
         if name not in ARTWORKS:
             known = ", ".join(ARTWORKS)
-            sys.stderr.write(f"There is no artwork named {name!r}; the known names are {known}.\n")
+            print(f"Unknown artwork {name!r}; choose from {known}.", file=sys.stderr)
             return 2
     for name in options.names or ARTWORKS:
         write_artwork(name, options.output)

@@ -37,7 +37,7 @@ LEAD = 4.2
 
 
 def rose_zones(radius: Array, angle: Array) -> tuple[NDArray[np.int64], Array]:
-    """Divide the window into scalloped rings: the ring of each pixel, the gap to its edge."""
+    """Return the scalloped ring of each pixel, and its distance from the ring's edge."""
     petals = [
         np.full_like(radius, 62.0),
         148 + 34 * np.abs(np.sin(angle * 6)),
@@ -55,7 +55,7 @@ def rose_zones(radius: Array, angle: Array) -> tuple[NDArray[np.int64], Array]:
 
 
 def glass_seeds(rng: np.random.Generator) -> Points:
-    """Scatter the centres of the pieces: rings round the rose, then looser ones."""
+    """Return the centres of the glass pieces: in rings around the rose, further out at random."""
     seeds = [(0.0, 0.0)]
     rings = (
         (40, 8, 0.1),
@@ -78,7 +78,7 @@ def glass_seeds(rng: np.random.Generator) -> Points:
 
 
 def lead_lines(sheet: Sheet, gap: Array) -> None:
-    """Raise the lead: dark rounded bars, lit from the upper left."""
+    """Draw the lead: dark rounded bars, lit from the upper left."""
     sheet.paint(rgb("050308")[0], 0.6 * smoothstep(LEAD + 4.5, LEAD, gap))
     height = np.sqrt(np.clip(1 - (gap / (LEAD + 0.8)) ** 2, 0, 1))
     height += 0.35 * (sheet.noise(7, octaves=2) - 0.5)
@@ -109,7 +109,7 @@ def stained_glass() -> Image.Image:
 
 
 def paint_glass(sheet: Sheet, inside: Array, piece: NDArray[np.int64], gap: Array) -> None:
-    """Colour each piece and give it streaks, ripples, bubbles and a gradient of its own."""
+    """Colour each piece, with its own streaks, ripples, bubbles and gradient."""
     count = int(piece.max()) + 1
     rng, x, y = sheet.rng, inside[..., 0], inside[..., 1]
     zones = [ZONE_GLASS[i % len(ZONE_GLASS)] for i in range(count)]

@@ -95,12 +95,12 @@ def outline(sheet: Sheet, shapes: Sequence[Points], colour: Array, width: float)
 
 
 def mirrored(points: ArrayLike, side: int) -> Points:
-    """Put points given relative to the axis on the left (-1) or right (1) side."""
+    """Move points relative to the axis to its left (-1) or right (1) side."""
     return np.asarray(points, np.float64) * (side, 1) + (FOCUS[0], 0)
 
 
 def draw_rays(sheet: Sheet) -> None:
-    """Burst rays out of the focus, each with brushed bristles and dots of its own."""
+    """Draw rays from the focus, each with its own brush marks and dots."""
     x, y = sheet.x - FOCUS[0] + sheet.sway[0], sheet.y - FOCUS[1] + sheet.sway[1]
     radius, angle = np.hypot(x, y), np.arctan2(y, x) + np.float32(math.pi)
     widths = np.tile([1.3, 0.7, 1.0, 0.6], 13) * sheet.rng.uniform(0.7, 1.3, 52)
@@ -121,7 +121,7 @@ def draw_rays(sheet: Sheet) -> None:
 
 
 def draw_halo(sheet: Sheet) -> None:
-    """Set a zigzag ring and a dotted, toothed sun behind the titan."""
+    """Draw a zigzag ring and a dotted, toothed sun behind the titan."""
     x, y = sheet.x - FOCUS[0] + sheet.sway[0], sheet.y - FOCUS[1] + sheet.sway[1]
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     bristles = sheet.streaks(angle * 260, radius, 80, 3.0)
@@ -153,7 +153,7 @@ def draw_halo(sheet: Sheet) -> None:
 
 
 def torso_facets(sheet: Sheet) -> list[Facet]:
-    """Break the shoulders and chest into jagged planes lit from the sun."""
+    """Divide the shoulders and the chest into jagged planes, lit by the sun."""
     facets: list[Facet] = []
     border = densify(TORSO, 58)
     grid = np.stack(np.meshgrid(np.arange(20, 400, 62), np.arange(640, 1040, 66)), -1)
@@ -174,7 +174,7 @@ def torso_facets(sheet: Sheet) -> list[Facet]:
 
 
 def draw_titan(sheet: Sheet) -> None:
-    """Raise an angular stone giant with a crown of crystal shards."""
+    """Draw an angular stone giant with a crown of crystal shards."""
     torso = torso_facets(sheet)
     for facet in torso:
         paint_facet(sheet, facet, 10)
@@ -203,7 +203,7 @@ def draw_titan(sheet: Sheet) -> None:
 def draw_shard(
     sheet: Sheet, x: float, y: float, tip: float, top: float, width: float, side: int
 ) -> None:
-    """Grow one crystal of the crown: a long kite with a lit and a shaded half."""
+    """Draw one crystal of the crown: a long kite with a lit and a shaded half."""
     lean = np.array([tip - x, top - y]) / math.hypot(tip - x, top - y)
     waist = np.array([x, y]) + 0.62 * np.array([tip - x, top - y])
     for turn, tone in ((1, 0.74), (-1, 0.40)):
@@ -214,7 +214,7 @@ def draw_shard(
 
 
 def draw_collar(sheet: Sheet) -> None:
-    """Hang gold chevrons over the chest."""
+    """Draw gold chevrons over the chest."""
     for row, tone in enumerate((0.78, 0.56, 0.40)):
         drop = row * 74
         for side in (-1, 1):
@@ -228,7 +228,7 @@ def draw_collar(sheet: Sheet) -> None:
 
 
 def draw_gem(sheet: Sheet, x: float, y: float, size: float, colours: Array) -> None:
-    """Cut one glowing gem: eight outer facets round a bright table."""
+    """Draw one glowing gem: eight outer facets around a bright centre."""
     around = np.linspace(0, 2 * math.pi, 9)[:-1] + math.pi / 8
     unit = np.stack([np.cos(around) * 0.86, np.sin(around)], axis=1)
     rim, table = unit * size + (x, y), unit * size * 0.52 + (x, y)

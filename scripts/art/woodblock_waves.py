@@ -36,7 +36,7 @@ WAVE_HOLLOW = (
 
 
 def print_sky(sheet: Sheet) -> None:
-    """Print a graded sky through the grain of the plank, with a striped sun."""
+    """Draw a graded sky with the grain of the wood, and a striped sun."""
     bow = sheet.y + 34 * (sheet.noise(420, 200) - 0.5)
     grain = sheet.y + 46 * sheet.noise(300, 70, octaves=2) + 4 * sheet.noise(60, 12)
     sky = rgb("17406f", "5f9ab8", "d8dcc4", "f5e3bd", "f2b98c", "e88d6b")
@@ -68,7 +68,7 @@ def print_scales(sheet: Sheet, top: float, pitch: float) -> None:
 
 
 class Wave(NamedTuple):
-    """One curling wave: its foot, its height, and the way it faces (1 or -1)."""
+    """One curling wave: the position of its foot, its height, and its direction (1 or -1)."""
 
     x: float
     y: float
@@ -77,19 +77,19 @@ class Wave(NamedTuple):
 
 
 def crest(wave: Wave, sheet: Sheet) -> Points:
-    """Trace a wave from its back over the tip and down its hollow, evenly spaced."""
+    """Return the outline of a wave from its back over the tip to its hollow, evenly spaced."""
     path = np.vstack([curve(WAVE_BACK), curve(WAVE_HOLLOW)[1:]])
     path = path * (wave.face * wave.size, -wave.size) + (wave.x, wave.y)
     return densify(sheet.roughen(path, closed=False), 0.5, closed=False)
 
 
 def foam_share(travel: Array) -> Array:
-    """Say how foamy the crest is along its length: most so round the tip, near the middle."""
+    """Return the amount of foam along the crest; it is largest around the tip, near the middle."""
     return smoothstep(0.28, 0.47, travel) * smoothstep(0.72, 0.58, travel)
 
 
 def draw_spray(sheet: Sheet, path: Points, size: float) -> None:
-    """Fringe the crest with lobes of foam and throw drops off it."""
+    """Draw lobes of foam along the crest, and drops around it."""
     rng = sheet.rng
     share = foam_share(np.linspace(0, 1, len(path)))
     drops = []
@@ -113,7 +113,7 @@ def draw_spray(sheet: Sheet, path: Points, size: float) -> None:
 def print_bands(
     sheet: Sheet, window: Window, mask: Array, depth: Array, along: Array, period: float
 ) -> Array:
-    """Print contour bands that follow the edge of a wave; give back their brush marks."""
+    """Draw bands that follow the edge of a wave; return their brush marks."""
     bristle = sheet.streaks(along, depth, 70, 2.6)
     warped = depth + 6 * (sheet.noise(60)[window] - 0.5) + 2 * bristle
     band = np.floor(warped / period).astype(int)
@@ -125,7 +125,7 @@ def print_bands(
 
 
 def draw_wave(sheet: Sheet, wave: Wave) -> None:
-    """Print one wave: banded water, foam with long fingers and a key line."""
+    """Draw one wave: banded water, foam with long fingers, and an outline."""
     path = crest(wave, sheet)
     draw_spray(sheet, path, wave.size)
     window = sheet.window(path)

@@ -1,11 +1,11 @@
-"""The values of every gate for given pictures, and for faults planted into them.
+"""Values of every check at the end of training, for given images and for images with added faults.
 
-    python scripts/zoo/calibrate_gates.py [--pair PHOTO PICTURE]... [--style FILE]... [--faults]
+    python scripts/zoo/calibrate_gates.py [--pair PHOTO IMAGE]... [--style FILE]... [--faults]
 
-prints a table with a row for each picture: for a pair, for each artwork of the package (as its own
-photo), and for what each style file makes of the probe photographs. With ``--faults`` every
-picture is followed by itself with planted faults of increasing strength. A value above its
-limit is marked. The limits in ``fststyle/training/gates.py`` lie between the two kinds of row.
+prints a table with a row for each image: for each pair, for each artwork of the package (as its own
+photo), and for the results of each style file on the probe photographs. With ``--faults``, every
+image is followed by copies with faults of increasing strength. Values above their limit are marked.
+The limits in ``fststyle/training/gates.py`` lie between the values of good and of faulty images.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side, resize
+from fststyle.markdown import markdown_table
 from fststyle.styles.find import art_folder
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training import gates
@@ -27,9 +28,9 @@ from fststyle.training import gates
 Pixels = NDArray[np.float32]
 
 
-def with_faults(picture: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """The picture with one fault after another, each in increasing strength."""
-    height, width = picture.shape[:2]
+def with_faults(image: Pixels) -> Iterator[tuple[str, Pixels]]:
+    """Yield copies of an image, each with one fault, in increasing strength."""
+    height, width = image.shape[:2]
     rows, columns = np.indices((height, width))[..., None]
 
     def clipped(pixels: NDArray[np.floating]) -> Pixels:
@@ -42,63 +43,64 @@ def with_faults(picture: Pixels) -> Iterator[tuple[str, Pixels]]:
             (4, np.cos(np.pi / 2 * columns) * np.cos(np.pi / 2 * rows)),
             (4, np.cos(np.pi / 2 * rows + 0.5)),
         ):
-            yield f"lattice {period}: {amplitude}/255", clipped(picture + amplitude / 255 * wave)
+            yield f"lattice {period}: {amplitude}/255", clipped(image + amplitude / 255 * wave)
     top, left = height // 3, width // 4
     distance = np.hypot(rows - top, columns - left)
     for size in (12, 18, 24):
         for name, colour in (("white", (1, 1, 1)), ("red", (1, 0, 0)), ("black", (0, 0, 0))):
             inside = np.clip((size / 2 - distance) / 2 + 0.5, 0, 1)
-            blob = inside * np.array(colour) + (1 - inside) * picture
+            blob = inside * np.array(colour) + (1 - inside) * image
             yield f"blob: {size} px, {name}", clipped(blob)
     for strength in (0.05, 0.1, 0.2, 0.4):
         for thickness in (4, 8):
-            framed = picture - strength
+            framed = image - strength
             inside_frame = slice(thickness, -thickness)
-            framed[inside_frame, inside_frame] = picture[inside_frame, inside_frame]
+            framed[inside_frame, inside_frame] = image[inside_frame, inside_frame]
             yield f"frame: {thickness} px, -{strength}", clipped(framed)
     for sigma in (1.0, 2.0, 3.0):
-        yield f"blur: {sigma}", clipped(ndimage.gaussian_filter(picture, (sigma, sigma, 0)))
-    yield "constant", np.full_like(picture, 0.4)
+        yield f"blur: {sigma}", clipped(ndimage.gaussian_filter(image, (sigma, sigma, 0)))
+    yield "constant", np.full_like(image, 0.4)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pair", nargs=2, type=Path, action="append", default=[])
-    parser.add_argument("--style", type=Path, action="append", default=[])
-    parser.add_argument("--faults", action="store_true")
-    parser.add_argument("--no-art", action="store_true")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--pair", nargs=2, type=Path, action="append", default=[], metavar=("PHOTO", "IMAGE"))
+    add("--style", type=Path, action="append", default=[], metavar="FILE", help="style to check")
+    add("--faults", action="store_true", help="add faults to each image")
+    add("--no-art", action="store_true", help="skip the artworks")
     arguments = parser.parse_args()
     pairs: list[tuple[str, Pixels, Pixels]] = []
-    for photo_path, picture_path in arguments.pair:
-        picture = load_image(picture_path)
-        height, width = picture.shape[:2]
+    for photo_path, image_path in arguments.pair:
+        image = load_image(image_path)
+        height, width = image.shape[:2]
         photo = resize(load_image(photo_path), width=width, height=height)
-        pairs.append((picture_path.stem, photo, picture))
+        pairs.append((image_path.stem, photo, image))
     for path in [] if arguments.no_art else sorted(art_folder().glob("*.jpg")):
-        picture = fit_long_side(load_image(path), 384)
-        pairs.append((path.stem, picture, picture))
+        image = fit_long_side(load_image(path), 384)
+        pairs.append((path.stem, image, image))
     for path in arguments.style:
         stylizer = Stylizer(path, device="cpu")
         for name, photo in gates.probe_photos().items():
             pairs.append((f"{path.stem}: {name}", photo, stylizer(photo)))
-    names = list(gates.LIMITS)
-    print(f"| picture | {' | '.join(names)} |")
-    print("| --- |" + " --- |" * len(names))
-    for name, photo, picture in pairs:
-        _print_row(f"**{name}**", photo, picture)
+    rows = []
+    for name, photo, image in pairs:
+        rows.append(_row(f"**{name}**", photo, image))
         if arguments.faults:
-            for fault, faulty in with_faults(picture):
-                _print_row(fault, photo, faulty)
-    print(f"| limit | {' | '.join(f'{limit:g}' for limit in gates.LIMITS.values())} |")
+            rows += [_row(fault, photo, faulty) for fault, faulty in with_faults(image)]
+    rows.append(["limit", *(f"{limit:g}" for limit in gates.LIMITS.values())])
+    print(markdown_table(("image", *gates.LIMITS), rows))
 
 
-def _print_row(name: str, photo: Pixels, picture: Pixels) -> None:
-    cells = []
+def _row(name: str, photo: Pixels, image: Pixels) -> list[str]:
+    cells = [name]
     for gate, limit in gates.LIMITS.items():
-        value = gates.measure(gate, photo, picture)
+        value = gates.measure(gate, photo, image)
         cells.append(f"{value:.2f}{'' if value <= limit else ' !'}")
-    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    return cells
 
 
 if __name__ == "__main__":
