@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from fststyle.cli.arguments import height_and_width
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.styles.export import LOWEST_OPSET, Precision
 from fststyle.styles.find import find_network
+from fststyle.styles.onnx_protobuf import OPSET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,11 +52,16 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--precision",
-        choices=("float32", "float16", "int8", "int8-weights"),
+        choices=get_args(Precision),
         default="float32",
         help="int8: weights and activations, quantised by NNCF",
     )
-    command.add_argument("--opset", type=int, metavar="N", help="opset of ONNX; default 18")
+    command.add_argument(
+        "--opset",
+        type=int,
+        metavar="N",
+        help=f"opset of ONNX, {LOWEST_OPSET} or later; default {OPSET}",
+    )
     command.add_argument(
         "--photos",
         type=Path,

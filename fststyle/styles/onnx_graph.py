@@ -34,7 +34,9 @@ _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataTyp
 }
 
 
-def build_model(shape: NetworkConfig, weights: Weights, norm: Norm | None = None) -> Any:
+def build_model(
+    shape: NetworkConfig, weights: Weights, norm: Norm | None = None, *, half: bool = False
+) -> Any:
     """Build the ONNX model of `TransformerNet`, without metadata.
 
     Args:
@@ -43,6 +45,8 @@ def build_model(shape: NetworkConfig, weights: Weights, norm: Norm | None = None
             result of `fold_norms`.
         norm: The kind of norms, with the model's inputs and outputs. By default the network as
             trained.
+        half: Convolutions run in float16. Norms stay in float32: they add up as many numbers as
+            a photo has pixels.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -51,7 +55,7 @@ def build_model(shape: NetworkConfig, weights: Weights, norm: Norm | None = None
         ValueError: A weight is missing, or has another shape or type.
     """
     norm = norm or InstanceNorm()
-    graph = Graph(weights)
+    graph = Graph(weights, half=half)
     graph.constant("centre", 0.5, np.float32)
     graph.constant("double", [1, 1, 2, 2], np.float32)
     graph.constant("origin", [0, 0], np.int64)
@@ -65,17 +69,18 @@ def build_model(shape: NetworkConfig, weights: Weights, norm: Norm | None = None
     if shape.linear_output:
         limits = [graph.constant("black", 0, np.float32), graph.constant("white", 1, np.float32)]
 
-    hidden = graph.add("Sub", photo, "centre")
+    hidden = _to_half(graph, graph.add("Sub", photo, "centre"))
     for index, convolution in enumerate(parts.encoder):
         hidden = _add_layer(graph, norm, hidden, f"encoder.{index}", convolution)
     for block in range(shape.residual_blocks):
         body = f"residual.{block}.body"
         inner = _add_layer(graph, norm, hidden, f"{body}.0", first)
         inner = _add_convolution(graph, norm, inner, f"{body}.1", second)
-        hidden = graph.add("Add", hidden, norm.apply(graph, inner, f"{body}.2", second.outputs))
+        inner = _add_norm(graph, norm, inner, f"{body}.2", second)
+        hidden = graph.add("Add", hidden, inner)
     for index, layer in enumerate(parts.decoder):
         hidden = _add_layer(graph, norm, hidden, f"decoder.{index}", layer)
-    hidden = _add_layer(graph, norm, hidden, "to_rgb", parts.to_rgb)
+    hidden = _to_single(graph, _add_layer(graph, norm, hidden, "to_rgb", parts.to_rgb))
     result = graph.add("Clip", hidden, *limits) if limits else graph.add("Sigmoid", hidden)
     norm.finish(graph, result)
     return graph.model()
@@ -98,7 +103,7 @@ def _add_layer(
     if not layer.has_norm:
         return _add_convolution(graph, norm, hidden, name, layer)
     hidden = _add_convolution(graph, norm, hidden, f"{name}.0", layer)
-    return graph.add("Relu", norm.apply(graph, hidden, f"{name}.1", layer.outputs))
+    return graph.add("Relu", _add_norm(graph, norm, hidden, f"{name}.1", layer))
 
 
 def _add_convolution(graph: Graph, norm: Norm, hidden: str, name: str, layer: Convolution) -> str:
@@ -107,11 +112,24 @@ def _add_convolution(graph: Graph, norm: Norm, hidden: str, name: str, layer: Co
         margin = [0, 0, size // 2, size // 2] * 2
         pads = graph.constant(f"margin_{size // 2}", margin, np.int64)
         hidden = graph.add("Pad", hidden, pads, mode="reflect")
-    parameters = [graph.weight(f"{name}.weight", layer.outputs, layer.inputs, size, size)]
+    shape = (layer.outputs, layer.inputs, size, size)
+    parameters = [graph.weight(f"{name}.weight", *shape, half=graph.half)]
     if norm.has_bias or not layer.has_norm:
-        parameters.append(graph.weight(f"{name}.bias", layer.outputs))
+        parameters.append(graph.weight(f"{name}.bias", layer.outputs, half=graph.half))
     strides = [layer.stride, layer.stride]
     return graph.add("Conv", hidden, *parameters, kernel_shape=[size, size], strides=strides)
+
+
+def _add_norm(graph: Graph, norm: Norm, hidden: str, name: str, layer: Convolution) -> str:
+    return _to_half(graph, norm.apply(graph, _to_single(graph, hidden), name, layer.outputs))
+
+
+def _to_half(graph: Graph, hidden: str) -> str:
+    return graph.cast(hidden, "float16") if graph.half else hidden
+
+
+def _to_single(graph: Graph, hidden: str) -> str:
+    return graph.cast(hidden, "float32") if graph.half else hidden
 
 
 def rebuild(model: Any, shape: NetworkConfig) -> Any:

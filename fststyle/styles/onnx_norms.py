@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.styles.onnx_protobuf import Graph, Weights
+from fststyle.styles.onnx_protobuf import OPSET, Graph, Weights
+from fststyle.styles.shape import STRIDE
 
 EPSILON: Final = 1e-5
 """What every norm adds to the variance; the default of torch and of ONNX."""
@@ -52,12 +53,14 @@ class InstanceNorm:
 
     Args:
         size: Height and width of the photos, for a batch of 1. By default everything may vary.
+        opset: Version of ONNX's operators that the model may use.
     """
 
     has_bias = False
 
-    def __init__(self, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, size: tuple[int, int] | None = None, *, opset: int = OPSET) -> None:
         self._size = size
+        self._opset = opset
         self._shape: tuple[str | int, ...] = ("batch", 3, "height", "width")
         if size is not None:
             self._shape = (1, 3, *size)
@@ -72,12 +75,20 @@ class InstanceNorm:
 
     def finish(self, graph: Graph, result: str) -> None:
         """Crop the result to the photo's size: the output ``picture``."""
-        if self._size is None:
-            size = graph.add("Shape", "photo", start=2, end=4)
-        else:
-            size = graph.constant("size", self._size, np.int64)
-        _crop(graph, result, size, output="picture")
         graph.output("picture", *self._shape)
+        if self._size is None:
+            _crop(graph, result, self._photo_size(graph), output="picture")
+        elif any(length % STRIDE for length in self._size):
+            _crop(graph, result, graph.constant("size", self._size, np.int64), output="picture")
+        else:
+            graph.add("Identity", result, output="picture")
+
+    def _photo_size(self, graph: Graph) -> str:
+        if self._opset >= 15:
+            return graph.add("Shape", "photo", start=2, end=4)
+        # Older versions of Shape return all lengths.
+        begin, end, axis = (graph.constant(f"number_{n}", [n], np.int64) for n in (2, 4, 0))
+        return graph.add("Slice", graph.add("Shape", "photo"), begin, end, axis)
 
 
 class FoldedNorm(InstanceNorm):

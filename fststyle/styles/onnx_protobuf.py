@@ -20,7 +20,8 @@ Weights = Mapping[str, NDArray[np.floating]]
 """By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
 
 _NAME: Final = "onnx.onnx_ml_pb2"
-_OPSET: Final = 18
+OPSET: Final = 18
+"""Version of ONNX's operators in style files."""
 _IR_VERSION: Final = 8  # released with opset 18, for old runners
 _TYPES: Final[Mapping[str, str]] = {
     "float32": "FLOAT", "float16": "FLOAT16", "int64": "INT64", "uint8": "UINT8",
@@ -109,9 +110,11 @@ class Graph:
 
     Args:
         weights: The weights that `weight` looks up.
+        half: Convolutions run in float16.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, *, half: bool = False) -> None:
+        self.half = half
         self._weights = weights
         self._nodes: list[Any] = []
         self._tensors: dict[str, Any] = {}
@@ -156,8 +159,14 @@ class Graph:
             self._tensors[name] = tensor(np.array(values, dtype), name)
         return name
 
-    def weight(self, name: str, *shape: int) -> str:
-        """Add a weight. Kernels in float16 are converted to float32 when the model runs.
+    def weight(self, name: str, *shape: int, half: bool = False) -> str:
+        """Add a weight.
+
+        Args:
+            name: Name of the weight.
+            shape: Expected shape. Weights of four dimensions are kernels, and may be float16.
+            half: The model uses the weight in float16. Otherwise, float16 is converted to
+                float32 when the model runs.
 
         Raises:
             ValueError: The weight is missing, or has another shape or type.
@@ -168,11 +177,16 @@ class Graph:
             raise ValueError(f"{name} is missing or has another shape")
         if array.dtype != np.float32 and not (is_kernel and array.dtype == np.float16):
             raise ValueError(f"{name} has another type")
+        if half:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
         self._tensors[name] = tensor(array, name)
+        if half:
+            return name
         return self.cast(name, "float32") if array.dtype == np.float16 else name
 
     def model(self) -> Any:
-        """Return the finished graph as a ``ModelProto``.
+        """Return the finished graph as a ``ModelProto``, without unused constants.
 
         Raises:
             ValueError: A weight has not been used.
@@ -180,15 +194,16 @@ class Graph:
         unused = self._weights.keys() - self._tensors.keys()
         if unused:
             raise ValueError(f"{min(unused)!r} has no place in it")
+        used = {name for made in self._nodes for name in made.input}
         graph = messages().GraphProto(
             name="fststyle",
             node=self._nodes,
-            initializer=self._tensors.values(),
+            initializer=[t for name, t in self._tensors.items() if name in used],
             input=self._inputs,
             output=self._outputs,
         )
         made = messages().ModelProto(ir_version=_IR_VERSION, graph=graph)
-        made.opset_import.add(domain="", version=_OPSET)
+        made.opset_import.add(domain="", version=OPSET)
         return made
 
 

@@ -26,10 +26,11 @@ def test_as_onnx_makes_them() -> None:
         assert onnx_protobuf.tensor(array, "x") == numpy_helper.from_array(array, "x")
     end = onnx_protobuf.value_info("photo", "float32", ["batch", 3])
     assert end == helper.make_tensor_value_info("photo", TensorProto.FLOAT, ["batch", 3])
-    tensor = onnx_protobuf.tensor(arrays[0], "x")
+    tensor = onnx_protobuf.tensor(arrays[0], "b")
     graph = onnx_protobuf.Graph({})
     graph.input("photo", "batch", 3)
-    graph.constant("x", arrays[0], np.float32)
+    graph.constant("b", arrays[0], np.float32)
+    graph.constant("unused", 1, np.float32)
     graph.add("Conv", "a", "", "b", output="c", **attributes)
     graph.output("photo", "batch", 3)
     expected = helper.make_model(
