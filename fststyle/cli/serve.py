@@ -1,4 +1,4 @@
-"""``fststyle serve``: the page, on this computer, or as files for another host."""
+"""``fststyle serve``: the page on this computer, or its export as files for a static host."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fststyle.cli.arguments import port, positive
 from fststyle.cli.extras import require_packages
 from fststyle.errors import SettingError
 
-# Every command loads this module, and only this one uses them: they are imported where they are.
+# Every command loads this module, so what only `serve` needs is imported inside functions.
 if TYPE_CHECKING:
     import socket
 
 TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
-"""The environment variable with the token, where not a new one is to be made."""
+"""Environment variable with the token, instead of a new one for each start."""
 
 _MOST_CONNECTIONS: Final = 512
 
@@ -28,52 +28,51 @@ def add_command(commands: Any) -> None:
     """Add ``fststyle serve``.
 
     Args:
-        commands: What ``ArgumentParser.add_subparsers`` returned.
+        commands: Result of ``ArgumentParser.add_subparsers``.
     """
     command = commands.add_parser(
         "serve",
-        help="a page for the browser: drop a photo, choose a style",
-        description="Open a page on this computer, where photos are dropped, stylised and saved. "
-        "It needs the extra: pip install 'fststyle[web]'.",
+        help="open a page in the browser: drop a photo, choose a style",
+        description="Serve a page on this computer to stylise photos, use the camera and train "
+        "styles. It needs the extra: pip install 'fststyle[web]'.",
     )
-    command.add_argument("--port", type=port, default=8765, help="0 for any free one")
+    command.add_argument("--port", type=port, default=8765, help="port; 0 for any free one")
     command.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at; other than this computer's own, a token is asked for",
+        help="address to listen on; if others can reach it, requests need a token",
     )
     command.add_argument(
         "--token",
-        help=f"that requests must bring, of 16 letters or more; default: ${TOKEN_VARIABLE}, or a "
-        "new one where --host is not this computer's own",
+        help=f"token of 16 characters or more that requests must send; default: ${TOKEN_VARIABLE}, "
+        "or a new one if --host is reachable by others",
     )
-    command.add_argument("--no-browser", action="store_true", help="open none")
-    command.add_argument("--no-jobs", action="store_true", help="no training, no optimising")
+    command.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    command.add_argument("--no-jobs", action="store_true", help="disable training and repainting")
     command.add_argument(
         "--export",
         type=Path,
         metavar="DIR",
-        help="write the page with all styles for any host of files instead; it needs no server",
+        help="write the page with all styles to a folder for a static host, which needs no server",
     )
     limits = command.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=positive, default=64, help="of an upload")
-    limits.add_argument("--max-megapixels", type=positive, default=64, help="of a photo")
-    limits.add_argument("--max-seconds", type=positive, default=120, help="for a photo")
+    limits.add_argument("--max-megabytes", type=positive, default=64, help="size of an upload")
+    limits.add_argument("--max-megapixels", type=positive, default=64, help="pixels of a photo")
+    limits.add_argument("--max-seconds", type=positive, default=120, help="time for a photo")
     limits.add_argument("--max-upload-seconds", type=positive, default=60, help="for an upload")
     limits.add_argument("--jobs", type=positive, default=2, help="photos at the same time")
     limits.add_argument(
-        "--queue", type=positive, default=32, help="that are taken in; 429 is said to the rest"
+        "--queue", type=positive, default=32, help="requests to queue before answering 429"
     )
-    command.add_argument("--threads", type=positive, help="processor threads of a network")
+    command.add_argument("--threads", type=positive, help="processor threads for a network")
     command.add_argument(
         "--training",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of every training, such as trainer.gates=false, which is checked when one "
-        "begins; may be repeated",
+        help="setting for every training, such as trainer.gates=false; may be repeated",
     )
-    command.add_argument("--vgg-weights", metavar="FILE", help="instead of those found")
+    command.add_argument("--vgg-weights", metavar="FILE", help="VGG weights; default: search")
     command.set_defaults(run=serve)
 
 
@@ -81,13 +80,13 @@ def serve(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C, or export it.
 
     Args:
-        options: Of the command line.
+        options: Options of the command line.
 
     Returns:
         The exit status.
 
     Raises:
-        FststyleError: Something that the user can mend.
+        FststyleError: A setting, the address or a package is wrong or missing.
     """
     if options.export is not None:
         from fststyle.web.page_files import export_page
@@ -95,20 +94,24 @@ def serve(options: argparse.Namespace) -> int:
         count = export_page(options.export)
         print(f"{options.export}  {count} style{'' if count == 1 else 's'}")
         return 0
-    require_packages("web", "fastapi", "python_multipart", "uvicorn")
     for item in options.training:
         if not re.fullmatch(r"[~+]?[\w.]+=.*|~[\w.]+", item):
             raise SettingError(
-                f"--training takes KEY=VALUE, such as trainer.gates=false, not {item}."
+                f"--training takes KEY=VALUE, such as trainer.gates=false, not {item}.",
+                code="usage",
             )
     if options.vgg_weights is not None and not Path(options.vgg_weights).is_file():
         raise SettingError(
-            f"There is no file of VGG weights at {options.vgg_weights}; name one, or leave "
-            "--vgg-weights out."
+            "There is no file of VGG weights at {path}.",
+            path=options.vgg_weights,
+            remedy="Give an existing file, or omit --vgg-weights.",
+            code="not_found",
         )
+    require_packages("web", "fastapi", "python_multipart", "uvicorn")
     import uvicorn
 
-    from fststyle.web.app import Limits, create_app
+    from fststyle.web.app import create_app
+    from fststyle.web.state import Limits
     from fststyle.web.uploads import UploadLimits
 
     token = _token(options)
@@ -119,7 +122,7 @@ def serve(options: argparse.Namespace) -> int:
             pixels=options.max_megapixels * 10**6,
             seconds=options.max_seconds,
             threads=options.jobs,
-            places=options.queue,
+            slots=options.queue,
         ),
         token=token,
         jobs=not options.no_jobs,
@@ -130,9 +133,9 @@ def serve(options: argparse.Namespace) -> int:
     )
     config = uvicorn.Config(
         app,
-        log_config=None,  # uvicorn's own would take the program's other logs away
+        log_config=None,  # uvicorn's own would disable the program's other loggers
         log_level="warning",
-        access_log=False,  # addresses may hold a token
+        access_log=False,  # addresses may contain a token
         http="h11",
         ws="none",
         server_header=False,
@@ -144,7 +147,7 @@ def serve(options: argparse.Namespace) -> int:
     with contextlib.closing(_listen(options.host, options.port)) as listener:
         address = _address(options.host, listener.getsockname()[1])
         print(f"fststyle is at {address}" + (f"?token={token}" if token else ""), flush=True)
-        print("Ctrl-C ends it.", file=sys.stderr)
+        print("Press Ctrl-C to stop.", file=sys.stderr)
         if not options.no_browser and _has_screen():
             import webbrowser
 
@@ -159,7 +162,7 @@ def _token(options: argparse.Namespace) -> str | None:
     token = options.token or os.environ.get(TOKEN_VARIABLE)
     if token is not None:
         if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
-            raise SettingError("A token must have at least 16 letters and digits.")
+            raise SettingError("A token needs at least 16 letters and digits.", code="bad_token")
         return str(token)
     import secrets
 
@@ -187,19 +190,21 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise SettingError(
-            f"The address {host} is not one of this computer's ({error.strerror}); "
-            "choose another --host."
+            f"{host} is not an address of this computer ({error.strerror}).",
+            remedy="Choose another --host.",
+            code="bad_address",
         ) from error
     try:
-        if os.name == "posix":  # elsewhere two servers could share the port
+        if os.name == "posix":  # on Windows two servers could share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(256)
     except OSError as error:
         listener.close()
         raise SettingError(
-            f"{host}:{port} cannot be listened at ({error.strerror}); choose another --port, or "
-            "--port 0 for any that is free."
+            f"Cannot listen on {host}:{port} ({error.strerror}).",
+            remedy="Choose another --port, or --port 0 for any free one.",
+            code="port_taken",
         ) from error
     return listener
 

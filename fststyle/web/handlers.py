@@ -1,79 +1,81 @@
-"""What was not possible, told over HTTP as a sentence and a word."""
+"""Exception handlers: every error becomes a status and ``{"error": …, "code": …}``."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fststyle.web.errors import Refusal
-from fststyle.web.work_queue import ClientGone
+from fststyle.errors import FststyleError
+from fststyle.web.errors import ClientGone, public_message, status_of
+
+_CODES: Final = {404: "not_found", 405: "wrong_method"}
+_CLOSING: Final = (400, 408, 413, 415, 429)  # the rest of the body is not received
+_BUSY: Final = (429, 503)
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Have all that goes wrong told as a `fststyle.web.models.Problem`."""
-
-    def problem(status: int, sentence: str, code: str) -> JSONResponse:
-        headers = {"retry-after": "1"} if status in (429, 503) else {}
-        if status in (400, 408, 413, 415, 429):
-            headers["connection"] = "close"  # the rest of the body is not waited for
-        return JSONResponse({"error": sentence, "code": code}, status, headers)
-
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        return problem(error.status, str(error), error.code)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = ".".join(str(item) for item in first["loc"][1:2])
-        message = first["msg"]
-        if first["type"] == "string_pattern_mismatch":  # a pattern is no sentence
-            message = "Names have lower-case letters, digits, _ and - (no ending)"
-            if name == "style":
-                message += "; weights are as in one:0.6,other:0.4"
-        return problem(422, f"{name}: {message}.", "bad_setting")
-
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> Response:
-        response = problem(error.status_code, f"{error.detail}.", "http")
-        response.headers.update(error.headers or {})
-        if error.status_code == 405:
-            methods = ", ".join(methods_at(request) or ["GET", "HEAD"])  # of pages
-            response = problem(405, f"{request.url.path} takes {methods}.", "wrong_method")
-            response.headers["allow"] = methods
-        return response
-
-    async def gone(request: Request, error: Exception) -> Response:
-        return problem(400, "The connection was closed.", "gone")  # nobody reads it
-
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(ClientGone, gone)
+    """Answer all errors with a `fststyle.web.models.Problem`."""
+    app.add_exception_handler(FststyleError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_setting)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(ClientGone, _on_disconnect)
 
 
-def methods_at(request: Request) -> list[str]:
-    """What the API takes at a request's address; nothing where that is none of the API's."""
-    path, found = request.url.path, set()
-    for route in request.app.routes:
-        if isinstance(route, APIRoute) and route.path_regex.match(path):
-            # All pages are at one address.
-            found |= set() if "{name:path}" in route.path else route.methods or set()
-    return sorted(found)
+def _problem(status: int, message: str, code: str) -> JSONResponse:
+    headers = {"retry-after": "1"} if status in _BUSY else {}
+    if status in _CLOSING:
+        headers["connection"] = "close"
+    return JSONResponse({"error": message, "code": code}, status, headers)
 
 
-async def known_settings(request: Request) -> None:
-    """Refuse a setting in the address that there is not, or that stands there twice."""
-    known = [field.alias for field in request.scope["route"].dependant.query_params]
-    given = [name for name, _ in request.query_params.multi_items()]
-    for name in given:
-        if name not in known:
-            raise Refusal(
-                422,
-                "bad_setting",
-                f"There is no setting {name!r:.80}; there are {', '.join(known)}.",
-            )
-        if given.count(name) > 1:
-            raise Refusal(422, "bad_setting", f"{name} is given more than once.")
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FststyleError)
+    return _problem(status_of(error), public_message(error), error.code)
+
+
+async def _on_bad_setting(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = ".".join(str(item) for item in first["loc"][1:2])
+    if first["type"] == "extra_forbidden":
+        message = f"Unknown setting {name!r:.80}; /api/openapi.json lists the settings"
+    elif first["type"] == "string_pattern_mismatch":
+        message = f"{name}: Names consist of lower-case letters, digits, _ and -"
+        if name == "style":
+            message += "; write weights as one:0.6,other:0.4"
+    else:
+        message = f"{name}: {first['msg'].removesuffix('.')}"
+    return _problem(422, f"{message}.", "setting")
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message, headers = f"{error.detail}.", dict(error.headers or {})
+    if error.status_code == 404:
+        message = f"{request.url.path} does not exist on this server."
+    if error.status_code == 405:
+        headers["allow"] = ", ".join(_methods_at(request)) or headers["Allow"]
+        message = f"{request.url.path} accepts only {headers['allow']}."
+    response = _problem(error.status_code, message, _CODES.get(error.status_code, "http"))
+    response.headers.update(headers)
+    return response
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return _problem(400, "The connection was closed.", "gone")  # nobody reads it
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods that the API accepts at a request's address, from all its routes."""
+    at_address = [
+        route.methods
+        for route in request.app.state.api_routes
+        if route.path_regex.match(request.url.path)
+    ]
+    return sorted(set().union(*at_address))

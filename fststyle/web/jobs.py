@@ -1,6 +1,6 @@
-"""Long work for the page: training and optimising, each in a process of its own, one at a time.
+"""Trainings and repaintings, each in a process of its own, one at a time.
 
-The processes are ``fststyle train`` and ``fststyle optimize``. They tell how far they are as lines
+The processes are ``fststyle train`` and ``fststyle optimize``. They report their progress as lines
 of JSON on their standard output: ``{"step": 12, "share": 0.4, "seconds_left": 33.1, …}``.
 """
 
@@ -22,46 +22,46 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Final, Literal
 
 from fststyle.errors import ERROR_FILE, FststyleError, WeightsError
 from fststyle.styles.find import find_picture, list_styles
 from fststyle.styles.info import STYLE_NAME
-from fststyle.web.errors import Refusal
-from fststyle.web.photos import kind_of
+from fststyle.web.errors import UNKNOWN, Refusal, public_message
+from fststyle.web.formats import kind_of
+from fststyle.web.models import JobFacts
 
 Kind = Literal["train", "optimize"]
 Status = Literal["running", "done", "failed", "cancelled"]
 
 SHEET_MOMENTS: Final = tuple(round(x / 1000, 3) for x in (5, 15, 30, 50, 75, *range(100, 1001, 50)))
-"""Shares of a training after which its sample sheet is drawn anew."""
+"""Fractions of a training after which its sample sheet is drawn again."""
 
-_ERROR: Final = "error.json"  # in a job's folder
-_FILES: Final = {"photo": "The photo", "style": "The style image", "result": "The result"}
-_UNKNOWN: Final = "It failed on the server; the server's log has the reason."
-
-_KEPT: Final = 4  # jobs that are over
-_PATIENCE: Final = 20.0  # seconds for a process that is asked to end
-_NICENESS: Final = 5  # the page is to stay quick
+_KEPT: Final = 4  # finished jobs
+_STOP_SECONDS: Final = 20.0  # for a process that is asked to stop
+_NICENESS: Final = 5  # so that the page stays fast
+_LINES: Final = 40  # of a process's standard error, for the log
+_ERROR_NAME: Final = "error.json"  # the file of `ERROR_FILE`, in a job's folder
+_NAMES: Final = {"photo": "The photo", "style": "The style image", "result": "The result"}
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Job:
-    """A process and what it has told.
+    """A process and the progress that it has reported.
 
     Attributes:
-        id: Names it; hard to guess.
-        kind: What it does.
-        name: Of the style.
-        folder: Holds its files.
-        status: How it stands.
-        share: Of its work that is done, from 0 to 1; None before it has begun.
-        step: That it has made.
-        seconds_left: A guess; None for none.
-        error: Why it failed, in a sentence.
-        version: Grows with every change.
+        id: Identifier of the job, which cannot be guessed.
+        kind: Kind of its work.
+        name: Name of the style.
+        folder: Folder with its files.
+        status: Its state.
+        share: Fraction of its work that is done, from 0 to 1; None before it has started.
+        step: Number of steps so far.
+        seconds_left: Estimate of the remaining time, or None.
+        error: The reason for a failure, as a message for people.
+        version: A number that grows with every change.
     """
 
     id: str
@@ -80,43 +80,49 @@ class Job:
     cancelled: bool = False
     kept: bool = False
 
-    def facts(self) -> dict[str, Any]:
-        """Tell all that a page shows, as JSON can hold it."""
+    def facts(self) -> JobFacts:
+        """Return the state of the job, as clients see it."""
         is_over = self.status != "running"
         seconds = self.seconds if is_over else time.monotonic() - self.began
-        picture = self.picture()
-        keys = ("id", "kind", "name", "status", "share", "step", "seconds_left", "error")
-        return {
-            **{key: getattr(self, key) for key in keys},
-            "seconds": round(seconds, 1),
-            "picture": None if picture is None else picture.stem,
-            "version": self.version,
-        }
+        image = self.image()
+        return JobFacts(
+            id=self.id,
+            kind=self.kind,
+            name=self.name,
+            status=self.status,
+            share=self.share,
+            step=self.step,
+            seconds_left=self.seconds_left,
+            seconds=round(seconds, 1),
+            error=self.error,
+            picture=None if image is None else image.stem,
+            version=self.version,
+        )
 
-    def picture(self) -> Path | None:
-        """Find the newest picture: the sample sheet, or the photo as it is now."""
+    def image(self) -> Path | None:
+        """Find the newest image: the sample sheet, or the photo as it is now."""
         last = self.folder / "run" / "sheet.png" if self.kind == "train" else self.result()
         if last.is_file():
             return last
         pattern = "run/samples/step_*.png" if self.kind == "train" else "result_*.png"
         found = sorted(self.folder.glob(pattern))
-        # The second newest may be the one that a client is about to fetch; older ones go.
+        # A client may be about to download an image that is no longer the newest.
         for path in found[:-3]:
             path.unlink(missing_ok=True)
         return found[-1] if found else None
 
     def result(self) -> Path:
-        """Return where the optimised photo is written at the end."""
+        """Return the path of the repainted photo, which is written at the end."""
         return self.folder / "result.png"
 
 
 class Jobs:
-    """The jobs of a server; one runs at a time.
+    """The jobs of a server. One runs at a time.
 
     Args:
-        folder: Private to this process.
+        folder: A folder that is private to this process.
         training: Settings of every training, as ``fststyle train`` takes them.
-        vgg_weights: A file of VGG weights, instead of looking for them.
+        vgg_weights: File of VGG weights. By default they are searched for.
     """
 
     def __init__(
@@ -129,7 +135,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
 
     def all(self) -> list[Job]:
-        """List the jobs that are remembered, the newest first."""
+        """List the running job and the last finished ones, the newest first."""
         with self._lock:
             return list(self._jobs.values())[::-1]
 
@@ -137,32 +143,42 @@ class Jobs:
         """Find a job.
 
         Raises:
-            Refusal: There is none of that name.
+            Refusal: No job has this identifier (code ``unknown_job``).
         """
         with self._lock:
             job = self._jobs.get(job_id)
         if job is None:
-            raise Refusal(404, "no_job", "There is no such job; it may be long over.")
+            raise Refusal(
+                "This job does not exist. It may have finished long ago.", code="unknown_job"
+            )
         return job
 
     def train(self, picture: Path, name: str, minutes: float) -> Job:
         """Start a training.
 
         Args:
-            picture: Of the style; it is taken over.
-            name: Of the new style.
-            minutes: Of training.
+            picture: File of the style image. It is moved away.
+            name: Name of the new style.
+            minutes: Length of the training in minutes.
 
         Returns:
             The job.
 
         Raises:
-            Refusal: Another job runs, or the name cannot be used.
+            Refusal: Another job is running, or the name cannot be used.
         """
         if not STYLE_NAME.fullmatch(name):
-            raise Refusal(422, "bad_name", "A name has a-z, 0-9, _ and -, and begins with a-z.")
+            raise Refusal(
+                "The name of a style consists of a-z, 0-9, _ and -, and begins with a letter or "
+                "a digit.",
+                code="setting",
+            )
         if any(style.name == name for style in list_styles()):
-            raise Refusal(409, "name_taken", f"There is a style {name} already; choose another.")
+            raise Refusal(
+                f"The style {name} already exists.",
+                remedy="Choose another name.",
+                code="already_exists",
+            )
         job = self._new("train", name, {"style": picture})
         moments = ",".join(map(str, SHEET_MOMENTS))
         command = [
@@ -181,23 +197,23 @@ class Jobs:
         return self._start(job, command)
 
     def optimize(
-        self, photo: Path, style: Path | str, *, iterations: int, size: int, strength: float
+        self, photo: Path, style: Path | str, *, iterations: int, size: int, style_weight: float
     ) -> Job:
-        """Start the optimisation of one photo.
+        """Start to repaint one photo by optimisation.
 
         Args:
-            photo: It is taken over.
-            style: A style picture's file, which is taken over, or the name of an artwork.
-            iterations: Of L-BFGS.
-            size: Long side of the result.
-            strength: The weight of the style.
+            photo: File of the photo. It is moved away.
+            style: File of a style image, which is moved away, or the name of an artwork.
+            iterations: Number of L-BFGS iterations.
+            size: Long side of the result in pixels.
+            style_weight: Weight of the style.
 
         Returns:
             The job.
 
         Raises:
-            Refusal: Another job runs.
-            StyleError: There is no such artwork.
+            Refusal: Another job is running.
+            StyleError: The artwork does not exist.
         """
         files = {"photo": photo}
         if isinstance(style, Path):
@@ -214,7 +230,7 @@ class Jobs:
             job.result().name,
             f"--iterations={iterations}",
             f"--size={size}",
-            f"--style-weight={strength:g}",
+            f"--style-weight={style_weight:g}",
             f"--save-every={max(1, iterations // 12)}",
             "--json",
             *([f"--vgg-weights={self._weights}"] if self._weights else []),
@@ -222,53 +238,54 @@ class Jobs:
         return self._start(job, command)
 
     def cancel(self, job_id: str, *, keep: bool) -> Job:
-        """End a job that runs.
+        """Stop a job. It ends soon, not at once.
 
         Args:
-            job_id: Of the job.
-            keep: Keep what it has made so far, as Ctrl-C does on the command line.
+            job_id: Identifier of the job.
+            keep: Keep the result so far, as Ctrl-C does on the command line.
 
         Returns:
-            The job; it ends soon.
+            The job.
 
         Raises:
-            Refusal: There is none of that name.
+            Refusal: No job has this identifier.
         """
         job = self.find(job_id)
         if job.status == "running" and job.process is not None:
             job.kept = job.kept or keep
             job.cancelled = True
-            keep = keep and job.share is not None  # before its first step there is nothing
+            keep = keep and job.share is not None  # before its first step it has no result
             _signal(job.process, signal.SIGINT if keep else signal.SIGKILL)
         return job
 
     def close(self) -> None:
-        """End what runs, and wait for that."""
+        """Stop the running job, and wait until it has ended."""
         for job in self.all():
             if job.status == "running" and job.process is not None:
                 job.cancelled = True
                 _signal(job.process, signal.SIGKILL)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.process.wait(_PATIENCE)
+                    job.process.wait(_STOP_SECONDS)
 
     def _new(self, kind: Kind, name: str, files: dict[str, Path]) -> Job:
         with self._lock:
             if any(job.status == "running" for job in self._jobs.values()):
                 raise Refusal(
-                    409, "job_running", "A job is running already; wait for it, or cancel it."
+                    "A job is already running.",
+                    remedy="Wait for it, or cancel it.",
+                    code="job_running",
                 )
             for job_id in list(self._jobs)[: max(0, len(self._jobs) - _KEPT + 1)]:
                 shutil.rmtree(self._jobs.pop(job_id).folder, ignore_errors=True)
             folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
             for part, path in files.items():
-                # The ending, which the command line asks for, is told by the content.
+                # The command line needs the extension; it follows from the content.
                 shutil.move(path, folder / f"{part}.{kind_of(path)}")
             job = Job(secrets.token_urlsafe(16), kind, name, folder)
             self._jobs[job.id] = job
             return job
 
     def _start(self, job: Job, command: Sequence[str]) -> Job:
-        # The paths in the command are within the job's folder, so that no error tells another one.
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         job.process = subprocess.Popen(
             [sys.executable, "-m", "fststyle", *command],
@@ -282,9 +299,9 @@ class Jobs:
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(paths),
-                ERROR_FILE: str(job.folder / _ERROR),
+                ERROR_FILE: str(job.folder / _ERROR_NAME),
             },
-            start_new_session=True,  # Ctrl-C is the server's; it ends its jobs by itself
+            start_new_session=True,  # Ctrl-C is for the server, which stops its jobs itself
         )
         with contextlib.suppress(OSError, AttributeError):
             niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
@@ -299,64 +316,64 @@ def _named(folder: Path, part: str) -> str:
 
 
 def _follow(job: Job, process: subprocess.Popen[str]) -> None:
-    """Take in what a process tells, to its end."""
+    """Read the progress of a process until its end."""
     assert process.stdout is not None
     assert process.stderr is not None
-    said: collections.deque[str] = collections.deque(maxlen=40)
-    reader = threading.Thread(target=_collect, args=(process.stderr, said), daemon=True)
+    lines: collections.deque[str] = collections.deque(maxlen=_LINES)
+    reader = threading.Thread(target=_collect, args=(process.stderr, lines), daemon=True)
     reader.start()
     for line in process.stdout:
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            told = json.loads(line)
-            job.step = int(told["step"])
-            job.share = min(1.0, max(0.0, float(told["share"])))
-            left = told.get("seconds_left")
+            progress = json.loads(line)
+            job.step = int(progress["step"])
+            job.share = min(1.0, max(0.0, float(progress["share"])))
+            left = progress.get("seconds_left")
             job.seconds_left = None if left is None else float(left)
             job.version += 1
     status = process.wait()
-    reader.join(_PATIENCE)
+    reader.join(_STOP_SECONDS)
     process.stdout.close()
     process.stderr.close()
     job.seconds = time.monotonic() - job.began
     job.seconds_left = None
     if job.cancelled:
-        job.status = "done" if job.kept and _is_there(job) else "cancelled"
+        job.status = "done" if job.kept and _has_result(job) else "cancelled"
     elif status == 0:
         job.status, job.share = "done", 1.0
     else:
         job.error = _failure(job)
         job.status = "failed"
-        log.warning("The job %s ended with status %s:\n%s", job.kind, status, "\n".join(said))
+        log.warning("The job %s ended with status %s:\n%s", job.kind, status, "\n".join(lines))
     job.version += 1
 
 
-def _collect(stream: IO[str], said: collections.deque[str]) -> None:
+def _collect(stream: IO[str], lines: collections.deque[str]) -> None:
     for line in stream:
-        said.append(line.rstrip("\n")[:2000])
+        lines.append(line.rstrip("\n")[:2000])
 
 
-def _is_there(job: Job) -> bool:
+def _has_result(job: Job) -> bool:
     if job.kind == "optimize":
         return job.result().is_file()
     return any(style.name == job.name and style.kind == "network" for style in list_styles())
 
 
 def _failure(job: Job) -> str:
-    """Return why a job failed, without paths of the server, as `record_error` wrote it down."""
+    """Return why a job failed, from the error that its process has recorded."""
     try:
-        facts = json.loads((job.folder / _ERROR).read_text(encoding="utf-8"))
-        path = None if facts["path"] is None else Path(facts["path"])
-        name = None if path is None else _FILES.get(path.stem)
-        if facts["kind"] == WeightsError.__name__ or (path is not None and name is None):
-            return _UNKNOWN  # it is about a file of the server
-        error = FststyleError(facts["problem"], remedy=facts["remedy"])
-        return error.describe(path=name)
+        facts = json.loads((job.folder / _ERROR_NAME).read_text(encoding="utf-8"))
+        if facts["kind"] == WeightsError.__name__:
+            return UNKNOWN  # VGG's weights are files of the server
+        path = facts["path"]
+        error = FststyleError(facts["problem"], path=path, remedy=facts["remedy"])
+        name = _NAMES.get(Path(path or "").stem)
+        return public_message(error, {path: name} if path and name else None)
     except (OSError, ValueError, KeyError, TypeError):
-        return _UNKNOWN
+        return UNKNOWN
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:
-    """Send a signal to a process and to all that it has started."""
+    """Send a signal to a process and to all processes that it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)

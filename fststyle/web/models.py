@@ -1,22 +1,82 @@
-"""What the API takes and gives, as its OpenAPI description tells programs."""
+"""Settings, answers and errors of the API, as its OpenAPI description shows them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 
 from fststyle.styles.info import STYLE_NAME
-from fststyle.web.photos import BLEND
-from fststyle.web.uploads import RAW_TYPES
+from fststyle.stylize.control import Control
+from fststyle.web.formats import RAW_TYPES
+from fststyle.web.networks import BLEND
 
-PICTURE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
+FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 """A body that is a file."""
 
+UPLOAD: Final = (400, 408, 413, 415, 422, 429)
+"""Statuses of the errors of an upload."""
 
-class Style(BaseModel):
-    """A trained style."""
+_BLEND: Final = f"^{BLEND.pattern}$"
+_NAME: Final = f"^{STYLE_NAME.pattern}$"
+_SCALE: Final = "size of the brush strokes; by default chosen for the size of the photo"
+
+
+class _Settings(BaseModel):
+    """The query string of a request; unknown settings are refused."""
+
+    model_config = {"extra": "forbid"}
+
+
+class StylizeRequest(_Settings):
+    """The settings of a request to stylise one photo."""
+
+    style: str = Field(
+        pattern=_BLEND, description="a style, or several with weights: one:0.6,other:1"
+    )
+    format: Literal["jpeg", "png", "webp"] | None = Field(
+        None, description="format of the result; by default the photo's, or a similar one"
+    )
+    size: Annotated[int, Field(ge=1, le=65_500)] | Literal["full"] | None = Field(
+        None, description="long side of the result in pixels, never upscaled; default: the photo's"
+    )
+    scale: float | None = Field(None, ge=0.25, le=64, description=_SCALE)
+    strength: float = Field(1.0, ge=0, le=1)
+    keep_colors: bool = False
+    quality: int | None = Field(None, ge=1, le=100, description="quality of JPEG and WebP")
+    strip: bool = Field(False, description="remove all metadata of the photo")
+    keep_gps: bool = Field(False, description="keep the place where the photo was taken")
+
+    def control(self) -> Control:
+        """Return the settings that `Stylizer.stylize` takes."""
+        return Control(
+            size=self.size,
+            scale=self.scale,
+            strength=self.strength,
+            keep_colors=self.keep_colors,
+        )
+
+
+class OptimizeRequest(_Settings):
+    """The settings of a request to repaint one photo."""
+
+    style: str | None = Field(
+        None, pattern=_NAME, description="an artwork; without it, the form has a picture"
+    )
+    iterations: int = Field(100, ge=1, le=500)
+    size: int = Field(512, ge=32, le=1024, description="long side of the result in pixels")
+    style_weight: float = Field(0.5, ge=0.01, le=10)
+
+
+class TrainRequest(_Settings):
+    """The settings of a request to train a style."""
+
+    name: str = Field(pattern=_NAME, description="name of the new style")
+    minutes: float = Field(10.0, gt=0, le=600)
+
+
+class Artwork(BaseModel):
+    """One of our own artworks, whose style a photo can be repainted in."""
 
     name: str
     title: str
@@ -24,85 +84,69 @@ class Style(BaseModel):
     year: str
     licence: str
     quality: str
+
+
+class Style(Artwork):
+    """A trained style."""
+
     origin: Literal["shipped", "own"]
     bytes: int
 
 
-class Artwork(BaseModel):
-    """A picture of ours that a photo can be optimised towards."""
-
-    name: str
-    title: str
-    artist: str
-    year: str
-    licence: str
-    quality: str
-
-
 class Styles(BaseModel):
-    """What there is to choose from."""
+    """All styles and artworks."""
 
     styles: list[Style]
     artworks: list[Artwork]
 
 
 class JobFacts(BaseModel):
-    """How a job stands."""
+    """The state of a job."""
 
     id: str
     kind: Literal["train", "optimize"]
     name: str
     status: Literal["running", "done", "failed", "cancelled"]
-    share: float | None = Field(description="done of its work, from 0 to 1; null before it begins")
+    share: float | None = Field(
+        description="share of its work that is done, from 0 to 1; null before it has started"
+    )
     step: int
     seconds_left: float | None
     seconds: float
     error: str
-    picture: str | None = Field(description="changes with every new picture")
+    picture: str | None = Field(description="identifies its newest image")
     version: int
 
 
 class JobList(BaseModel):
-    """The jobs that are remembered, the newest first."""
+    """The jobs that the server remembers, the newest first."""
 
     jobs: list[JobFacts]
 
 
 class Health(BaseModel):
-    """The server is there."""
+    """The server is running."""
 
     status: Literal["ok"]
     version: str
 
 
 class Problem(BaseModel):
-    """What was not possible."""
+    """An error."""
 
-    error: str = Field(description="a sentence for people")
-    code: str = Field(description="a word for programs")
+    error: str = Field(description="a message for people")
+    code: str = Field(description="a short name for programs")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe answers that are a `Problem`, by their statuses."""
-    # 401, 403 and 421 are the guard's, whatever is asked for.
+    """Describe the answers that are a `Problem`, by their statuses."""
+    # 401, 403 and 421 come from the guard, for every address.
     return {status: {"model": Problem} for status in (401, 403, 421, *statuses)}
 
 
-def body(*parts: str, raw: bool) -> dict[str, Any]:
-    """Describe a body that is a form of pictures, or the first of them itself."""
-    properties = dict.fromkeys(parts, PICTURE["schema"])
+def image_body(*parts: str) -> dict[str, Any]:
+    """Describe a body that is a form of image files, or only the first of them."""
+    properties = dict.fromkeys(parts, FILE["schema"])
     form = {"type": "object", "properties": properties, "required": [parts[0]]}
-    content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
-    if raw:
-        content |= dict.fromkeys(RAW_TYPES, PICTURE)
+    content = {"multipart/form-data": {"schema": form}, **dict.fromkeys(RAW_TYPES, FILE)}
     return {"requestBody": {"required": True, "content": content}}
-
-
-UPLOAD: Final = (400, 408, 413, 415, 422, 429)
-STYLE: Final = f"^{BLEND.pattern}$"
-NAME: Final = f"^{STYLE_NAME.pattern}$"
-
-Size = Annotated[
-    Annotated[int, Field(ge=1, le=65_500)] | Literal["full"] | None,
-    Query(description="long side of the result in pixels, never enlarged; default: the photo's"),
-]

@@ -1,4 +1,4 @@
-"""The files of the page, onnxruntime-web beside them, and the page without a server."""
+"""The files of the page and of onnxruntime-web, and the export of the page without a server."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ from fststyle import __version__
 from fststyle.errors import SettingError
 from fststyle.files import cannot_write, user_cache_folder, write_atomically
 from fststyle.images.bundled import sample_photo
-from fststyle.web.guard import CONTENT_POLICY
-from fststyle.web.photos import find_network, list_networks
+from fststyle.web.networks import find_network, list_networks
+
+CONTENT_POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
+    "style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content security policy: no inline script or style, nothing from other sites."""
 
 ORT_VERSION: Final = "1.30.0"
-"""Of onnxruntime-web, which ``scripts/vendor_ort.py`` fetches."""
+"""Version of onnxruntime-web that ``scripts/vendor_ort.py`` downloads."""
 
 ORT_FILES: Final = {
     "ort.wasm.min.mjs": "ort.js",
     "ort-wasm-simd-threaded.mjs": "ort-wasm.js",
     "ort-wasm-simd-threaded.wasm": "ort-wasm.wasm",
 }
-"""Its files that run on a processor, and how they are called here: any host knows ``.js``."""
+"""Files of onnxruntime-web that run on the CPU, and their names here: ``.js`` works on any host."""
 
 MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -41,36 +47,36 @@ _FRAME_ANCESTORS: Final = "; frame-ancestors 'none'"
 
 
 def page_folder() -> Path:
-    """Return the folder of the page's own files."""
+    """Return the folder with the page's own files."""
     return Path(__file__).parent / "page"
 
 
 def page_files() -> dict[str, Path]:
-    """List what the page consists of, by the names that browsers ask for."""
+    """List the files of the page and the sample photo, by their names in addresses."""
     files = {path.name: path for path in page_folder().iterdir() if path.suffix in MEDIA_TYPES}
     sample = sample_photo()
     return files if sample is None else {**files, SAMPLE: sample}
 
 
 def ort_folder() -> Path:
-    """Return where ``scripts/vendor_ort.py`` puts onnxruntime-web; it need not be there."""
+    """Return the folder where ``scripts/vendor_ort.py`` puts onnxruntime-web."""
     return user_cache_folder() / f"onnxruntime-web-{ORT_VERSION}"
 
 
 def ort_files() -> dict[str, Path]:
-    """List the files of onnxruntime-web; none where one of them is missing."""
+    """List the files of onnxruntime-web by name, or none if one of them is missing."""
     files = {name: ort_folder() / name for name in ORT_FILES.values()}
     return files if all(path.is_file() for path in files.values()) else {}
 
 
 def page_config(**facts: Any) -> dict[str, Any]:
-    """Tell the page what it can do.
+    """Return what the page needs to know, for its ``config.json``.
 
     Args:
-        **facts: ``server``, ``jobs``, ``most_bytes``, ``most_pixels``: what a server adds.
+        **facts: Facts of a server: ``server``, ``jobs``, ``most_bytes`` and ``most_pixels``.
 
     Returns:
-        As JSON can hold it.
+        Values that JSON can hold.
     """
     return {
         "version": __version__,
@@ -85,33 +91,42 @@ def page_config(**facts: Any) -> dict[str, Any]:
 
 
 def export_page(folder: Path) -> int:
-    """Write the page with all styles to a folder that any host of files can serve.
+    """Write the page with all styles to a folder that any static file host can serve.
 
-    There is no server then: the style files run on the visitor's own machine.
+    The exported page needs no server: styles run on the visitor's own computer.
 
     Args:
-        folder: Made where need be; it must be empty, or hold such a page.
+        folder: Target folder. It is created if necessary, and must be empty or hold an earlier
+            export.
 
     Returns:
         The number of styles.
 
     Raises:
-        FststyleError: onnxruntime-web has not been fetched, there is no style, or the folder
-            holds something else or cannot be written to.
+        FststyleError: onnxruntime-web has not been downloaded, there is no style, the folder
+            holds other files, or it cannot be written to.
     """
     runtime = ort_files()
     if not runtime:
         raise SettingError(
-            "A page without a server needs onnxruntime-web, which is not here; fetch it with: "
-            "python scripts/vendor_ort.py"
+            "A page without a server needs onnxruntime-web, which is not installed.",
+            remedy="Run scripts/vendor_ort.py from a clone of fststyle.",
+            code="missing_runtime",
         )
     styles = list_networks()
     if not styles:
-        raise SettingError("There is no trained style yet; train one: fststyle train style=NAME")
+        raise SettingError("There is no trained style to export.", code="no_network")
     if folder.exists() and not folder.is_dir():
-        raise SettingError(f"{folder} is a file; name a folder.")
+        raise SettingError(
+            "{path} is a file.", path=folder, remedy="Choose a folder.", code="not_a_folder"
+        )
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
-        raise SettingError(f"{folder} holds something else; name an empty folder.")
+        raise SettingError(
+            "{path} contains other files.",
+            path=folder,
+            remedy="Choose an empty folder.",
+            code="not_empty",
+        )
     try:
         for name in ("ort", "styles"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -124,7 +139,7 @@ def export_page(folder: Path) -> int:
             shutil.copyfile(path, folder / "styles" / f"{style['name']}.onnx")
     except OSError as error:
         raise cannot_write(folder, error) from error
-    # There are no headers to set; the page carries its policy itself.
+    # A static host sets no headers, so the page carries its policy itself.
     policy = CONTENT_POLICY.replace(_FRAME_ANCESTORS, "")
     html = (page_folder() / "index.html").read_text(encoding="utf-8")
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -1,214 +1,167 @@
-"""Bodies of requests, received into a folder: one picture, or a form that holds several."""
+"""Uploads: a request's body is one image, or a form that holds several."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from anyio import fail_after, to_thread
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
+from starlette.types import Message
 
 from fststyle.web.errors import Refusal
-from fststyle.web.photos import PICTURE_KINDS, kind_of
-
-RAW_TYPES: Final = tuple(f"image/{kind}" for kind in PICTURE_KINDS)
-"""Content types of a body that is a picture itself."""
+from fststyle.web.formats import RAW_TYPES, kind_of
 
 _KINDS: Final = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP"
 _FORM: Final = "multipart/form-data"
-_PART_TYPES: Final = (*RAW_TYPES, "application/octet-stream")  # what curl says of some
-_MOST_HEADER_BYTES: Final = 4096  # of a part
+_PART_TYPES: Final = ("", *RAW_TYPES, "application/octet-stream")  # curl sends the last one
 
-# What a client sends is told to the client, not to the server's log.
+# Faults of a form are reported to the client, not in the server's log.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How much is received, and for how long.
+    """Limits of one upload.
 
     Attributes:
-        bytes: Of a whole body.
-        seconds: From its first byte to its last.
+        bytes: Largest size of the whole body.
+        seconds: Longest time from its first byte to its last.
     """
 
     bytes: int = 64 * 2**20
     seconds: float = 60.0
 
 
+class _LimitedBody:
+    """The receiving end of a request, which checks the size of its body and how a form ends."""
+
+    def __init__(self, request: Request, limits: UploadLimits, form_end: bytes = b"") -> None:
+        self._receive = request.receive
+        self._limits = limits
+        self._form_end = form_end
+        self._size = 0
+        self._last = b""
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        chunk = message.get("body", b"")
+        self._size += len(chunk)
+        if self._size > self._limits.bytes:
+            raise _too_large(self._limits)
+        self._last = (self._last + chunk)[-1024:]
+        is_last = message["type"] == "http.request" and not message.get("more_body", False)
+        # Starlette's parser would drop the unfinished part of a form without an error.
+        if is_last and not self._last.rstrip().endswith(self._form_end):
+            raise Refusal("The form is incomplete.", remedy="Send it again.", code="bad_form")
+        return message
+
+
 async def receive(
     request: Request, folder: Path, names: Sequence[str], limits: UploadLimits
 ) -> dict[str, Path]:
-    """Receive the pictures of a request.
+    """Receive the images of a request.
 
     Args:
-        request: Its body is a picture, or a form whose parts are pictures.
-        folder: Where the pictures are put; under names that we choose.
-        names: Of the parts that a form may have; a body that is a picture is the first of them.
-        limits: What is refused.
+        request: The request. Its body is an image, or a form whose parts are images.
+        folder: Folder for the files. Each file has the name of its part.
+        names: Names of the parts that a form may have. The first one is required; it is also the
+            name of an image that is the body itself.
+        limits: Limits of the upload.
 
     Returns:
-        The files by the names of their parts; the first of ``names`` is always there.
+        The files by the names of their parts.
 
     Raises:
-        Refusal: The body is too large, too slow, of another type, or holds no picture.
+        Refusal: The body is too large, too slow, of another type, or not an image.
     """
-    content_type = request.headers.get("content-type", "")
-    kind, options = parse_options_header(content_type)
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
     declared = request.headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limits.bytes:
         raise _too_large(limits)
     is_form = kind == _FORM.encode()
-    if is_form and not options.get(b"boundary"):
-        raise Refusal(400, "bad_form", "The form has no boundary; send multipart/form-data.")
     if not is_form and kind.decode("latin-1") not in RAW_TYPES:
         raise Refusal(
-            415,
-            "content_type",
-            "Send a picture (Content-Type: image/jpeg, image/png, …) or multipart/form-data.",
+            "The content type must be that of an image (image/jpeg, image/png, …) or "
+            "multipart/form-data.",
+            code="content_type",
         )
     try:
-        async with asyncio.timeout(limits.seconds):
+        with fail_after(limits.seconds):
             if is_form:
-                files = await _receive_form(request, folder, names, options[b"boundary"], limits)
+                boundary = options.get(b"boundary", b"")
+                files = await _receive_form(request, folder, names, boundary, limits)
             else:
                 files = {names[0]: folder / names[0]}
                 with files[names[0]].open("wb") as file:
-                    async for chunk in _chunks(request, limits):
+                    async for chunk in Request(
+                        request.scope, _LimitedBody(request, limits)
+                    ).stream():
                         file.write(chunk)
     except TimeoutError:
         raise Refusal(
-            408, "upload_too_slow", f"The upload took longer than {limits.seconds:g} seconds."
+            f"The upload took longer than {limits.seconds:g} seconds.", code="upload_too_slow"
         ) from None
-    if names[0] not in files:
-        raise Refusal(400, "no_picture", f"The form has no part named {names[0]}.")
     for name, path in files.items():
         if path.stat().st_size == 0:
-            raise Refusal(400, "empty", f"The {name} is empty; choose another file.")
+            raise Refusal(f"The {name} is empty.", remedy="Choose another file.", code="empty")
         if kind_of(path) is None:
-            raise Refusal(
-                415,
-                "no_picture",
-                f"The {name} is not a picture that can be read here; use {_KINDS}.",
-            )
+            raise _not_an_image(name)
     return files
-
-
-async def _chunks(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limits.bytes:
-            raise _too_large(limits)
-        yield chunk
 
 
 async def _receive_form(
     request: Request, folder: Path, names: Sequence[str], boundary: bytes, limits: UploadLimits
 ) -> dict[str, Path]:
-    parts = _Parts(folder, names)
+    body = _LimitedBody(request, limits, form_end=b"--" + boundary + b"--")
+    files: dict[str, Path] = {}
     try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": parts.begin,
-                "on_part_data": parts.data,
-                "on_part_end": parts.end,
-                "on_header_field": parts.header_name,
-                "on_header_value": parts.header_value,
-                "on_header_end": parts.header_end,
-                "on_headers_finished": parts.headers_finished,
-                "on_end": parts.finish,
-            },
+        # One file more than allowed is received, to say which part is wrong.
+        async with Request(request.scope, body).form(
+            max_files=len(names) + 1, max_fields=1, max_part_size=1024
+        ) as form:
+            for name, part in form.multi_items():
+                _check_part(name, part, names)
+                if name in files:
+                    raise Refusal(f"The form has more than one {name}.", code="bad_form")
+                assert isinstance(part, UploadFile)
+                files[name] = folder / name
+                with files[name].open("wb") as file:
+                    await to_thread.run_sync(shutil.copyfileobj, part.file, file)
+    except (HTTPException, MultiPartException) as error:
+        raise Refusal("The form is damaged.", remedy="Send it again.", code="bad_form") from error
+    if names[0] not in files:
+        raise Refusal(f"The form has no part named {names[0]}.", code="missing_part")
+    return files
+
+
+def _check_part(name: str, part: UploadFile | str, names: Sequence[str]) -> None:
+    if name not in names or not isinstance(part, UploadFile):
+        raise Refusal(
+            f"Unexpected form field; only {' and '.join(names)} are allowed, as files.",
+            remedy="Pass settings in the query string.",
+            code="bad_form",
         )
-        async for chunk in _chunks(request, limits):
-            parser.write(chunk)
-        parser.finalize()
-    except FormParserError as error:
-        raise Refusal(400, "bad_form", "The form is damaged; send it again.") from error
-    finally:
-        parts.close()
-    if not parts.finished:
-        raise Refusal(400, "bad_form", "The form is incomplete; send it again.")
-    return parts.files
+    kind = parse_options_header(part.content_type or "")[0].decode("latin-1")
+    if kind not in _PART_TYPES:
+        raise _not_an_image(name, "content_type")
 
 
-class _Parts:
-    """The parts of a form as the parser tells of them, each written to a file of its own."""
-
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.files: dict[str, Path] = {}
-        self.finished = False
-        self._folder = folder
-        self._names = names
-        self._file: BinaryIO | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._field = self._value = b""
-
-    def begin(self) -> None:
-        self._headers = {}
-        self._field = self._value = b""
-
-    def header_name(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-        self._check_header()
-
-    def header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._check_header()
-
-    def _check_header(self) -> None:
-        if len(self._field) + len(self._value) > _MOST_HEADER_BYTES:
-            raise Refusal(400, "bad_form", "A header in the form is too long.")
-
-    def header_end(self) -> None:
-        self._headers[self._field.lower()] = self._value
-        self._field = self._value = b""
-        if len(self._headers) > 8:
-            raise Refusal(400, "bad_form", "A part of the form has too many headers.")
-
-    def headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("latin-1")
-        if name not in self._names:
-            known = " and ".join(self._names)
-            raise Refusal(
-                400, "bad_form", f"The form may have {known}; settings belong into the address."
-            )
-        if name in self.files:
-            raise Refusal(400, "bad_form", f"The form has more than one {name}.")
-        kind = parse_options_header(self._headers.get(b"content-type", b""))[0].decode("latin-1")
-        if kind and kind not in _PART_TYPES:
-            raise Refusal(
-                415,
-                "content_type",
-                f"The {name} is not a kind of picture that can be read here; use {_KINDS}.",
-            )
-        self.files[name] = self._folder / name
-        self._file = self.files[name].open("wb")
-
-    def data(self, data: bytes, start: int, end: int) -> None:
-        assert self._file is not None
-        self._file.write(data[start:end])
-
-    def end(self) -> None:
-        self.close()
-
-    def finish(self) -> None:
-        self.finished = True
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+def _not_an_image(name: str, code: str = "not_an_image") -> Refusal:
+    return Refusal(f"Cannot read the {name} as an image.", remedy=f"Use {_KINDS}.", code=code)
 
 
 def _too_large(limits: UploadLimits) -> Refusal:
     return Refusal(
-        413, "too_large", f"The upload is larger than {limits.bytes / 2**20:g} MB; make it smaller."
+        f"The upload is larger than {limits.bytes / 2**20:g} MB.",
+        remedy="Make it smaller.",
+        code="too_large",
     )

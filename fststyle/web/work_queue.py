@@ -1,130 +1,164 @@
-"""A bounded number of requests in work, each with a private folder that goes with it."""
+"""A bounded number of requests at a time, each with a private folder for its files."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import shutil
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
-from fststyle.web.errors import Refusal
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    fail_after,
+    move_on_after,
+    to_thread,
+)
+from anyio.abc import TaskGroup
 
-_LOOK_AGAIN: Final = 0.25  # seconds, for a client that has gone
+from fststyle.web.errors import ClientGone, Refusal
+
+_POLL_SECONDS: Final = 0.25  # between two checks whether the client is still there
 
 _T = TypeVar("_T")
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class WorkQueue:
-    """Threads that work, and places for requests that are received or wait for one.
+    """Slots for requests, and the threads that work for them.
+
+    It is an asynchronous context manager. On exit it waits for work that is running, and drops
+    work that waits for a thread.
 
     Args:
-        folder: Private to this process; each place has a folder of its own in it.
-        threads: That work at the same time.
-        places: Requests at the same time, those in work included.
+        folder: A folder that is private to this process. Each slot gets a folder in it.
+        threads: Number of threads that work at the same time.
+        slots: Number of requests at the same time, including those that are uploading.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 2, places: int = 32) -> None:
+    def __init__(self, folder: Path, *, threads: int = 2, slots: int = 32) -> None:
         self._folder = folder
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fststyle-photo")
-        self._free = places
-        self._lock = threading.Lock()
+        self._limiter = CapacityLimiter(threads)
+        self._free = slots
+        self._tasks = create_task_group()
 
-    @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[Place]:
-        """Take a place, from before a request's body is received until its answer is there.
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._tasks.cancel_scope.cancel()  # running threads are waited for
+        await self._tasks.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Take a slot, from before the upload until the answer is complete.
 
         Yields:
-            The place.
+            The slot.
 
         Raises:
-            Refusal: All are taken.
+            Refusal: All slots are taken (code ``queue_full``).
         """
-        with self._lock:
-            if self._free == 0:
-                raise Refusal(429, "queue_full", "Too many photos at once; try again in a moment.")
-            self._free -= 1
-        place: Place | None = None
+        if self._free == 0:
+            raise Refusal(
+                "Too many photos at once.", remedy="Try again in a moment.", code="queue_full"
+            )
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        slot = Slot(folder, self._limiter, self._tasks, self._release)
+        self._free -= 1
         try:
-            place = Place(self._threads, Path(tempfile.mkdtemp(dir=self._folder)))
-            yield place
+            yield slot
         finally:
-            if place is None:
-                self._give_back(None)
-            else:
-                place.when_done(self._give_back)
+            self._release(slot)
 
-    def close(self) -> None:
-        """Let what is in work end, and drop what waits."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def _give_back(self, place: Place | None) -> None:
-        if place is not None:
-            shutil.rmtree(place.folder, ignore_errors=True)
-        with self._lock:
+    def _release(self, slot: Slot) -> None:
+        slot.holders -= 1
+        if slot.holders == 0:
+            shutil.rmtree(slot.folder, ignore_errors=True)
             self._free += 1
 
 
-class Place:
-    """One request's.
+class Slot:
+    """The place of one request in the queue.
 
     Attributes:
-        folder: For its files; it goes with the place.
+        folder: Folder for the request's files. It is deleted when the request has been answered
+            and no thread works for it any longer.
+        holders: Number of tasks that use the folder: the request, and its work while it runs.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limiter: CapacityLimiter,
+        tasks: TaskGroup,
+        release: Callable[[Slot], None],
+    ) -> None:
         self.folder = folder
-        self._threads = threads
-        self._future: Future[Any] | None = None
+        self.holders = 1
+        self._limiter = limiter
+        self._tasks = tasks
+        self._release = release
 
     async def run(
         self, work: Callable[[], _T], *, seconds: float, gone: Callable[[], Awaitable[bool]]
     ) -> _T:
-        """Have a thread do something.
+        """Call a function in a thread, as soon as one is free.
 
         Args:
-            work: To be done.
-            seconds: After which it is given up; what has begun ends all the same, unseen.
-            gone: Tells whether the client has gone.
+            work: The function.
+            seconds: Time limit, including the wait for a thread. Work that has started then still
+                runs to its end, in the background.
+            gone: Return whether the client has closed the connection.
 
         Returns:
-            What ``work`` returns.
+            The result of ``work``.
 
         Raises:
-            Refusal: It takes too long.
-            ClientGone: As it says.
+            Refusal: The time limit is exceeded (code ``too_slow``).
+            ClientGone: The client has closed the connection.
         """
-        future = self._threads.submit(work)
-        self._future = future
-        waiting = asyncio.ensure_future(asyncio.wrap_future(future))
-        end = asyncio.get_running_loop().time() + seconds
-        try:
-            while True:
-                done, _ = await asyncio.wait({waiting}, timeout=_LOOK_AGAIN)
-                if done:
-                    return waiting.result()
-                if await gone():
-                    raise ClientGone
-                if asyncio.get_running_loop().time() > end:
-                    raise Refusal(
-                        503, "too_slow", f"That took longer than {seconds:g} seconds; try again."
-                    )
-        finally:
-            if not waiting.done():
-                future.cancel()
-                waiting.add_done_callback(lambda over: over.cancelled() or over.exception())
+        result: Future[_T] = Future()
+        done, scope = Event(), CancelScope()
 
-    def when_done(self, call: Callable[[Place], None]) -> None:
-        """Call something as soon as no thread is at work here."""
-        if self._future is None:
-            call(self)
-        else:
-            self._future.add_done_callback(lambda _: call(self))
+        async def in_thread() -> None:
+            try:
+                with scope:  # cancelling has no effect once the thread has started
+                    result.set_result(await to_thread.run_sync(work, limiter=self._limiter))
+            except Exception as error:
+                result.set_exception(error)
+            finally:
+                done.set()
+                self._release(self)
+
+        self.holders += 1
+        self._tasks.start_soon(in_thread)
+        try:
+            with fail_after(seconds):
+                while not done.is_set():
+                    with move_on_after(_POLL_SECONDS):
+                        await done.wait()
+                    if not done.is_set() and await gone():
+                        raise ClientGone
+        except TimeoutError:
+            raise Refusal(
+                f"This took longer than {seconds:g} seconds.",
+                remedy="Try again, or use a smaller photo.",
+                code="too_slow",
+            ) from None
+        finally:
+            scope.cancel()
+        if not result.done():  # the server is stopping
+            raise ClientGone
+        return result.result()

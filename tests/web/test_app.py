@@ -24,8 +24,7 @@ from web_help import Server, encoded, picture, running_server
 
 from fststyle.cli import main as cli
 from fststyle.images.save import save_photo
-from fststyle.perceptual import presets
-from fststyle.web import app
+from fststyle.perceptual.presets import MIN_STYLE_SIDE
 
 THREADS = ["--threads", "1"]
 LIMITS = ["--max-megabytes", "2", "--max-megapixels", "1", "--max-upload-seconds", "2"]
@@ -100,9 +99,9 @@ def test_health_and_styles(server: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("strenght=0.5", "no setting 'strenght'; there are style, format"),
-        ("style_outside=small", "no setting 'style_outside'"),
-        ("strength=0.5&strength=0.7", "strength is given more than once"),
+        ("strenght=0.5", "Unknown setting 'strenght'"),
+        ("style_outside=small", "Unknown setting 'style_outside'"),
+        ("strength=0.5&strength=0.7", "'strength' is given more than once"),
     ],
 )
 def test_settings_that_there_are_not(server: Server, query: str, words: str) -> None:
@@ -110,7 +109,7 @@ def test_settings_that_there_are_not(server: Server, query: str, words: str) -> 
     answer = httpx.post(address, content=encoded(1), headers={"content-type": "image/png"})
     assert answer.status_code == 422
     assert words in answer.json()["error"]
-    assert answer.json()["code"] == "bad_setting"
+    assert answer.json()["code"] == "setting"
 
 
 def test_head_of_health(server: Server) -> None:
@@ -188,21 +187,21 @@ def test_animation_stays_one(server: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [
-        ({"style": "unknown"}, 404, "no_style"),
-        ({"style": "../../etc/passwd"}, 422, "bad_setting"),
-        ({"style": "small.onnx"}, 422, "bad_setting"),
-        ({"style": "small:0"}, 422, "bad_style"),
-        ({"style": "small,small,small,small,small"}, 422, "bad_setting"),
-        ({"strength": 2}, 422, "bad_setting"),
-        ({"strength": "nan"}, 422, "bad_setting"),
-        ({"scale": 0.1}, 422, "bad_setting"),
-        ({"size": 0}, 422, "bad_setting"),
-        ({"format": "tiff"}, 422, "bad_setting"),
-        ({"quality": 101}, 422, "bad_setting"),
-        ({"strip": "true", "keep_gps": "true"}, 422, "bad_setting"),
+        ({"style": "unknown"}, 404, "unknown_style"),
+        ({"style": "../../etc/passwd"}, 422, "setting"),
+        ({"style": "small.onnx"}, 422, "setting"),
+        ({"style": "small:0"}, 422, "setting"),
+        ({"style": "small,small,small,small,small"}, 422, "setting"),
+        ({"strength": 2}, 422, "setting"),
+        ({"strength": "nan"}, 422, "setting"),
+        ({"scale": 0.1}, 422, "setting"),
+        ({"size": 0}, 422, "setting"),
+        ({"format": "tiff"}, 422, "setting"),
+        ({"quality": 101}, 422, "setting"),
+        ({"strip": "true", "keep_gps": "true"}, 422, "setting"),
     ],
 )
-def test_bad_settings(server: Server, query: dict[str, Any], status: int, code: str) -> None:
+def test_settings(server: Server, query: dict[str, Any], status: int, code: str) -> None:
     response = server.stylize(encoded(1), **query)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["error"].endswith((".", "names."))
@@ -213,8 +212,8 @@ def test_bad_settings(server: Server, query: dict[str, Any], status: int, code: 
     [
         (b"", "image/png", 400, "empty"),
         (b"GIF89a", "image/gif", 422, "damaged"),
-        (b"no picture at all", "image/png", 415, "no_picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "image/png", 415, "no_picture"),
+        (b"no picture at all", "image/png", 415, "not_an_image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "image/png", 415, "not_an_image"),
         (encoded(1)[:300], "image/png", 422, "damaged"),
         (encoded(1), "text/plain", 415, "content_type"),
         (encoded(1), "", 415, "content_type"),
@@ -258,17 +257,17 @@ def test_large_body_without_a_length(server: Server) -> None:
 def test_unknown_addresses(server: Server) -> None:
     for path in ("api/nothing", "..%2f..%2fetc/passwd", "webapp.py", "ort/..%2fapp.js"):
         response = httpx.get(server.url + path)
-        assert (response.status_code, response.json()["code"]) == (404, "no_file")
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
     assert httpx.put(f"{server.url}api/styles").status_code == 405
     for path in ("api/stylize", "api/train"):
         response = httpx.get(server.url + path)
         assert (response.status_code, response.headers["allow"]) == (405, "POST")
-        assert response.json() == {"error": f"/{path} takes POST.", "code": "wrong_method"}
-        assert httpx.put(server.url + path).json()["error"] == f"/{path} takes POST."
+        assert response.json() == {"error": f"/{path} accepts only POST.", "code": "wrong_method"}
+        assert httpx.put(server.url + path).json()["error"] == f"/{path} accepts only POST."
     response = httpx.put(f"{server.url}api/jobs/xyz")
     assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET")
     response = httpx.put(f"{server.url}app.js")
-    assert response.json()["error"] == "/app.js takes GET, HEAD."
+    assert response.json()["error"] == "/app.js accepts only GET, HEAD."
 
 
 def test_broken_forms_say_nothing_in_the_log(server: Server) -> None:
@@ -410,13 +409,13 @@ def test_the_folder_of_uploads_is_private(server: Server) -> None:
 @pytest.mark.parametrize(
     ("path", "query", "status", "code"),
     [
-        ("api/optimize", {}, 422, "bad_style"),
-        ("api/optimize", {"style": "unknown"}, 404, "no_style"),
-        ("api/optimize", {"style": "ink_wash", "iterations": 0}, 422, "bad_setting"),
-        ("api/optimize", {"style": "ink_wash", "size": 5000}, 422, "bad_setting"),
-        ("api/train", {"name": "Bad Name"}, 422, "bad_setting"),
-        ("api/train", {"name": "great_wave"}, 409, "name_taken"),
-        ("api/train", {"name": "new", "minutes": 10_000}, 422, "bad_setting"),
+        ("api/optimize", {}, 422, "setting"),
+        ("api/optimize", {"style": "unknown"}, 404, "unknown_style"),
+        ("api/optimize", {"style": "ink_wash", "iterations": 0}, 422, "setting"),
+        ("api/optimize", {"style": "ink_wash", "size": 5000}, 422, "setting"),
+        ("api/train", {"name": "Bad Name"}, 422, "setting"),
+        ("api/train", {"name": "great_wave"}, 409, "already_exists"),
+        ("api/train", {"name": "new", "minutes": 10_000}, 422, "setting"),
     ],
 )
 def test_bad_jobs(server: Server, path: str, query: dict[str, Any], status: int, code: str) -> None:
@@ -427,8 +426,7 @@ def test_bad_jobs(server: Server, path: str, query: dict[str, Any], status: int,
 
 
 def test_a_style_picture_has_the_least_size_that_training_needs(server: Server) -> None:
-    assert app.LEAST_STYLE_SIDE == presets.MIN_STYLE_SIDE
-    response = server.post("api/train", encoded(1, height=31), name="new")
+    response = server.post("api/train", encoded(1, height=MIN_STYLE_SIDE - 1), name="new")
     assert (response.status_code, response.json()["code"]) == (422, "too_small")
 
 

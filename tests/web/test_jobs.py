@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from errors_help import raises
 from training_help import SMALL
 from web_help import Server, encoded, running_server
 
@@ -28,7 +29,7 @@ from fststyle.web.jobs import Job, Jobs
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
-# In place of the command line: tells of its steps, then does as its environment says.
+# Stands for the command line: reports its steps, then does what its environment says.
 FAKE = f"""#!{sys.executable}
 import json, os, signal, sys, time
 from pathlib import Path
@@ -90,7 +91,7 @@ def wait_for(job: Job, *statuses: str) -> None:
 
 
 def start(found: Jobs, photo: Path) -> Job:
-    return found.optimize(photo, "ink_wash", iterations=24, size=64, strength=0.5)
+    return found.optimize(photo, "ink_wash", iterations=24, size=64, style_weight=0.5)
 
 
 def test_a_job_is_followed_to_its_end(all_jobs: Jobs, photo: Path) -> None:
@@ -98,15 +99,15 @@ def test_a_job_is_followed_to_its_end(all_jobs: Jobs, photo: Path) -> None:
     wait_for(job, "done")
     assert (job.step, job.share) == (2, 1.0)
     assert not photo.exists()  # taken over
-    picture = job.picture()
-    assert picture is not None
-    assert picture.read_bytes() == b"done"
+    image = job.image()
+    assert image is not None
+    assert image.read_bytes() == b"done"
     command = (job.folder / "arguments").read_text()
     assert '"optimize", "./photo.png", "--style", "ink_wash"' in command
     assert '"--save-every=2"' in command
     assert all_jobs.find(job.id) is job
     facts = job.facts()
-    assert facts["picture"] == "result"
+    assert facts.picture == "result"
     assert str(job.folder) not in str(facts)
 
 
@@ -127,7 +128,7 @@ def test_only_one_runs(
     other.write_bytes(encoded(2))
     with pytest.raises(Refusal) as refused:
         all_jobs.train(other, "mine", 1)
-    assert refused.value.status == 409
+    assert refused.value.code == "job_running"
     assert other.exists()
 
 
@@ -136,7 +137,7 @@ def test_cancel(all_jobs: Jobs, photo: Path, monkeypatch: pytest.MonkeyPatch, ke
     monkeypatch.setenv("HOW", "hang")
     job = start(all_jobs, photo)
     end = time.monotonic() + 60
-    while job.picture() is None:
+    while job.image() is None:
         assert time.monotonic() < end
         time.sleep(0.02)
     assert all_jobs.cancel(job.id, keep=keep) is job
@@ -194,9 +195,9 @@ def test_old_jobs_and_their_files_go(all_jobs: Jobs, photo: Path) -> None:
 
 def test_names(all_jobs: Jobs, photo: Path) -> None:
     for name in ("great_wave", "ink_wash"):  # a network, an artwork
-        with pytest.raises(Refusal, match="already"):
+        with raises(Refusal, "already_exists", name):
             all_jobs.train(photo, name, 1)
-    with pytest.raises(Refusal, match="A name has"):
+    with raises(Refusal, "setting"):
         all_jobs.train(photo, "../x", 1)
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from errors_help import raises
 
 from fststyle.errors import SettingError
 from fststyle.web import page_files as pagefiles
@@ -65,14 +66,14 @@ def test_export(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake_ort")
 def test_export_leaves_other_folders_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").touch()
-    with pytest.raises(SettingError, match="holds something else"):
+    with raises(SettingError, "not_empty", tmp_path):
         export_page(tmp_path)
-    with pytest.raises(SettingError, match="is a file"):
+    with raises(SettingError, "not_a_folder"):
         export_page(tmp_path / "precious.txt")
 
 
 def test_export_needs_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(SettingError, match=r"scripts/vendor_ort\.py"):
+    with raises(SettingError, "missing_runtime", "scripts/vendor_ort.py"):
         export_page(tmp_path / "site")
     assert pagefiles.ort_files() == {}

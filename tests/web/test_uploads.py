@@ -65,17 +65,17 @@ def test_a_picture_itself(tmp_path: Path) -> None:
     ("body", "code"),
     [
         (part("photo", PICTURE), "bad_form"),  # its end is missing
-        (part("mask", PICTURE) + END, "no_picture"),
+        (part("mask", PICTURE) + END, "missing_part"),
         (part("style", b"small", "text/plain") + END, "bad_form"),
         (part("photo", PICTURE) + part("photo", PICTURE) + END, "bad_form"),
         (part("photo", PICTURE, "text/html") + END, "content_type"),
-        (part("photo", b"text") + END, "no_picture"),
+        (part("photo", b"text") + END, "not_an_image"),
         (part("photo", b"") + END, "empty"),
         (b"--b\r\n" + b"x" * 9000 + b": y\r\n\r\n", "bad_form"),
         (b"--b\r\n" + b"x: y\r\n" * 99 + b"\r\n", "bad_form"),
         (b"nothing", "bad_form"),
         (b"--b\r\n\r\n", "bad_form"),
-        (END, "no_picture"),
+        (END, "missing_part"),
     ],
 )
 def test_bad_forms(tmp_path: Path, body: bytes, code: str) -> None:
@@ -90,11 +90,11 @@ def test_too_large(tmp_path: Path, content_type: str) -> None:
     chunks = [body[at : at + 100] for at in range(0, len(body), 100)]
     with pytest.raises(Refusal) as refused:
         take(tmp_path, chunks, content_type, UploadLimits(bytes=1000))
-    assert refused.value.status == 413
+    assert refused.value.code == "too_large"
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
 
 
 def test_too_slow(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
         take(tmp_path, [b"x"] * 1000, "image/png", UploadLimits(seconds=0.1), pause=0.02)
-    assert refused.value.status == 408
+    assert refused.value.code == "upload_too_slow"

@@ -1,0 +1,33 @@
+"""The image formats of uploads and results."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+FORMATS: Final = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+"""Formats of the results, and their file extensions."""
+
+IMAGE_KINDS: Final = {
+    "jpeg": rb"\xff\xd8\xff",
+    "png": rb"\x89PNG\r\n\x1a\n",
+    "webp": rb"RIFF....WEBP",
+    "gif": rb"GIF8[79]a",
+    "tiff": rb"II[*+]\0|MM\0[*+]",
+    "bmp": rb"BM",
+    "avif": rb"....ftypavi[fs]",
+    "heic": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
+    "heif": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
+}
+"""Accepted upload formats and their first bytes. Pillow can read more formats."""
+
+RAW_TYPES: Final = tuple(f"image/{kind}" for kind in IMAGE_KINDS)
+"""Content types of a body that is an image itself."""
+
+
+def kind_of(path: Path) -> str | None:
+    """Return which of `IMAGE_KINDS` a file is, by its first bytes, or None."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    return next((k for k, begin in IMAGE_KINDS.items() if re.match(begin, head, re.S)), None)

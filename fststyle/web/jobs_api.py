@@ -1,0 +1,186 @@
+"""Routes for trainings and repaintings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from fststyle.perceptual.presets import MIN_STYLE_SIDE
+from fststyle.web.errors import Refusal
+from fststyle.web.jobs import Job
+from fststyle.web.models import (
+    FILE,
+    UPLOAD,
+    JobFacts,
+    JobList,
+    OptimizeRequest,
+    TrainRequest,
+    image_body,
+    problems,
+)
+from fststyle.web.networks import list_artworks
+from fststyle.web.photos import check_image
+from fststyle.web.state import SharedState, State, refuse_doubled_settings
+from fststyle.web.uploads import receive
+
+_MAX_STREAMS: Final = 32
+_POLL_SECONDS: Final = 0.3
+_HEARTBEAT_SECONDS: Final = 10.0  # proxies close connections that are silent for long
+
+router: Final = APIRouter()
+disabled_router: Final = APIRouter(include_in_schema=False)
+
+
+@disabled_router.post("/api/optimize")
+@disabled_router.post("/api/train")
+@disabled_router.get("/api/jobs")
+async def refuse() -> Response:
+    """Refuse jobs on a server that has them disabled."""
+    raise Refusal("Training and repainting are disabled on this server.", code="no_jobs")
+
+
+@router.post(
+    "/api/optimize",
+    status_code=202,
+    responses=problems(*UPLOAD, 404, 409),
+    openapi_extra=image_body("photo", "picture"),
+    dependencies=[Depends(refuse_doubled_settings)],
+)
+async def optimize(
+    request: Request, state: SharedState, settings: Annotated[OptimizeRequest, Query()]
+) -> JobFacts:
+    """Start to repaint one photo by optimisation, as ``fststyle optimize`` does."""
+    style = settings.style
+    async with state.queue.slot() as slot:
+        files = await _receive(request, state, slot.folder, "photo", "picture")
+        if ("picture" in files) == (style is not None):
+            raise Refusal(
+                "Give the name of an artwork (style=NAME) or send a style image"
+                + ("." if style is None else ", not both."),
+                code="setting",
+            )
+        if style is not None and all(style != work["name"] for work in list_artworks()):
+            raise Refusal(
+                f"There is no artwork {style}.", remedy="Choose another one.", code="unknown_style"
+            )
+        job = state.jobs.optimize(
+            files["photo"],
+            files.get("picture") or str(style),
+            iterations=settings.iterations,
+            size=settings.size,
+            style_weight=settings.style_weight,
+        )
+    return job.facts()
+
+
+@router.post(
+    "/api/train",
+    status_code=202,
+    responses=problems(*UPLOAD, 409),
+    openapi_extra=image_body("picture"),
+    dependencies=[Depends(refuse_doubled_settings)],
+)
+async def train(
+    request: Request, state: SharedState, settings: Annotated[TrainRequest, Query()]
+) -> JobFacts:
+    """Start to train a style on an image, as ``fststyle train`` does."""
+    async with state.queue.slot() as slot:
+        files = await _receive(request, state, slot.folder, "picture")
+        job = state.jobs.train(files["picture"], settings.name, settings.minutes)
+    return job.facts()
+
+
+@router.get("/api/jobs", responses=problems())
+def jobs(state: SharedState) -> JobList:
+    """List the jobs."""
+    return JobList(jobs=[job.facts() for job in state.jobs.all()])
+
+
+@router.get("/api/jobs/{job_id}", responses=problems(404, 422))
+def job(state: SharedState, job_id: str) -> JobFacts:
+    """Report the state of a job."""
+    return state.jobs.find(job_id).facts()
+
+
+@router.delete("/api/jobs/{job_id}", responses=problems(404, 422))
+def cancel(state: SharedState, job_id: str, keep: bool = False) -> JobFacts:
+    """Stop a job. ``keep`` keeps its result so far."""
+    return state.jobs.cancel(job_id, keep=keep).facts()
+
+
+@router.get(
+    "/api/jobs/{job_id}/events",
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **problems(404, 422, 429),
+    },
+    response_class=Response,
+)
+async def events(request: Request, state: SharedState, job_id: str) -> Response:
+    """Report the states of a job until its end, as server-sent events."""
+    job = state.jobs.find(job_id)
+    if state.streams >= _MAX_STREAMS:
+        raise Refusal(
+            "Too many clients follow jobs.", remedy="Try again in a moment.", code="queue_full"
+        )
+    return StreamingResponse(_events(request, job, state), media_type="text/event-stream")
+
+
+@router.get(
+    "/api/jobs/{job_id}/picture",
+    responses={200: {"content": {"image/png": FILE}}, **problems(404, 422)},
+    response_class=Response,
+)
+def picture(state: SharedState, job_id: str) -> Response:
+    """Send the newest image: the sample sheet of a training, or the photo as it is now."""
+    path = state.jobs.find(job_id).image()
+    try:
+        content = None if path is None else path.read_bytes()
+    except OSError:  # a newer one has just replaced it
+        content = None
+    if content is None:
+        raise Refusal("There is no image yet.", code="not_found")
+    return Response(content, media_type="image/png")
+
+
+async def _receive(request: Request, state: State, folder: Path, *names: str) -> dict[str, Path]:
+    files = await receive(request, folder, names, state.limits.upload)
+    for name, path in files.items():
+        min_side = MIN_STYLE_SIDE if name == "picture" else 1
+        await to_thread.run_sync(_check, path, name, state.limits.pixels, min_side)
+    return files
+
+
+def _check(path: Path, name: str, max_pixels: int, min_side: int) -> None:
+    check_image(path, name, max_pixels, min_side=min_side)
+
+
+async def _events(request: Request, job: Job, state: State) -> AsyncIterator[str]:
+    state.streams += 1  # not before: a stream that never starts never ends either
+    try:
+        sent = None
+        silent_since = time.monotonic()
+        while True:
+            facts = await to_thread.run_sync(job.facts)
+            mark = (facts.version, facts.picture, facts.status)
+            now = time.monotonic()
+            if mark != sent:
+                sent, silent_since = mark, now
+                yield f"data: {facts.model_dump_json()}\n\n"
+            elif now - silent_since > _HEARTBEAT_SECONDS:
+                silent_since = now
+                yield ": heartbeat\n\n"
+            if facts.status != "running" or state.stopping():
+                return
+            if await request.is_disconnected():
+                return
+            await anyio.sleep(_POLL_SECONDS)
+    finally:
+        state.streams -= 1

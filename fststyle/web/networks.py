@@ -1,0 +1,200 @@
+"""The server's styles: which exist, and those whose networks are loaded."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fststyle.errors import StyleError
+from fststyle.runtime.runner import Runtime, load_runtime
+from fststyle.styles import find, quality
+from fststyle.styles.find import FoundStyle, art_folder, art_info, list_styles, zoo_folder
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.style_file import read_info
+from fststyle.stylize.blend import style_weights
+from fststyle.stylize.strokes import WORKING_SIDE
+from fststyle.stylize.stylizer import Stylizer
+from fststyle.web.errors import Refusal
+
+BLEND: Final = re.compile(
+    r"[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?"
+    r"(,[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?){0,3}"
+)
+"""The name of a style, or up to four names with weights."""
+
+_MAX_BYTES: Final = 800_000_000
+_NETWORK_BYTES: Final = 15_000_000  # of a loaded network, approximately
+_PIXEL_BYTES: Final = 100  # that it keeps for each pixel of its largest photo, approximately
+_MAX_PIXELS: Final = WORKING_SIDE**2  # larger photos are shrunk to this, or processed in tiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Loaded:
+    """A loaded network.
+
+    Attributes:
+        stamp: Path, time and size of its file.
+        runtime: The network.
+        pixels: Number of pixels of the largest photo so far.
+    """
+
+    stamp: tuple[str, int, int]
+    runtime: Runtime
+    pixels: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return _NETWORK_BYTES + _PIXEL_BYTES * min(self.pixels, _MAX_PIXELS)
+
+
+class Networks:
+    """A cache of loaded networks, which all threads share.
+
+    A network keeps the memory that its largest photo needed. So the cache has a limit in bytes,
+    and drops the networks that have not been used for the longest time.
+
+    Args:
+        threads: Number of processor threads of a network. By default OpenVINO chooses.
+        max_bytes: Limit of the networks' memory, approximately.
+    """
+
+    def __init__(self, threads: int | None = None, max_bytes: int = _MAX_BYTES) -> None:
+        self._threads = threads
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+
+    def stylizer(self, style: str, pixels: int = 0) -> Stylizer:
+        """Make a stylizer for one style or a blend.
+
+        Args:
+            style: One or several styles, in the form of `BLEND`.
+            pixels: Number of pixels of the photo that it is for.
+
+        Returns:
+            The same as ``Stylizer(style)``.
+
+        Raises:
+            FststyleError: A style is unknown, has no network or is damaged, or the weights are
+                all 0.
+        """
+        weights = parse_blend(style)
+        with self._lock:
+            parts = [(self._load(name, pixels), weight) for name, weight in weights.items()]
+            while sum(each.bytes for each in self._loaded.values()) > self._max_bytes:
+                self._loaded.popitem(last=False)
+        return Stylizer.of(parts)
+
+    def _load(self, name: str, pixels: int) -> Runtime:
+        """Return a network, and make it the one used last."""
+        found = find_network(name)
+        try:
+            status = found.path.stat()
+            stamp = (str(found.path), status.st_mtime_ns, status.st_size)
+            loaded = self._loaded.pop(name, None)
+            if loaded is None or loaded.stamp != stamp:
+                runtime = load_runtime(found.path, device="cpu", threads=self._threads)
+                loaded = _Loaded(stamp, runtime)
+        except (OSError, StyleError) as error:
+            log.warning("%s", error)
+            raise Refusal(
+                f"The style {name} is damaged.", remedy="Choose another one.", code="damaged"
+            ) from error
+        loaded.pixels = max(loaded.pixels, pixels)
+        self._loaded[name] = loaded
+        return loaded.runtime
+
+
+def parse_blend(style: str) -> dict[str, float]:
+    """Read the weights of styles, as the command line does.
+
+    Args:
+        style: One or several styles, in the form of `BLEND`.
+
+    Returns:
+        The weight of each style. They add up to 1.
+
+    Raises:
+        Refusal: The text does not have the form of `BLEND` (code ``setting``).
+        SettingError: All weights are 0.
+
+    Example:
+        >>> parse_blend("great_wave:3,ink_wash:1")
+        {'great_wave': 0.75, 'ink_wash': 0.25}
+    """
+    if not BLEND.fullmatch(style):
+        raise Refusal(
+            "The style must be one name, or up to four with weights.",
+            remedy="Write several as one:0.6,other:0.4.",
+            code="setting",
+        )
+    weights: dict[str, float] = {}
+    for item in style.split(","):
+        name, colon, weight = item.partition(":")
+        weights[name] = weights.get(name, 0.0) + (float(weight) if colon else 1.0)
+    return style_weights(weights)
+
+
+def find_network(name: str) -> FoundStyle:
+    """Find a trained style by its name. Paths are refused.
+
+    Raises:
+        Refusal: The text cannot be a name (code ``setting``), or no style has it (code
+            ``unknown_style``).
+        NoNetworkError: The style has no trained network.
+    """
+    if not BLEND.fullmatch(name) or ":" in name or "," in name:
+        raise Refusal(
+            "The name of a style consists of lower-case letters, digits, _ and -.", code="setting"
+        )
+    if all(style.name != name for style in list_styles()):
+        raise Refusal(
+            f"There is no style {name!r}.", remedy="Choose another one.", code="unknown_style"
+        )
+    return find.find_network(name)
+
+
+def list_networks() -> list[dict[str, Any]]:
+    """List the trained styles with the facts that the page shows. Damaged files are skipped."""
+    facts = []
+    for found in list_styles():
+        if found.kind != "network":
+            continue
+        try:
+            info = read_info(found.path)
+        except StyleError as error:
+            log.warning("%s", error)
+            continue
+        is_shipped = found.path.parent == zoo_folder()
+        facts.append(
+            {
+                **_facts(info),
+                "name": found.name,
+                "origin": "shipped" if is_shipped else "own",
+                "bytes": found.path.stat().st_size,
+            }
+        )
+    return facts
+
+
+def list_artworks() -> list[dict[str, Any]]:
+    """List our own artworks, whose style a photo can be optimised for."""
+    names = sorted(path.stem for path in art_folder().glob("*.jpg"))
+    return [{**_facts(art_info(name)), "name": name} for name in names]
+
+
+def _facts(info: StyleInfo) -> dict[str, Any]:
+    found = quality.recorded(info)
+    return {
+        "title": info.title or info.name,
+        "artist": info.artist,
+        "year": "" if info.year is None else str(info.year),
+        "licence": info.licence,
+        "quality": f"equals {found[0].equals_text()} L-BFGS iterations" if found else "",
+    }

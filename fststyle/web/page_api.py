@@ -1,0 +1,64 @@
+"""Routes for the page itself: its own files, its configuration and onnxruntime-web."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from fststyle.images.bundled import sample_photo
+from fststyle.web.errors import Refusal
+from fststyle.web.page_files import MEDIA_TYPES, SAMPLE, ort_files, page_config
+from fststyle.web.state import SharedState
+
+_READ: Final = ["GET", "HEAD"]
+_NO_CACHE: Final = {"cache-control": "no-cache"}  # browsers ask whether it has changed
+
+router: Final = APIRouter(include_in_schema=False)
+
+
+@router.get("/config.json")
+async def config(state: SharedState) -> dict[str, Any]:
+    """Send what the page needs to know about the server."""
+    return page_config(
+        server=True,
+        jobs=state.has_jobs,
+        most_bytes=state.limits.upload.bytes,
+        most_pixels=state.limits.pixels,
+    )
+
+
+@router.api_route(f"/{SAMPLE}", methods=_READ)
+def sample() -> Response:
+    """Send the sample photo."""
+    path = sample_photo()
+    if path is None:
+        raise Refusal("There is no sample photo on this server.", code="not_found")
+    return FileResponse(path, media_type=MEDIA_TYPES[".png"], headers=_NO_CACHE)
+
+
+@router.api_route("/ort/{name}", methods=_READ)
+def ort(name: str) -> Response:
+    """Send a file of onnxruntime-web."""
+    files = ort_files()
+    if name not in files:
+        raise Refusal("onnxruntime-web has no such file here.", code="not_found")
+    path = files[name]
+    headers = {"cache-control": "max-age=86400"}
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
+
+
+class PageFiles(StaticFiles):
+    """The files of the page, with media types that do not depend on the computer's settings."""
+
+    def file_response(self, full_path: Any, *arguments: Any, **options: Any) -> Response:
+        """Return the answer with a file, or that it has not changed."""
+        response = super().file_response(full_path, *arguments, **options)
+        response.headers.update(_NO_CACHE)
+        if "content-type" in response.headers:
+            response.headers["content-type"] = MEDIA_TYPES[os.path.splitext(full_path)[1]]
+        return response
