@@ -49,7 +49,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]
         "fststyle/py.typed",
         "fststyle/cli/styles.py",
         "fststyle/web/page/index.html",
-        "fststyle/web/page/worker.js",
+        "fststyle/web/page/runner.js",
     ],
 )
 def test_both_hold_what_runs_need(built: tuple[set[str], set[str]], name: str) -> None:

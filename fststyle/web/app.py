@@ -64,6 +64,6 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.state.api_routes = [route for router in routers for route in router.routes]
-    app.router.default = page_api.PageFiles(directory=page_folder(), html=True)
+    app.router.default = page_api.PageFiles(directory=page_folder(), html=True, follow_symlink=True)
     add_handlers(app)
     return Guard(app, token)

@@ -1,4 +1,4 @@
-"""What the tests of the page share: a real server in a process of its own, and pictures."""
+"""Shared by the tests of the page: a real server in a process of its own, and test images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from fststyle.images.save import save_photo
 
 PATIENCE = 120.0
-"""Seconds after which a process that does not come along is given up."""
+"""Time limit for a process to respond, in seconds."""
 
 
 @dataclass
 class Server:
-    """``fststyle serve`` on a free port; its files are in ``folder``."""
+    """``fststyle serve`` on a free port. Its files are in ``folder``."""
 
     process: subprocess.Popen[str]
     url: str
@@ -35,7 +35,7 @@ class Server:
 
     @property
     def temporary(self) -> Path:
-        """Where it puts what it receives."""
+        """Folder for its temporary files."""
         return self.folder / "tmp"
 
     @property
@@ -43,7 +43,7 @@ class Server:
         return (self.folder / "log").read_text()
 
     def left_behind(self) -> list[Path]:
-        # os.walk, because pathlib's rglob fails at a folder that goes while it looks.
+        # os.walk, because pathlib's rglob fails if a folder is deleted meanwhile.
         return [
             Path(folder, name) for folder, _, names in os.walk(self.temporary) for name in names
         ]
@@ -65,18 +65,18 @@ def running_server(folder: Path, style: Path, *arguments: str) -> Iterator[Serve
     """Run a server until the end of the block.
 
     Args:
-        folder: For its files; made.
-        style: A style file, which it knows as ``small``.
-        arguments: More of the command line.
+        folder: Folder for its files. It is created.
+        style: A style file, which the server has as ``small``.
+        arguments: More arguments of the command line.
 
     Yields:
-        The server, once it answers.
+        The server, as soon as it answers.
     """
     styles = folder / "data" / "fststyle" / "styles"
     styles.mkdir(parents=True)
     shutil.copy(style, styles / "small.onnx")
     (folder / "tmp").mkdir()
-    # The tests' own caches stay, for the weights of VGG and onnxruntime-web.
+    # The cache is the user's own, for VGG's weights and onnxruntime-web.
     environment = {
         **os.environ,
         "XDG_DATA_HOME": str(folder / "data"),
@@ -97,7 +97,7 @@ def running_server(folder: Path, style: Path, *arguments: str) -> Iterator[Serve
     try:
         printed = process.stdout.readline().strip()
         if not printed:
-            raise RuntimeError(f"It does not start: {(folder / 'log').read_text()}")
+            raise RuntimeError(f"The server does not start: {(folder / 'log').read_text()}")
         url = printed.split()[-1].partition("?")[0]
         transport = httpx.HTTPTransport(retries=100)
         with httpx.Client(transport=transport, timeout=PATIENCE) as client:
@@ -119,7 +119,7 @@ def picture(seed: int, height: int = 40, width: int = 48) -> NDArray[np.float32]
 
 
 def encoded(seed: int, suffix: str = ".png", height: int = 40, width: int = 48) -> bytes:
-    """A picture's file; always the same one for the same arguments."""
+    """Return an image file, which depends only on the arguments."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"picture{suffix}")
         save_photo(picture(seed, height, width), path)

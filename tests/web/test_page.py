@@ -226,10 +226,10 @@ def test_by_keyboard_alone(page: Page, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "sentence"),
     [
-        (b"only text", "image/png", "is not a picture that can be read here"),
-        (b"only text", "text/plain", "is not a picture that can be read here"),
+        (b"only text", "image/png", "Cannot read the photo as an image"),
+        (b"only text", "text/plain", "Cannot read the photo as an image"),
         (b"", "image/png", "is empty"),
-        (b"\0" * (2**20 + 1), "image/png", "up to 1 MB are taken here"),
+        (b"\0" * (2**20 + 1), "image/png", "the limit is 1 MB"),
     ],
 )
 def test_what_is_no_photo(
@@ -449,11 +449,44 @@ def test_the_export_needs_no_server(context: BrowserContext, site: str, photo: P
 
 
 @needs_runner
+def test_the_runner_works_in_a_page_that_has_nothing_else(
+    context: BrowserContext, site: str, photo: Path
+) -> None:
+    page = context.new_page()
+    page.route("**/empty.html", lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto(f"{site}empty.html")
+    full, half, code = page.evaluate(
+        """async (encoded) => {
+            const { open } = await import(new URL("runner.js", location.href).href);
+            const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+            const bitmap = await createImageBitmap(new Blob([bytes]));
+            const { width, height } = bitmap;
+            const drawing = new OffscreenCanvas(width, height).getContext("2d");
+            drawing.drawImage(bitmap, 0, 0);
+            const image = drawing.getImageData(0, 0, width, height);
+            const runner = await open("styles/great_wave.onnx");
+            const full = await runner.stylize(image);
+            const map = new Float32Array(width * height).map((_, i) => Number(i % width < 10));
+            const half = await runner.stylize(image, { map, seed: 7 });
+            const code = await open("styles/unknown.onnx").catch((error) => error.code);
+            return [[...full.data], [...half.data], code];
+        }""",
+        base64.b64encode(photo.read_bytes()).decode(),
+    )
+    original = pixels(photo.read_bytes())
+    results = [np.reshape(each, (*original.shape[:2], 4))[..., :3] for each in (full, half)]
+    assert np.abs(results[0] - exactly({"great_wave": 1}, photo)).max() <= 2
+    assert np.array_equal(results[1][:, :10], results[0][:, :10])
+    assert np.array_equal(results[1][:, 10:], original[:, 10:])
+    assert code == "no_style"
+
+
+@needs_runner
 def test_the_camera_is_styled_live_and_gives_a_photo(page: Page) -> None:
     page.click(".tabs a[href='#live']")
     page.select_option("#live-size", "192")
     page.click("#camera")
-    expect(page.locator("#fps")).to_contain_text("pictures a second")
+    expect(page.locator("#fps")).to_contain_text("images per second")
     assert page.evaluate("() => document.getElementById('live-canvas').width") == 192
     page.select_option("#live-style", "the_scream")
     sent: list[str] = []
@@ -481,7 +514,7 @@ def test_without_the_runner_the_page_says_so(
     page.goto(server.url)
     page.wait_for_selector("body[data-ready]", state="attached")
     expect(page.locator("#local")).to_be_disabled()
-    expect(page.locator("#local-note")).to_contain_text("lacks onnxruntime-web")
+    expect(page.locator("#local-note")).to_contain_text("onnxruntime-web is not installed")
     page.set_input_files("#file", photo)
     page.wait_for_selector(STYLED)
 
@@ -527,7 +560,7 @@ def test_a_training_survives_a_reload(
         expect(page.locator("#train-start")).to_be_disabled()
         page.reload()
     page.click(".job-keep")
-    expect(page.locator(".job-text")).to_contain_text("Training of mine is done")
+    expect(page.locator(".job-text")).to_contain_text("Training of mine finished")
     assert "DELETE jobs/abc?keep=true" in asked
     page.click(".job-use")
     expect(page.locator("#photo")).to_be_visible()
@@ -547,11 +580,11 @@ def test_one_job_runs_for_all_tabs(context: BrowserContext, server: Server, phot
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator("#optimize")).to_be_disabled()
     expect(page.locator("#optimize-busy")).to_have_text(
-        "Training of mine is under way; one runs at a time."
+        "Training of mine is running; only one job can run at a time."
     )
     page.click(".tabs a[href='#train']")
     expect(page.locator(".job-text")).to_have_text(
-        re.compile(r"Training of mine: getting ready, for [5-9] s …")
+        re.compile(r"Training of mine: preparing for [5-9] s …")
     )
 
 
@@ -565,9 +598,9 @@ def test_a_style_is_trained_and_used(
         page, said = open_page(context, f"{server.url}#train")
         page.set_input_files("#picture", small_photo(tmp_path / "My picture.png", 4, 96, 96))
         page.click("#train-start")
-        expect(page.locator(".job-text")).to_contain_text("getting ready")
+        expect(page.locator(".job-text")).to_contain_text("preparing for")
         page.reload()
-        done = re.compile("Training of my_picture is done, after .* s")
+        done = re.compile("Training of my_picture finished after .* s")
         expect(page.locator(".job-text")).to_have_text(done, timeout=1000 * PATIENCE)
         expect(page.locator("#sheet")).to_be_visible()
         page.click(".job-use")
@@ -603,7 +636,7 @@ def test_a_photo_is_repainted(page: Page, photo: Path, tmp_path: Path) -> None:
     page.wait_for_selector(STYLED)
     page.click("#classic summary")
     page.click("#optimize")
-    expect(page.locator(".job-text")).to_contain_text("Repainting of Misty Ranges is done")
+    expect(page.locator(".job-text")).to_contain_text("Repainting of Misty Ranges finished")
     with page.expect_download() as waiting:
         page.click("#optimize-job a")
     assert waiting.value.suggested_filename == "holiday_ink_wash_repainted.png"

@@ -1,4 +1,4 @@
-// The page: its parts, and what they share.
+// The page: its parts, and the data that they share.
 
 import { askJson } from "./api.js";
 import { $, complain, fill, forgive } from "./dom.js";
@@ -25,7 +25,7 @@ function showPart() {
 
 async function start() {
   $("alert-close").onclick = forgive;
-  // No section is scrolled to: they take one another's place.
+  // Only one section is visible, so there is no scrolling to it.
   window.addEventListener("hashchange", () => {
     if (location.hash === "#main") return;
     showPart();
@@ -55,7 +55,7 @@ async function start() {
       fill($("live-style"), context.styles);
     });
     await findJobs(true).catch(complain);
-    // Another tab may have begun one.
+    // Another tab may have started one.
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) findJobs().catch(() => {});
     });

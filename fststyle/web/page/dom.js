@@ -17,15 +17,15 @@ export function forgive() {
   $("alert").hidden = true;
 }
 
-/** Say why a job cannot be begun, if one runs. */
-export function tellBusy(element, running) {
-  say(element, running === null ? "" : `${running} is under way; one runs at a time.`);
+/** Say why no job can be started, if one is running. */
+export function sayBusy(element, running) {
+  say(element, running === null ? "" : `${running} is running; only one job can run at a time.`);
   element.hidden = running === null;
 }
 
 const addresses = new WeakMap();
 
-/** Show a blob in an image, and let go of the one before. */
+/** Show a blob in an image, and free the one before. */
 export function show(image, blob) {
   if (addresses.has(image)) URL.revokeObjectURL(addresses.get(image));
   const address = URL.createObjectURL(blob);
@@ -40,6 +40,21 @@ export function fill(select, options, first) {
     ...(first === undefined ? [] : [new Option(first, "")]),
     ...options.map(({ name, title }) => new Option(title, name)),
   );
+}
+
+/** Return the pixels of an image, bitmap or video frame, at a size. */
+export function pixelsOf(source, width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  const drawing = canvas.getContext("2d", { willReadFrequently: true });
+  drawing.drawImage(source, 0, 0, width, height);
+  return drawing.getImageData(0, 0, width, height);
+}
+
+/** Encode pixels as a file. */
+export function fileOf(pixels, type, quality) {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas.convertToBlob({ type, quality });
 }
 
 export function seconds(value) {

@@ -1,24 +1,24 @@
-// A job of the server, as it goes on.
+// The jobs of the server and their progress.
 
-import { askJson, Trouble } from "./api.js";
+import { askJson } from "./api.js";
 import { complain, say, seconds } from "./dom.js";
 
 const NAMES = { train: "Training", optimize: "Repainting" };
 
-const followers = {}; // by kind: shows a job
-const buttons = []; // told of the job that runs, or null
-const states = new Map(); // by id, of the jobs that are shown
+const followers = {}; // functions that show a job, by its kind
+const listeners = []; // functions that are called with the name of the running job, or null
+const states = new Map(); // the names of the running jobs, by id; null if a job has ended
 
 /**
- * Take part in the jobs, of which one runs at a time. `follow` shows a job of this kind, one that
- * another tab has begun too; `told` hears which job runs, of any kind, as a sentence, or null.
+ * Register for the jobs of a kind. `follow` shows a job, which another tab may have started.
+ * `onChange` is called with the name of the running job of any kind, or null.
  */
-export function joinJobs(kind, follow, told) {
+export function registerJobs(kind, follow, onChange) {
   followers[kind] = follow;
-  buttons.push(told);
+  listeners.push(onChange);
 }
 
-/** Show what the server has: at the start all of it, later what another tab has begun. */
+/** Show the jobs of the server: at first all, later those that another tab has started. */
 export async function findJobs(first = false) {
   const { jobs } = await askJson("api/jobs");
   for (const [kind, follow] of Object.entries(followers)) {
@@ -31,14 +31,14 @@ export async function findJobs(first = false) {
 function note(state, name) {
   states.set(state.id, state.status === "running" ? name : null);
   const running = [...states.values()].find((each) => each !== null);
-  for (const told of buttons) told(running ?? null);
+  for (const onChange of listeners) onChange(running ?? null);
 }
 
 /**
- * Show a job in a box until it ends. `seen` gets every state, and the address of its picture;
- * `title` is that of the style.
+ * Show a job in a box until it ends. `onState` is called with every state and the address of its
+ * image. `title` is the title of the style.
  */
-export function watch(job, box, seen, title = job.name) {
+export function watch(job, box, onState, title = job.name) {
   const card = document.getElementById("job-card").content.cloneNode(true);
   const text = card.querySelector(".job-text");
   const bar = card.querySelector("progress");
@@ -72,21 +72,21 @@ export function watch(job, box, seen, title = job.name) {
     const sentences = {
       running:
         state.share === null
-          ? `${name}: getting ready, for ${seconds((performance.now() - begin) / 1000)} …`
+          ? `${name}: preparing for ${seconds((performance.now() - begin) / 1000)} …`
           : state.share >= 1
-            ? `${name}: the last checks …`
+            ? `${name}: final checks …`
             : `${name}: ${Math.round(100 * state.share)} %, step ${state.step}${left}`,
       done:
         state.share < 1
-          ? `${name} was stopped at ${Math.round(100 * state.share)} % and kept.`
-          : `${name} is done, after ${seconds(state.seconds)}.`,
+          ? `${name} was stopped at ${Math.round(100 * state.share)} %; the result was kept.`
+          : `${name} finished after ${seconds(state.seconds)}.`,
       cancelled: `${name} was cancelled.`,
       failed: `${name} failed. ${state.error}`,
     };
     say(text, sentences[state.status]);
     if (running && state.share === null) clock = setTimeout(() => update(state), 1000);
     note(state, name);
-    seen(state, state.picture === null ? null : `${address}/picture?of=${state.picture}`, use);
+    onState(state, state.picture === null ? null : `${address}/picture?of=${state.picture}`, use);
   }
 
   update(job);
@@ -98,8 +98,8 @@ export function watch(job, box, seen, title = job.name) {
     update(state);
   };
   events.onerror = () => {
-    // The browser tries again by itself unless the job is gone.
+    // The browser connects again automatically, except if the job does not exist any more.
     if (events.readyState !== EventSource.CLOSED) return;
-    say(text, new Trouble("The server does not tell of this job any more.").message);
+    say(text, "The server does not know this job any more.");
   };
 }

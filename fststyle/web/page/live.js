@@ -1,13 +1,13 @@
-// The camera: a photo of it, or its picture in a style as it moves, on this device alone.
+// The camera: live video in a style, and photos. All of it stays on this device.
 
-import { $, complain, fill, forgive, say } from "./dom.js";
-import { stylizeHere } from "./local.js";
+import { $, complain, fill, forgive, pixelsOf, say } from "./dom.js";
+import { open } from "./runner.js";
 
 let context = null;
 let stream = null;
 let run = 0; // grows with every start and stop
 
-export function startLive(given, taken) {
+export function startLive(given, onPhoto) {
   context = given;
   const { config, styles } = context;
   fill($("live-style"), styles);
@@ -27,7 +27,7 @@ export function startLive(given, taken) {
     canvas.height = video.videoHeight;
     canvas.getContext("2d").drawImage(video, 0, 0);
     const style = context.config.local ? $("live-style").value : "";
-    canvas.toBlob((blob) => taken(blob, style), "image/png");
+    canvas.toBlob((blob) => onPhoto(blob, style), "image/png");
   };
 }
 
@@ -35,7 +35,7 @@ async function startCamera() {
   forgive();
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error(
-      "Browsers allow the camera only on localhost or over https; open the page there.",
+      "Browsers allow the camera only on localhost or over https. Open the page there.",
     );
   }
   try {
@@ -46,8 +46,8 @@ async function startCamera() {
     const denied = error.name === "NotAllowedError";
     throw new Error(
       denied
-        ? "The browser may not use the camera; allow it beside the address, and start again."
-        : "No camera was found; connect one, or drop a photo instead.",
+        ? "The browser may not use the camera. Allow it next to the address, and start again."
+        : "No camera was found. Connect one, or drop a photo instead.",
     );
   }
   const video = $("video");
@@ -91,26 +91,22 @@ async function loop(mine) {
       resizeHeight: Math.round((video.videoHeight * factor) / 4) * 4,
       resizeQuality: "medium",
     });
-    const picture = await stylizeHere({
-      bitmap,
-      styles: [{ address: context.config.styleAddress($("live-style").value), weight: 1 }],
-      strength: 1,
-      keepColors: false,
-      scale: 1,
-    });
+    const frame = pixelsOf(bitmap, bitmap.width, bitmap.height);
+    bitmap.close();
+    const runner = await open(context.config.styleAddress($("live-style").value));
+    const image = await runner.stylize(frame, { scale: 1 });
     if (mine !== run) return;
-    canvas.width = picture.width;
-    canvas.height = picture.height;
-    canvas.getContext("2d").drawImage(picture, 0, 0);
-    picture.close();
+    canvas.width = image.width;
+    canvas.height = image.height;
+    canvas.getContext("2d").putImageData(image, 0, 0);
     times.push(performance.now());
     if (times.length > 12) times.shift();
     const rate = (1000 * (times.length - 1)) / (times.at(-1) - times[0]);
     if (times.length > 2) {
-      say($("fps"), `${rate.toFixed(1)} pictures a second`);
+      say($("fps"), `${rate.toFixed(1)} images per second`);
       say($("live-status"), "The camera is on.");
     }
-    // A hidden page rests.
+    // A hidden page pauses here.
     await new Promise((go) => requestAnimationFrame(go));
   }
 }

@@ -1,32 +1,31 @@
-// A photo, the styles, the settings, before and after, and saving the result.
+// The photo, the styles and settings, the comparison of before and after, and the download.
 
 import { ask, askJson, send, Trouble } from "./api.js";
-import { $, complain, fill, forgive, say, seconds, show, tellBusy } from "./dom.js";
-import { findJobs, joinJobs, watch } from "./jobs.js";
-import { stylizeHere } from "./local.js";
-import { defaultScale } from "./pixels.js";
+import { $, complain, fill, fileOf, forgive, pixelsOf, say, sayBusy, seconds, show } from "./dom.js";
+import { findJobs, registerJobs, watch } from "./jobs.js";
+import { RunnerError, defaultScale, open } from "./runner.js";
 
-const PREVIEW = 1280; // long side, at which the network works on large photos too
+const PREVIEW = 1280; // long side; for large photos the network works at this size too
 const THUMBNAIL = 320;
 const AT_ONCE = 2; // thumbnails
 const UNKNOWN_HERE =
-  "cannot be opened by this browser; switch “Work in this browser” off to let the server do it.";
-const ENDINGS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
+  "cannot be opened by this browser. Switch “Work in this browser” off to let the server do it.";
+const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 let context = null;
 let photo = null; // { file, name, width, height, preview, small, readable }
 let thumbnails = null;
 let current = null; // the request whose result will be shown
 let chosen = "";
-let repainting = false; // whether a repainting of this very photo is shown
-let busy = false; // whether a job runs
+let repainting = false; // a repainting of this photo is shown
+let busy = false; // a job is running
 
 export function startPhoto(given) {
   context = given;
   const { config, styles, artworks } = context;
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   if (!config.server) say($("drop-privacy"), "It stays in this browser; nothing is sent.");
-  else if (!here) say($("drop-privacy"), "The server forgets it when it is done.");
+  else if (!here) say($("drop-privacy"), "The server deletes it when it is done.");
 
   $("choose").onclick = $("another").onclick = () => $("file").click();
   const early = $("file").files[0]; // chosen before the page was ready
@@ -48,9 +47,9 @@ export function startPhoto(given) {
   local.checked = !config.server;
   local.disabled = !config.server || !config.local;
   if (!config.local) {
-    say($("local-note"), "Not available: the server lacks onnxruntime-web; python scripts/vendor_ort.py, from a clone, fetches it.");
+    say($("local-note"), "Not available: onnxruntime-web is not installed on the server. To install it, run scripts/vendor_ort.py from a clone.");
   } else if (!config.server) {
-    say($("local-note"), "There is no server here; nothing is ever sent.");
+    say($("local-note"), "This page has no server; nothing is ever sent.");
   }
 
   $("divider").oninput = () => $("frame").style.setProperty("--at", `${$("divider").value}%`);
@@ -73,7 +72,7 @@ export function startPhoto(given) {
   if (config.jobs && artworks.length) startClassic(artworks);
 }
 
-// The choice to send nothing outlives a reload, where the browser lets pages keep things.
+// The choice to send nothing survives a reload, if the browser lets pages store data.
 
 function kept() {
   try {
@@ -87,7 +86,7 @@ function keep(value) {
   try {
     localStorage.setItem("fststyle-local", value);
   } catch {
-    // it is forgotten then
+    // not stored
   }
 }
 
@@ -112,19 +111,19 @@ function startClassic(artworks) {
     $("classic").open = true;
     watchClassic(job, "photo");
   };
-  joinJobs("optimize", follow, (running) => {
+  registerJobs("optimize", follow, (running) => {
     busy = running !== null;
     $("optimize").disabled = busy || photo === null;
-    tellBusy($("optimize-busy"), running);
+    sayBusy($("optimize-busy"), running);
   });
 }
 
 function watchClassic(job, name) {
   let shown = null;
   let offered = false;
-  const seen = async (state, address) => {
+  const onState = async (state, address) => {
     const done = state.status === "done";
-    // The last picture may be there some time before the job is over.
+    // The last image may be ready some time before the job has ended.
     if (address === null || (address === shown && (offered || !done))) return;
     shown = address;
     offered = done;
@@ -134,13 +133,13 @@ function watchClassic(job, name) {
       if (repainting) await show($("after"), blob);
       if (!done) return;
       offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
-      if (repainting) say($("status"), "This is the repainted photo; it is saved beside its settings.");
+      if (repainting) say($("status"), "This is the repainted photo. Save it with the link below its settings.");
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
   };
   const { title } = context.artworks.find((each) => each.name === job.name) ?? { title: job.name };
-  watch(job, $("optimize-job"), seen, title);
+  watch(job, $("optimize-job"), onState, title);
 }
 
 function offerResult(blob, name) {
@@ -164,7 +163,7 @@ export function refreshStyles(given, name) {
   $("styles").replaceChildren(...styles.map(card));
   showCredit();
   if (styles.length === 0) {
-    say($("credit"), "There is no trained style yet: fststyle train style=thanos_poster");
+    say($("credit"), "There is no trained style yet. Train one: fststyle train style=thanos_poster");
   }
   if (photo) {
     drawThumbnails();
@@ -205,7 +204,7 @@ function showCredit() {
 }
 
 async function drawSamples() {
-  // What the styles are like, before there is a photo.
+  // The sample photo in each style, until a photo is chosen.
   try {
     const file = await (await ask(context.config.sample)).blob();
     const bitmap = await createImageBitmap(file);
@@ -271,32 +270,32 @@ function listenForDrops() {
   });
 }
 
-/** Take a photo of the camera, in the style in which it was seen, and as privately. */
+/** Open a photo from the camera, in the same style, and just as privately. */
 export function takeSnapshot(blob, style) {
   if (context.config.local) $("local").checked = true;
   if (style) choose(style);
   return takePhoto(blob, "camera.png");
 }
 
-/** Take a photo in: a file of the visitor's. */
+/** Open a file of the visitor as the photo. */
 export async function takePhoto(file, name = file.name || "photo") {
   forgive();
   const { config } = context;
   try {
-    if (file.size === 0) throw new Trouble(`${name} is empty; choose another file.`);
+    if (file.size === 0) throw new Trouble(`${name} is empty. Choose another file.`);
     if (file.size > config.most_bytes) {
       const most = Math.floor(config.most_bytes / 2 ** 20);
       const has = (file.size / 2 ** 20).toFixed(0);
-      throw new Trouble(`${name} has ${has} MB; up to ${most} MB are taken here.`);
+      throw new Trouble(`${name} has ${has} MB; the limit is ${most} MB.`);
     }
     say($("status"), `Opening ${name} …`);
-    const { bitmap, readable } = await open(file, name);
+    const { bitmap, readable } = await decode(file, name);
     const { width, height } = bitmap;
     if (readable && width * height > config.most_pixels) {
       bitmap.close();
       throw new Trouble(
-        `${name} has ${width}×${height} pixels; up to ${config.most_pixels / 1e6} megapixels ` +
-          "are taken here. Make it smaller first.",
+        `${name} has ${width}×${height} pixels; the limit is ${config.most_pixels / 1e6} ` +
+          "megapixels. Make it smaller first.",
       );
     }
     const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
@@ -320,14 +319,14 @@ export async function takePhoto(file, name = file.name || "photo") {
   }
 }
 
-async function open(file, name) {
+async function decode(file, name) {
   try {
     return { bitmap: await createImageBitmap(file), readable: true };
   } catch {
     if ($("local").checked && context.config.server) throw new Trouble(`${name} ${UNKNOWN_HERE}`);
-    // No format of this browser's; the server knows more. At strength 0 a photo stays itself.
+    // The server can read more formats than the browser. At strength 0, it returns the photo.
     if (!context.config.server || context.styles.length === 0) {
-      throw new Trouble(`${name} is not a picture that this browser can open.`);
+      throw new Trouble(`${name} is not an image that this browser can open.`);
     }
     const settings = { style: context.styles[0].name, strength: 0, size: PREVIEW, format: "png" };
     const answer = await send("api/stylize", settings, { photo: file });
@@ -363,7 +362,7 @@ function settings() {
   };
 }
 
-/** The very number that is shown, so that `--scale` gives the same picture. */
+/** Return the number that is shown, so that `--scale` gives the same result. */
 function stroke() {
   return Number((2 ** (Number($("stroke").value) / 4)).toFixed(2));
 }
@@ -377,9 +376,9 @@ function showValues() {
   $("share-control").hidden = ["", chosen].includes($("blend").value);
 }
 
-/** Stylise a picture by the server, or here. */
-async function render(blob, wish, format, signal, isFull = false) {
-  const { styles, strength, stroke = 1, keepColors = false } = wish;
+/** Stylise an image file on the server or in this browser. */
+async function render(blob, settings, format, signal, isFull = false) {
+  const { styles, strength, stroke = 1, keepColors = false } = settings;
   if (!$("local").checked) {
     const answer = await send(
       "api/stylize",
@@ -396,20 +395,23 @@ async function render(blob, wish, format, signal, isFull = false) {
     return answer.blob();
   }
   const bitmap = await createImageBitmap(blob);
-  if (signal?.aborted) throw new DOMException("given up", "AbortError");
-  const type = format ? `image/${format}` : ENDINGS[blob.type] ? blob.type : "image/png";
-  return stylizeHere({
-    bitmap,
-    styles: styles.map(({ name, weight }) => ({
-      address: context.config.styleAddress(name),
-      weight,
-    })),
-    strength,
-    keepColors,
-    scale: stroke * defaultScale(bitmap.width, bitmap.height),
-    type,
-    quality: type === "image/png" ? undefined : 0.92,
-  });
+  if (signal?.aborted) throw new DOMException("aborted", "AbortError");
+  const type = format ? `image/${format}` : EXTENSIONS[blob.type] ? blob.type : "image/png";
+  const pixels = pixelsOf(bitmap, bitmap.width, bitmap.height);
+  bitmap.close();
+  const parts = styles.map(({ name, weight }) => ({
+    url: context.config.styleAddress(name),
+    weight,
+  }));
+  try {
+    const runner = await open(parts[0].url);
+    const scale = stroke * defaultScale(pixels.width, pixels.height);
+    const result = await runner.stylize(pixels, { style: parts, strength, keepColors, scale });
+    return await fileOf(result, type, type === "image/png" ? undefined : 0.92);
+  } catch (error) {
+    if (!(error instanceof RunnerError) || !context.config.server) throw error;
+    throw new Trouble(`${error.message} Let the server do it.`, error.code);
+  }
 }
 
 function nameAndWeight(name, weight) {
@@ -433,13 +435,13 @@ async function drawPreview() {
     say($("status"), "Styling …");
   }, 300);
   try {
-    const wish = settings();
+    const chosenSettings = settings();
     const format = photo.readable ? "jpeg" : "png";
-    const result = await render(photo.preview, wish, format, controller.signal);
+    const result = await render(photo.preview, chosenSettings, format, controller.signal);
     if (controller !== current) return;
     await show($("after"), result);
     forgive();
-    const titles = wish.styles.map(({ name }) => titleOf(name)).join(" and ");
+    const titles = chosenSettings.styles.map(({ name }) => titleOf(name)).join(" and ");
     say($("status"), `${titles}, in ${seconds((performance.now() - begin) / 1000)}.`);
   } catch (error) {
     if (controller !== current) return;
@@ -463,7 +465,7 @@ function titleOf(name) {
 // The result
 
 async function download() {
-  const wish = settings();
+  const chosenSettings = settings();
   const button = $("download");
   button.disabled = true;
   setBusy(true);
@@ -471,15 +473,16 @@ async function download() {
   try {
     photo.scale = defaultScale(photo.width, photo.height);
     if (!photo.readable && $("local").checked) throw new Trouble(`${photo.name} ${UNKNOWN_HERE}`);
-    if (!photo.readable && wish.stroke !== 1) {
-      throw new Trouble("Stroke size cannot be changed for photos that this browser cannot open.");
+    if (!photo.readable && chosenSettings.stroke !== 1) {
+      throw new Trouble("The stroke size cannot be changed for photos that this browser cannot open.");
     }
-    const result = await render(photo.file, wish, $("format").value || undefined, undefined, true);
+    const format = $("format").value || undefined;
+    const result = await render(photo.file, chosenSettings, format, undefined, true);
     const link = document.createElement("a");
     const address = URL.createObjectURL(result);
-    const names = wish.styles.map(({ name }) => name).join("+");
+    const names = chosenSettings.styles.map(({ name }) => name).join("+");
     link.href = address;
-    link.download = `${stem(photo.name)}_${names}.${ENDINGS[result.type] ?? "png"}`;
+    link.download = `${stem(photo.name)}_${names}.${EXTENSIONS[result.type] ?? "png"}`;
     document.body.append(link);
     link.click();
     link.remove();

@@ -1,8 +1,8 @@
-// Training a style from the page. The job is the server's: a reload finds it again.
+// Training a style from the page. The server runs the job, so a reload finds it again.
 
 import { ask, send } from "./api.js";
-import { $, complain, forgive, say, show, tellBusy } from "./dom.js";
-import { findJobs, joinJobs, watch } from "./jobs.js";
+import { $, complain, forgive, say, sayBusy, show } from "./dom.js";
+import { findJobs, registerJobs, watch } from "./jobs.js";
 
 let trained = () => {};
 
@@ -13,7 +13,7 @@ export function startTraining(context, onTrained) {
     const [file] = $("picture").files;
     if (!file) return;
     const preview = $("picture-preview");
-    // The server may know what this browser cannot show.
+    // The server may be able to read images that this browser cannot show.
     show(preview, file).then(() => (preview.hidden = preview.naturalWidth === 0));
     if (!$("train-name").value) $("train-name").value = nameFrom(file.name);
   };
@@ -31,9 +31,9 @@ export function startTraining(context, onTrained) {
       findJobs().catch(() => {});
     }
   };
-  joinJobs("train", follow, (running) => {
+  registerJobs("train", follow, (running) => {
     $("train-start").disabled = running !== null;
-    tellBusy($("train-busy"), running);
+    sayBusy($("train-busy"), running);
   });
 }
 
@@ -41,15 +41,15 @@ function follow(job) {
   let shown = null;
   $("sheet").hidden = true;
   $("sheet-placeholder").hidden = false;
-  let told = false;
+  let announced = false;
   watch(job, $("train-job"), async (state, address, use) => {
     use.onclick = () => {
       location.hash = "#photo";
       trained(state.name);
     };
     if (state.status !== "running") {
-      if (state.status === "done" && !told) trained("");
-      told = true;
+      if (state.status === "done" && !announced) trained("");
+      announced = true;
     }
     if (address === null || address === shown) return;
     shown = address;
