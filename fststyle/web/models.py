@@ -35,17 +35,18 @@ class StylizeRequest(_Settings):
         pattern=_BLEND, description="a style, or several with weights: one:0.6,other:1"
     )
     format: Literal["jpeg", "png", "webp"] | None = Field(
-        None, description="format of the result; by default the photo's, or a similar one"
+        default=None, description="format of the result; by default the photo's, or a similar one"
     )
     size: Annotated[int, Field(ge=1, le=65_500)] | Literal["full"] | None = Field(
-        None, description="long side of the result in pixels, never upscaled; default: the photo's"
+        default=None,
+        description="long side of the result in pixels, never upscaled; default: the photo's",
     )
-    scale: float | None = Field(None, ge=0.25, le=64, description=_SCALE)
-    strength: float = Field(1.0, ge=0, le=1)
+    scale: float | None = Field(default=None, ge=0.25, le=64, description=_SCALE)
+    strength: float = Field(default=1.0, ge=0, le=1)
     keep_colors: bool = False
-    quality: int | None = Field(None, ge=1, le=100, description="quality of JPEG and WebP")
-    strip: bool = Field(False, description="remove all metadata of the photo")
-    keep_gps: bool = Field(False, description="keep the place where the photo was taken")
+    quality: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG and WebP")
+    strip: bool = Field(default=False, description="remove all metadata of the photo")
+    keep_gps: bool = Field(default=False, description="keep the place where the photo was taken")
 
     def control(self) -> Control:
         """Return the settings that `Stylizer.stylize` takes."""
@@ -61,18 +62,18 @@ class OptimizeRequest(_Settings):
     """The settings of a request to repaint one photo."""
 
     style: str | None = Field(
-        None, pattern=_NAME, description="an artwork; without it, the form has a picture"
+        default=None, pattern=_NAME, description="an artwork; without it, the form has a picture"
     )
-    iterations: int = Field(100, ge=1, le=500)
-    size: int = Field(512, ge=32, le=1024, description="long side of the result in pixels")
-    style_weight: float = Field(0.5, ge=0.01, le=10)
+    iterations: int = Field(default=100, ge=1, le=500)
+    size: int = Field(default=512, ge=32, le=1024, description="long side of the result in pixels")
+    style_weight: float = Field(default=0.5, ge=0.01, le=10)
 
 
 class TrainRequest(_Settings):
     """The settings of a request to train a style."""
 
     name: str = Field(pattern=_NAME, description="name of the new style")
-    minutes: float = Field(10.0, gt=0, le=600)
+    minutes: float = Field(default=10.0, gt=0, le=600)
 
 
 class Artwork(BaseModel):
