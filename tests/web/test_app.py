@@ -220,7 +220,7 @@ def test_settings(server: Server, query: dict[str, Any], status: int, code: str)
         (encoded(1), "application/x-www-form-urlencoded", 415, "content_type"),
         (encoded(1), "multipart/form-data", 400, "bad_form"),
         (encoded(1), "multipart/form-data; boundary=x", 400, "bad_form"),
-        (bomb(), "image/png", 413, "too_many_pixels"),
+        (bomb(), "image/png", 413, "out_of_memory"),
         (bomb(1500, 1000), "image/png", 413, "too_many_pixels"),
         (b"\0" * (2**21 + 1), "image/png", 413, "too_large"),
     ],

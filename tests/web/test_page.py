@@ -486,7 +486,8 @@ def test_the_camera_is_styled_live_and_gives_a_photo(page: Page) -> None:
     page.click(".tabs a[href='#live']")
     page.select_option("#live-size", "192")
     page.click("#camera")
-    expect(page.locator("#fps")).to_contain_text("images per second")
+    rate = page.locator("#fps")
+    expect(rate).to_contain_text("images per second", timeout=1000 * PATIENCE)
     assert page.evaluate("() => document.getElementById('live-canvas').width") == 192
     page.select_option("#live-style", "the_scream")
     sent: list[str] = []
