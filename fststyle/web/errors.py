@@ -74,6 +74,6 @@ def public_message(error: FststyleError, names: Mapping[str, str] | None = None)
         'The photo is damaged.'
     """
     if error.path is None or "{path}" not in error.problem:
-        return error.message()
+        return error.describe()
     name = (names or {}).get(error.path)
-    return UNKNOWN if name is None else error.message(path=name)
+    return UNKNOWN if name is None else error.describe(path=name)
