@@ -88,7 +88,7 @@ def examine() -> dict[str, Any]:
             "system": platform.platform(),
         },
         "packages": packages,
-        "processor": _processor(),
+        "processor": processor(),
         "gpu": _gpu(),
         "vgg16": _vgg16(),
         "folders": _folders(),
@@ -119,7 +119,8 @@ def _packages() -> dict[str, dict[str, str | None]]:
     return found
 
 
-def _processor() -> dict[str, Any]:
+def processor() -> dict[str, Any]:
+    """Describe the processor: its name, cores, memory, and instructions for networks."""
     import psutil
 
     return {

@@ -21,9 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 import fststyle
+from fststyle.cli import doctor
 from fststyle.files import write_atomically
 from fststyle.markdown import markdown_table
 
@@ -33,12 +32,6 @@ PACKAGES: Final = (
     "numpy", "openvino", "onnx", "pillow", "torch", "torchvision", "pytorch-lightning", "av",
     "opencv-python-headless", "nncf", "scikit-image",
 )  # fmt: skip
-INSTRUCTIONS: Final = {
-    "amx_bf16": "AMX bf16", "amx_int8": "AMX int8", "avx512_bf16": "AVX-512 bf16",
-    "avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx_vnni": "AVX VNNI", "avx2": "AVX2",
-    "sme": "SME", "sve": "SVE", "i8mm": "I8MM", "bf16": "BF16", "asimd": "NEON",
-}  # fmt: skip
-"""Instructions that speed up networks, fastest first: flag of the processor → name."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +78,9 @@ class Table:
 
 def processor() -> Processor:
     """Describe the processor of this machine."""
-    name, flags = platform.processor() or platform.machine(), ""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        text = information.read_text(encoding="utf-8")
-        if found := re.search(r"^model name\s*: (.*)", text, re.MULTILINE):
-            name = found[1]
-        if found := re.search(r"^(?:flags|Features)\s*: (.*)", text, re.MULTILINE):
-            flags = found[1]
-    elif sys.platform == "darwin":
-        name = _output("sysctl", "-n", "machdep.cpu.brand_string") or name
-        flags = re.sub(
-            r"hw\.optional\.(?:arm\.FEAT_|)(\w+): 1|.*",
-            lambda found: (found[1] or "").lower().replace("advsimd", "asimd"),
-            _output("sysctl", "hw.optional"),
-        )
-    present = set(flags.split())
-    instructions = tuple(name for flag, name in INSTRUCTIONS.items() if flag in present)
-    return Processor(" ".join(name.split()), psutil.cpu_count() or 1, instructions)
+    facts = doctor.processor()
+    name = " ".join(facts["name"].split())
+    return Processor(name, facts["threads"], tuple(facts["matrix_instructions"]))
 
 
 def add_record_option(parser: argparse.ArgumentParser) -> None:
