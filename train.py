@@ -12,7 +12,7 @@ from fststyle.errors import FststyleError
 
 try:
     check_packages()
-    from fststyle.training.train import main
+    from fststyle.training.main import main
 except FststyleError as error:
     raise SystemExit(f"Error: {sentence(error)}") from None
 except KeyboardInterrupt:  # the imports take seconds

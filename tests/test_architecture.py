@@ -42,8 +42,8 @@ NEVER_IMPORT_TRAINING = ("web", "cli")
 # Heavy or delicate packages, and the only packages or modules that may import them.
 ONLY_IN = {
     "pytorch_lightning": {"training"},
-    "hydra": {"training.settings", "training.train", "training.__main__"},
-    "omegaconf": {"training.settings", "training.train"},
+    "hydra": {"training.settings", "training.main"},
+    "omegaconf": {f"training.{name}" for name in ("settings", "prepare", "train", "main")},
     # stylizer and transforms: for the type of an image; arrays stretches a mask
     "PIL": {"images", "stylize.arrays", "stylize.stylizer", "transforms"},
     "openvino": {"openvino_core", "styles.export"},
@@ -251,7 +251,7 @@ def test_package_imports_only_errors_and_stylizer() -> None:
 
 def test_train_script_imports_only_training() -> None:
     # And what says, without torch, that its packages are missing.
-    expected = {"cli.errors", "cli.train", "errors", "training.train"}
+    expected = {"cli.errors", "cli.train", "errors", "training.main"}
     assert imported_modules(parse(ROOT / "train.py")) == expected
 
 

@@ -109,9 +109,22 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             return {"photo": self._crop(photo, rng), "path": str(path), "skipped": skipped}
         broken = sum(reason is not None for reason in self._unusable.values())
         raise PhotoError(
-            f"None of the {len(self._paths)} photos can be trained on ({broken} cannot be read, "
-            f"{len(self._paths) - broken} are held out); give another folder by data.root=PHOTOS."
+            f"None of the {len(self._paths)} photos can be used for training: {broken} cannot be "
+            f"read, {len(self._paths) - broken} are held out.",
+            remedy="Choose another folder with data.root=PHOTOS.",
+            code="no_photos",
         )
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]] | PhotoError:
+        """Make the samples of a batch for a data loader.
+
+        An error is returned, not raised: torch would raise the error of a worker process again
+        with a traceback as its message.
+        """
+        try:
+            return [self[index] for index in indices]
+        except PhotoError as error:
+            return error
 
     def _candidates(self, index: int) -> Iterator[Path]:
         """The photo for this index, then its successors in the epoch's random order."""
@@ -185,7 +198,9 @@ class _From(Sampler[int]):
         return itertools.count(self._start)
 
 
-def _collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+def _collate(samples: list[dict[str, Any]] | PhotoError) -> dict[str, Any] | PhotoError:
+    if isinstance(samples, PhotoError):
+        return samples
     return {
         "photo": torch.stack([sample["photo"] for sample in samples]),
         "paths": [sample["path"] for sample in samples],
@@ -286,7 +301,9 @@ class PhotoDataModule(pl.LightningDataModule):
         return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Take note of the files, and hand on the photographs alone."""
+        """Note the files of a batch, and pass on its photographs."""
+        if isinstance(batch, PhotoError):
+            raise batch
         if isinstance(batch, dict):
             self.trained_on.update(batch["paths"])
             self.skipped.update(batch["skipped"])

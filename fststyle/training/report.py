@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from fststyle.perceptual import evaluate
 from fststyle.perceptual.figures import Curve, loss_figure
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.perceptual.measure import MEASURE, measure_for
-from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg import VGGWeights
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.data import PhotoDataModule
@@ -170,7 +170,6 @@ def training_curves(folder: Path) -> list[Curve]:
 def training_facts(
     module: StyleModule,
     data: PhotoDataModule,
-    config: LossConfig,
     weights: VGGWeights,
     picture: NDArray[np.float32],
 ) -> dict[str, Any]:
@@ -181,7 +180,7 @@ def training_facts(
         "size": data.size,
         "batch_size": data.batch_size,
         "rollbacks": module.guard.rollbacks,
-        "loss": config.as_dict(),
+        "loss": module.loss.config.as_dict(),
         "vgg": {"architecture": weights.architecture, "original": weights.original},
         "style_picture_size": [picture.shape[1], picture.shape[0]],
     }
@@ -198,3 +197,52 @@ def held_out(module: StyleModule) -> dict[str, float]:
     if module.held_out_at != module.steps_made:
         return {}
     return {name: round(value, 5) for name, value in module.held_out.items()}
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number and a noun in the singular or plural: "1 file", "2 files"."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[str]:
+    """Describe skipped files and failed steps, for the log and the report.
+
+    Args:
+        skipped: Path of each skipped file → reason.
+        rollbacks: Number of failed steps, each of which took training back.
+        pace: Factor on the learning rate at the end of the run.
+
+    Returns:
+        Sentences, sorted by file. The list is empty if nothing happened.
+    """
+    notes = [
+        f"Skipped: {reason}" if path in reason else f"Skipped {path}: {reason}"
+        for path, reason in sorted(skipped.items())
+    ]
+    if notes:
+        were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
+        notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")
+    if rollbacks:
+        notes.append(
+            f"{counted(rollbacks, 'step')} failed; training went back to the last good weights, "
+            f"and ended at {pace:.3g} times the learning rate."
+        )
+    return notes
+
+
+def add_notes(report: Path, notes: Sequence[str]) -> None:
+    """Append notes to a report.
+
+    Args:
+        report: Existing ``report.md``.
+        notes: Sentences from `run_notes`.
+
+    Raises:
+        FststyleError: The report cannot be written.
+    """
+    lines = ["", "## What happened in training", ""]
+    # Users choose the paths, so no character of theirs may be read as Markdown.
+    plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
+    lines += [f"- {note}" for note in plain]
+    text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"
+    write_atomically(report, text.encode("utf-8", "backslashreplace"))

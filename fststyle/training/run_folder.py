@@ -1,4 +1,4 @@
-"""The folders of training runs: which ones are unfinished, and going on with one."""
+"""The folder of a training run: its state, its lock, and how an unfinished run is resumed."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import errno
 import json
 import logging
 import os
-import re
-import sys
-import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import filelock
 import torch
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.files import replacing, write_atomically
+from fststyle.files import replacing
 
 Status = Literal["running", "interrupted", "finished", "failed"]
 
-CHECKPOINT = "last.ckpt"
-PREVIOUS = "previous.ckpt"
+CHECKPOINT: Final = "last.ckpt"
+PREVIOUS: Final = "previous.ckpt"
 """The checkpoint before the last one."""
+_STATE: Final = "run.json"
+_LOCK: Final = "run.lock"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Run:
-    """A run's folder and where the run stands.
+    """A training run in a folder that is locked for this process.
 
-    The folder is this process's from `open` to `close`, or to its death.
+    The lock ends with `close`, or when the process ends for any reason.
 
     Attributes:
-        folder: Where the run keeps its files.
-        settings: What must be equal for the run to be resumed.
-        started: When it was started, as ISO 8601 writes it.
-        checkpoint: What to go on from, if the run is resumed.
-        steps_made: Steps behind it.
+        folder: Folder of all files of the run.
+        settings: Settings that must be equal for the run to be resumed.
+        started: Start time in ISO 8601 format.
+        checkpoint: Checkpoint to resume from; None for a new run.
+        steps_made: Number of steps made before this checkpoint.
     """
 
     folder: Path
@@ -50,253 +50,224 @@ class Run:
     started: str
     checkpoint: Path | None = None
     steps_made: int = 0
-    _lock: int | None = field(default=None, repr=False, compare=False)
+    _lock: filelock.BaseFileLock | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def open(cls, folder: Path, settings: dict[str, Any], resume: str | None) -> Run:
-        """A new run in a folder, or an unfinished one there or beside it.
-
-        Args:
-            folder: The folder of a new run.
-            settings: The run's settings, as JSON holds them.
-            resume: None, or ``"auto"`` to go on with the newest unfinished run of the style,
-                if there is one: the one in `folder`, else in the folders beside it unless
-                there is a run in `folder`. ``"same"``: likewise, but only with a run that has
-                the same settings, for sweeps.
-
-        Returns:
-            The run.
+    def new(cls, folder: Path, settings: dict[str, Any]) -> Run:
+        """Start a run in a folder, which is created if necessary.
 
         Raises:
-            TrainingError: The folder cannot be made, or holds an unfinished run that is not to
-                be resumed; the unfinished run has other settings, its checkpoints cannot be
-                read, or another process is at it.
-            SettingError: `resume` is neither.
+            TrainingError: The folder cannot be created or is read-only (code
+                ``cannot_write``), or another process trains in it (``locked``).
         """
-        if resume not in (None, "auto", "same"):
-            raise SettingError(f"resume must be auto, not {resume!r}.")
-        here = _unfinished(folder / "run.json")
-        if resume is None:
-            if here is not None:
-                raise TrainingError(
-                    f"There is an unfinished run in {folder}; go on with it by resume=auto, or "
-                    "give another output_dir."
-                )
-            return cls._new(folder, settings)
-        beside = [_unfinished(path) for path in folder.parent.glob("*/run.json")]
-        others = [run for run in beside if run is not None and _style(run) == _style(settings)]
-        if resume == "same":
-            others = [run for run in others if not _differing_keys(run["settings"], settings)]
-        if (folder / "run.json").exists():  # no other run is meant
-            others = []
-        found = here or max(others, key=lambda run: (run["started"], run["folder"]), default=None)
-        if found is None:
-            log.info("There is no unfinished run in %s; starting a new one.", folder.parent)
-            return cls._new(folder, settings)
-        run = cls(Path(found["folder"]), settings, found["started"])
-        differing = _differing_keys(found["settings"], settings)
-        if differing:
-            raise TrainingError(
-                f"The unfinished run {run.folder} has other settings ({', '.join(differing)}); "
-                "give the same ones, or start anew without resume=auto."
-            )
-        run._lock = _lock(run.folder)
-        try:
-            run.checkpoint, run.steps_made = _whole_checkpoint(run.folder)
-        except BaseException:
-            run.close()
-            raise
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # made by Hydra for the run that this is not; only if it is empty
-        log.info("Resuming %s at step %d", run.folder, run.steps_made)
-        return run
-
-    @classmethod
-    def _new(cls, folder: Path, settings: dict[str, Any]) -> Run:
+        remedy = "Choose another output_dir."
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(
-                f"The folder {folder} cannot be made ({error.strerror}); give another output_dir."
+                f"Cannot create the folder {{path}} ({error.strerror}).",
+                path=folder,
+                remedy=remedy,
+                code="cannot_write",
             ) from error
         if not os.access(folder, os.W_OK):
-            raise TrainingError(f"The folder {folder} is read-only; give another output_dir.")
-        lock = _lock(folder)
-        for name in (CHECKPOINT, PREVIOUS):  # of a run that is over
+            raise TrainingError(
+                "The folder {path} is read-only.", path=folder, remedy=remedy, code="cannot_write"
+            )
+        lock = _locked(folder)
+        for name in (CHECKPOINT, PREVIOUS):  # of an earlier run that has ended
             with contextlib.suppress(OSError):
                 (folder / name).unlink()
         return cls(folder, settings, datetime.datetime.now().isoformat(), _lock=lock)
 
-    def mark(self, status: Status) -> None:
-        """Note how the run stands; one that is finished or failed is not resumed."""
+    @classmethod
+    def resume(cls, folder: Path, settings: dict[str, Any]) -> Run:
+        """Resume the unfinished run in a folder from its newest readable checkpoint.
+
+        Raises:
+            TrainingError: Neither checkpoint can be read (code ``damaged``), or another process
+                trains in the folder (``locked``).
+        """
+        state = read_state(folder) or {}
+        run = cls(folder, settings, str(state.get("started")), _lock=_locked(folder))
+        try:
+            run.checkpoint, run.steps_made = _readable_checkpoint(folder)
+        except BaseException:
+            run.close()
+            raise
+        log.info("Resuming %s at step %d", folder, run.steps_made)
+        return run
+
+    def mark(self, status: Status, facts: Mapping[str, Any] | None = None) -> None:
+        """Write ``run.json``. A run that is finished or failed is never resumed.
+
+        Args:
+            status: Current status of the run.
+            facts: More to write, as JSON values.
+
+        Raises:
+            TrainingError: The file cannot be written.
+        """
         state = {"status": status, "started": self.started, "settings": self.settings}
         try:
-            with replacing(self.folder / "run.json") as temporary:
-                temporary.write_text(json.dumps(state, indent=2))
+            with replacing(self.folder / _STATE) as temporary:
+                temporary.write_text(json.dumps({**state, **(facts or {})}, indent=2))
         except OSError as error:
-            raise TrainingError(cannot_go_on(self.folder, error)) from error
+            raise cannot_continue(self.folder, error) from error
 
     def close(self) -> None:
-        """Let other processes have the folder."""
+        """Unlock the folder for other processes."""
         if self._lock is not None:
-            os.close(self._lock)
+            with contextlib.suppress(OSError):
+                Path(self._lock.lock_file).unlink()
+            self._lock.release()
             self._lock = None
 
+    def __enter__(self) -> Run:
+        return self
 
-def quiet_threads() -> None:
-    """Have a thread that cannot write end without a traceback.
-
-    A logger's thread hands its error to the next one that writes, who tells it in a sentence.
-    """
-    usual = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not isinstance(arguments.exc_value, OSError):
-            usual(arguments)
-
-    threading.excepthook = hook
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove what Hydra made for a run that did not come about, or went elsewhere."""
-    with contextlib.suppress(OSError):  # they are not empty
-        folder.rmdir()
-        folder.parent.rmdir()
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Read a run's ``run.json``; return None if the folder has no readable one."""
+    try:
+        state = json.loads((folder / _STATE).read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
 
 
-def counted(number: int, name: str) -> str:
-    """The number and the name, in the plural where it is due: "1 file", "2 files"."""
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[str]:
-    """What the log and the report say of files that were skipped and steps that failed.
+def find_resumable(folder: Path, settings: dict[str, Any], mode: str | None) -> Path | None:
+    """Find the unfinished run to resume.
 
     Args:
-        skipped: Files → why they could not be read.
-        rollbacks: Failed steps, after which training went back.
-        pace: What is left of the learning rate.
+        folder: Folder of a new run. An unfinished run in it comes first. If the folder holds no
+            run, the newest unfinished run of the same style in a folder next to it follows.
+        settings: Settings of the run, as JSON values.
+        mode: ``"auto"`` resumes a run; ``"same"``, for sweeps, considers only runs with
+            the same settings; None always starts a new run.
 
     Returns:
-        Sentences, the files sorted; none where nothing happened.
-    """
-    notes = [
-        f"Skipped: {reason}" if reason.startswith(path) else f"Skipped {path}: {reason}"
-        for path, reason in sorted(skipped.items())
-    ]
-    if notes:
-        were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
-        notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")
-    if rollbacks:
-        failed = "1 step failed" if rollbacks == 1 else f"{rollbacks} steps failed"
-        notes.append(
-            f"{failed}; training went back to the last good weights, and ended at {pace:.3g} "
-            "times the learning rate."
-        )
-    return notes
-
-
-def add_notes(report: Path, notes: Sequence[str]) -> None:
-    """Add what happened in a run to its report.
-
-    Args:
-        report: A written ``report.md``.
-        notes: Sentences.
+        The folder of the run to resume, or None to start a new run.
 
     Raises:
-        FststyleError: The report cannot be written.
+        SettingError: The mode is unknown.
+        TrainingError: The run has other settings (code ``other_settings``), or no run may be
+            resumed but the folder holds an unfinished one (``unfinished_run``).
     """
-    lines = ["", "## What happened in training", ""]
-    # The paths in them are the user's: no sign of theirs is to be taken for Markdown.
-    plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
-    lines += [f"- {note}" for note in plain]
-    text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"
-    write_atomically(report, text.encode("utf-8", "backslashreplace"))
-
-
-def cannot_go_on(folder: Path, error: OSError) -> str:
-    """Say why a run cannot go on writing in its folder, and what to do."""
-    reason = error.strerror or str(error)
-    # A quota and a limit on the size of files are full disks to those who meet them.
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return (
-            f"The disk is full: {reason}, in {folder}; free some space, and run the same command "
-            "with resume=auto."
+    if mode not in (None, "auto", "same"):
+        raise SettingError(f"resume must be auto or null, not {mode!r}.")
+    here = _unfinished(folder)
+    if mode is None:
+        if here is not None:
+            raise TrainingError(
+                "The folder {path} holds an unfinished run.",
+                path=folder,
+                remedy="Resume it with resume=auto, or choose another output_dir.",
+                code="unfinished_run",
+            )
+        return None
+    others = {path.parent: _unfinished(path.parent) for path in folder.parent.glob(f"*/{_STATE}")}
+    found = {
+        path: state
+        for path, state in others.items()
+        if state is not None and _style(state["settings"]) == _style(settings)
+    }
+    if mode == "same":
+        found = {p: s for p, s in found.items() if not _differing_keys(s["settings"], settings)}
+    if here is not None:
+        found = {folder: here}
+    elif (folder / _STATE).exists():  # the user means this folder, and no other run
+        found = {}
+    if not found:
+        log.info("There is no unfinished run in %s; starting a new one.", folder.parent)
+        return None
+    newest = max(found, key=lambda path: (str(found[path].get("started")), path))
+    differing = _differing_keys(found[newest]["settings"], settings)
+    if differing:
+        raise TrainingError(
+            f"The unfinished run {{path}} has other settings: {', '.join(differing)}.",
+            path=newest,
+            remedy="Give the same ones, or start a new run without resume=auto.",
+            code="other_settings",
         )
-    return (
-        f"The run cannot go on writing in {folder} ({reason}); mend that, and run the same command "
-        "with resume=auto."
+    return newest
+
+
+def cannot_continue(folder: Path, error: OSError) -> TrainingError:
+    """Make the error of a run that cannot write to its folder; code ``disk_full`` if it is full."""
+    reason = error.strerror or str(error)
+    # To the user, a quota and a limit on the size of files are full disks too.
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return TrainingError(
+        f"The disk is full: {reason}, in {{path}}."
+        if is_full
+        else f"Cannot write to {{path}} ({reason}).",
+        path=folder,
+        remedy=f"{'Free some space' if is_full else 'Fix this'}, then run the same command with "
+        "resume=auto.",
+        code="disk_full" if is_full else "cannot_write",
     )
 
 
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed or the process dies, however it dies.
-
-    Returns:
-        The descriptor; None where the system has no such locks.
-
-    Raises:
-        TrainingError: Another process holds the lock.
-    """
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
+def _locked(folder: Path) -> filelock.BaseFileLock | None:
+    """Lock a folder; return None on a file system without locks."""
+    lock = filelock.FileLock(folder / _LOCK)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise TrainingError(
-                f"Another process is training in {folder}; wait for its end, or give another "
-                "output_dir and leave out resume=auto."
-            ) from error
-        return None  # some network drives have no locks
-    return descriptor
-
-
-def _unfinished(path: Path) -> dict[str, Any] | None:
-    """The state in a ``run.json`` with its folder, if that run can be gone on with."""
-    try:
-        state = json.loads(path.read_text())
-    except (OSError, ValueError):
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise TrainingError(
+            "Another process is training in {path}.",
+            path=folder,
+            remedy="Wait for its end, or choose another output_dir without resume=auto.",
+            code="locked",
+        ) from error
+    except (OSError, NotImplementedError) as error:  # some network drives have no locks
+        log.warning("Cannot lock %s (%s).", folder, error)
         return None
-    if not isinstance(state, dict) or state.get("status") not in ("running", "interrupted"):
-        return None
-    checkpoints = (path.parent / CHECKPOINT, path.parent / PREVIOUS)
-    if not isinstance(state.get("settings"), dict) or not any(c.is_file() for c in checkpoints):
-        return None
-    return {**state, "started": str(state.get("started")), "folder": str(path.parent)}
+    return lock
 
 
-def _style(state: dict[str, Any]) -> object:
-    style = state.get("settings", state).get("style")
+def _unfinished(folder: Path) -> dict[str, Any] | None:
+    """Return the state of the run in a folder if the run can be resumed."""
+    state = read_state(folder)
+    if state is None or state.get("status") not in ("running", "interrupted"):
+        return None
+    has_checkpoint = any((folder / name).is_file() for name in (CHECKPOINT, PREVIOUS))
+    return state if has_checkpoint and isinstance(state.get("settings"), dict) else None
+
+
+def _style(settings: dict[str, Any]) -> object:
+    style = settings.get("style")
     return style.get("name") if isinstance(style, dict) else None
 
 
-def _whole_checkpoint(folder: Path) -> tuple[Path, int]:
-    """The last checkpoint that can be read, as ``last.ckpt``, and the steps behind it."""
+def _readable_checkpoint(folder: Path) -> tuple[Path, int]:
+    """Find the newest readable checkpoint, move it to ``last.ckpt``, and return its steps."""
     last, previous = folder / CHECKPOINT, folder / PREVIOUS
     try:
         return last, _checkpoint_steps(last)
-    except Exception as error:  # torch.load raises whatever the file makes it raise
+    except Exception as error:  # torch.load raises many kinds of errors for damaged files
         reason = type(error).__name__
         try:
             steps = _checkpoint_steps(previous)
         except Exception:
             raise TrainingError(
-                f"The checkpoint {last} cannot be read ({reason}), and there is none before it "
-                "that can; start anew without resume=auto."
+                f"Cannot read the checkpoint {{path}} ({reason}) or the one before it.",
+                path=last,
+                remedy="Start a new run without resume=auto.",
+                code="damaged",
             ) from error
     if last.exists():
-        log.warning("The checkpoint %s cannot be read (%s); taking the one before.", last, reason)
+        log.warning("Cannot read the checkpoint %s (%s); using the one before.", last, reason)
     previous.replace(last)
     return last, steps
 
 
 def _checkpoint_steps(path: Path) -> int:
-    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+    with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
         if archive.testzip() is not None:
             raise zipfile.BadZipFile(path)
     return int(torch.load(path, map_location="cpu", weights_only=True)["fststyle"]["steps_made"])

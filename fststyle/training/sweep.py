@@ -1,11 +1,20 @@
-"""A sheet of photos × jobs for a multirun, so that one look finds the best setting."""
+"""A sweep: several runs of one command, compared on one sheet.
+
+Nothing is kept in memory between the runs of a sweep, so that they may run in other processes.
+Each run notes its exit status and its folder; everything else is in the run's ``run.json``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from fststyle.images.bundled import builtin_held_out
 from fststyle.images.load import load_image
@@ -13,17 +22,58 @@ from fststyle.images.resize import fit_long_side
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.stylize.stylizer import Stylizer
+from fststyle.training.run_folder import read_state
+
+_NOTES: Final = "FSTSTYLE_RUN_NOTES"
+"""Environment variable that names the folder of the notes, in this process and its children."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A finished job of a sweep.
+class RunNote:
+    """How one run of a command ended.
 
     Attributes:
-        overrides: What the command line set for it, as ``key=value``.
-        style_file: What it trained.
-        interrupted: Whether it was ended early.
-        installable: Whether the network may become the style's installed one.
+        status: Exit status.
+        folder: Folder of the run; None if it failed before it had a style file.
+        sweep: Folder of the sweep; None if the run is the only one.
+    """
+
+    status: int
+    folder: str | None = None
+    sweep: str | None = None
+
+
+@contextlib.contextmanager
+def noted_runs() -> Iterator[Path]:
+    """Yield the folder in which `note_run` notes the runs of the block."""
+    with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
+        os.environ[_NOTES] = folder
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ[_NOTES]
+
+
+def note_run(number: int, note: RunNote) -> None:
+    """Note how a run ended, in place of an earlier note on it."""
+    path = Path(os.environ[_NOTES]) / f"{number:06d}.json"
+    path.write_text(json.dumps(asdict(note)))
+
+
+def read_notes(folder: Path) -> list[RunNote]:
+    """Read the notes on all runs so far, in the order of the runs."""
+    return [RunNote(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A run of a sweep that has left a style file.
+
+    Attributes:
+        overrides: Settings from the command line, as ``key=value``.
+        style_file: Trained style.
+        interrupted: True if the run was stopped early.
+        installable: True if the style may be installed: the user wants it, and no gate failed.
     """
 
     overrides: tuple[str, ...]
@@ -31,43 +81,59 @@ class Job:
     interrupted: bool = False
     installable: bool = True
 
+    @classmethod
+    def read(cls, folder: Path) -> SweepRun | None:
+        """Read a run from its folder; return None if it has left no style file."""
+        state = read_state(folder) or {}
+        if "style_file" not in state:
+            return None
+        return cls(
+            tuple(state["overrides"]),
+            folder / state["style_file"],
+            state["status"] == "interrupted",
+            state["install"] and state["gates_passed"],
+        )
 
-def labels(jobs: Sequence[Job]) -> list[str]:
-    """What sets each job apart: its overrides that not all jobs have; else its style's name."""
-    shared = set.intersection(*(set(job.overrides) for job in jobs))
+
+def labels(runs: Sequence[SweepRun]) -> list[str]:
+    """Name each run by the overrides that not all runs share, or by its style."""
+    shared = set.intersection(*(set(run.overrides) for run in runs))
     return [
-        (" ".join(item for item in job.overrides if item not in shared) or job.style_file.stem)
-        + (" (interrupted)" if job.interrupted else "")
-        for job in jobs
+        (" ".join(item for item in run.overrides if item not in shared) or run.style_file.stem)
+        + (" (interrupted)" if run.interrupted else "")
+        for run in runs
     ]
 
 
-def to_install(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
-    """Which networks of a sweep become their styles' installed ones.
+def to_install(runs: Sequence[SweepRun]) -> tuple[list[SweepRun], list[str]]:
+    """Choose the networks of a sweep that are installed.
+
+    Args:
+        runs: All runs of the sweep that have left a style file.
 
     Returns:
-        The jobs whose style no other one has trained; and the styles that several have, of
-        which none is chosen: that is up to whoever looks at the sheet.
+        The runs whose style no other run has trained, and the names of the styles that several
+        runs have trained. None of the latter is installed: the user chooses one by the sheet.
     """
-    counts = Counter(job.style_file.stem for job in jobs)
-    sole = [job for job in jobs if job.installable and counts[job.style_file.stem] == 1]
+    counts = Counter(run.style_file.stem for run in runs)
+    sole = [run for run in runs if run.installable and counts[run.style_file.stem] == 1]
     return sole, [name for name, count in counts.items() if count > 1]
 
 
-def write_sweep_sheet(jobs: Sequence[Job], path: Path, photos: Sequence[Path] = ()) -> None:
-    """Draw each photo and, beside it, what every job's network makes of it.
+def write_sweep_sheet(runs: Sequence[SweepRun], path: Path, photos: Sequence[Path] = ()) -> None:
+    """Draw a row for each photo: the photo itself, then the result of each run's network.
 
     Args:
-        jobs: At least one.
-        path: Where the sheet goes.
-        photos: The rows; by default the built-in held-out ones.
+        runs: At least one run.
+        path: File to write.
+        photos: Photos to stylise; by default the built-in held-out ones.
 
     Raises:
-        FststyleError: A photo or style file cannot be read, or the sheet not be written.
+        FststyleError: A photo or style file cannot be read, or the sheet cannot be written.
     """
-    stylizers = [Stylizer(job.style_file, device="cpu") for job in jobs]
+    stylizers = [Stylizer(run.style_file, device="cpu") for run in runs]
     rows = []
     for file in photos or builtin_held_out():
         photo = fit_long_side(load_image(file), 512)
         rows.append([photo, *(stylizer(photo) for stylizer in stylizers)])
-    save_photo(sheet(rows, titles=("photo", *labels(jobs)), cell_height=320), path)
+    save_photo(sheet(rows, titles=("photo", *labels(runs)), cell_height=320), path)

@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fststyle.training import settings, train
+from fststyle.training import main, settings
 from fststyle.training.callbacks import SafeCheckpointIO
 from fststyle.training.module import StyleModule
 
@@ -126,7 +126,7 @@ def start(
     """
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fststyle.training.train"])
+    context.set_forkserver_preload(["fststyle.training.main"])
     process = context.Process(
         target=_train,
         args=(str(folder), arguments, kill_at, tuple(poisoned), torn_at, full_at),
@@ -172,4 +172,4 @@ def _train(
     SafeCheckpointIO.save_checkpoint = save_checkpoint  # type: ignore[assignment,method-assign]
     StyleModule.training_step = training_step  # type: ignore[method-assign]
     sys.argv = ["train.py", *arguments]
-    train.main()
+    main.main()

@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, script: str, *arguments: str) -> Ended:
     """Run a script in a process forked from one that has imported what takes seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fststyle.training.train"])
+    context.set_forkserver_preload(["fststyle.training.main"])
     process = context.Process(target=_main, args=(str(folder), script, arguments), daemon=True)
     process.start()
     process.join(PATIENCE)

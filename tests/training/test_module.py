@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from module_help import fit, make_module, photos, sgd
+from module_help import loss as loss  # the fixture
 from torch import Tensor
 
 from fststyle.errors import DivergedError, SettingError

@@ -1,0 +1,219 @@
+"""The command ``python train.py``: Hydra composes the configuration, and `train` does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import difflib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fststyle.errors import FststyleError, SettingError, TrainingError, record_error
+from fststyle.perceptual import evaluate
+from fststyle.styles import find
+from fststyle.training import gates
+from fststyle.training.settings import config_folder, explain, style_choices
+from fststyle.training.sweep import (
+    RunNote,
+    SweepRun,
+    note_run,
+    noted_runs,
+    read_notes,
+    to_install,
+    write_sweep_sheet,
+)
+from fststyle.training.train import TrainingResult, train
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED: Final = 130
+"""Exit status of a run that Ctrl-C ended; its style file is written."""
+
+_HYDRA_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version")
+
+
+def main() -> None:
+    """Run ``python train.py style=NAME [key=value …]``.
+
+    Raises:
+        SystemExit: The exit status is not 0.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _require_style(sys.argv[1:])
+    quiet_threads()
+    # Otherwise Hydra prints every error with a traceback of its own.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    with noted_runs() as notes:
+        try:
+            run()
+            status = 0
+        except KeyboardInterrupt:
+            sys.stderr.write(
+                "Interrupted. Training writes a checkpoint each minute; if there is one, "
+                "resume=auto continues from it.\n"
+            )
+            status = INTERRUPTED
+        except (HydraException, OmegaConfBaseException) as error:
+            status = _fail(SettingError(explain(error)))
+        except OSError as error:
+            if read_notes(notes):
+                raise
+            problem = f"Cannot create the folder {{path}} of the run ({error.strerror})."
+            remedy = "Change to a folder where you may write, or set hydra.run.dir=FOLDER."
+            code = "cannot_write"
+            status = _fail(TrainingError(problem, path=error.filename, remedy=remedy, code=code))
+        finally:
+            ended = read_notes(notes)
+            sweep_status = end_sweep(ended)
+    status = max([status, sweep_status, *(note.status for note in ended)])
+    if status:
+        raise SystemExit(status)
+
+
+@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+def run(cfg: DictConfig) -> None:
+    """Train once, print the results, and note how the run ended.
+
+    Errors of the user are printed, not raised, so that the other runs of a sweep follow. Hydra
+    ignores a returned value; `main` reads the notes.
+
+    Args:
+        cfg: Configuration that Hydra has composed.
+
+    Raises:
+        SystemExit: Ctrl-C ended the run early, so no other run follows.
+    """
+    context = HydraConfig.get()
+    in_sweep = context.mode == RunMode.MULTIRUN
+    sweep = str(Path(context.sweep.dir).absolute()) if in_sweep else None
+    number = context.job.num if in_sweep else 0
+    status, folder = 1, None
+    note_run(number, RunNote(status, folder, sweep))  # in case the process dies
+    try:
+        result = train(cfg, overrides=context.overrides.task, in_sweep=in_sweep)
+        folder = str(result.style_file.parent.absolute())
+        _print_result(result)
+        status = INTERRUPTED if result.interrupted else 0
+        note_run(number, RunNote(status, folder, sweep))
+        if result.interrupted:
+            sys.stderr.write("Interrupted before its end; resume=auto continues this run.\n")
+            raise SystemExit(INTERRUPTED)
+        gates.require(result.gates, result.style_file)
+    except FststyleError as error:
+        status = _fail(error)
+    except OmegaConfBaseException as error:
+        status = _fail(SettingError(str(error).splitlines()[0]))
+    finally:
+        note_run(number, RunNote(status, folder, sweep))
+        remove_empty(Path(context.runtime.output_dir))
+
+
+def end_sweep(notes: Sequence[RunNote]) -> int:
+    """Install the styles that a sweep has trained once, and draw its networks on one sheet.
+
+    Args:
+        notes: Notes on all runs. Without a sweep, nothing happens.
+
+    Returns:
+        The exit status: 1 if the sheet cannot be written.
+    """
+    folders = [note.folder for note in notes if note.folder and note.sweep]
+    runs = [run for run in map(SweepRun.read, map(Path, folders)) if run is not None]
+    sole, several = to_install(runs)
+    for sole_run in sole:
+        copy = find.install(sole_run.style_file, sole_run.interrupted)
+        if copy is not None:
+            sys.stdout.write(_how_to_use(copy.stem))
+    if several:
+        names, folder = ", ".join(several), find.user_styles_folder()
+        log.info(
+            "Several networks of %s were trained, so none is installed. Copy one to %s.",
+            names,
+            folder,
+        )
+    if len(runs) < 2:
+        return 0
+    path = Path(str(notes[0].sweep)) / f"sweep_{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}.png"
+    try:
+        write_sweep_sheet(runs, path)
+    except FststyleError as error:
+        return _fail(error)
+    sys.stdout.write(f"Sweep sheet   {path}\n")
+    sys.stdout.flush()
+    return 0
+
+
+def quiet_threads() -> None:
+    """Let threads that cannot write end without a traceback.
+
+    The thread of a logger passes its error on to the next writer, which reports it.
+    """
+    usual = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            usual(arguments)
+
+    threading.excepthook = hook
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder that Hydra has made for a run that did not start or is elsewhere."""
+    with contextlib.suppress(OSError):  # not empty
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def _require_style(arguments: Sequence[str]) -> None:
+    """Exit with status 2 if the command line names no style; Hydra would first make a folder."""
+    keys = [argument.partition("=")[0].lstrip("+~") for argument in arguments]
+    if any(key.split(".")[0] == "style" or key in _HYDRA_FLAGS for key in keys):
+        return
+    for key in difflib.get_close_matches("style", keys):
+        sys.stderr.write(f"Unknown setting {key}; did you mean style?\n")
+    sys.stderr.write(
+        "Name a style: python train.py style=NAME, with NAME one of\n  "
+        + "\n  ".join(style_choices())
+        + "\nor give your own style image: style.image=my.jpg style.name=mine\n"
+    )
+    raise SystemExit(2)
+
+
+def _fail(error: FststyleError) -> int:
+    """Report an error, also to the program that has started this one; return the exit status."""
+    record_error(error)
+    sys.stderr.write(f"Error: {error}\n")
+    return 1
+
+
+def _print_result(result: TrainingResult) -> None:
+    lines = [f"Style file    {result.style_file}"]
+    if result.installed is not None:
+        lines.append(_how_to_use(result.installed.stem).rstrip())
+    lines.append(f"Sample sheet  {result.sheet}")
+    if result.held_out:
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in result.held_out.items())
+        lines.append(f"Held-out loss {losses}")
+    if result.gates:
+        passed = sum(gate.passed for gate in result.gates)
+        lines.append(f"Gates         {passed} of {len(result.gates)} passed")
+    if result.report is not None:
+        lines += [f"Report        {result.report}", "", evaluate.summary(result.report)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _how_to_use(name: str) -> str:
+    return f"Use it        fststyle stylize photo.jpg --style {name} -o out.jpg\n"

@@ -1,0 +1,166 @@
+"""From a composed configuration to a checked plan of a training run."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from fststyle.errors import SettingError
+from fststyle.images.load import load_image
+from fststyle.perceptual.presets import LossConfig
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.shape import NetworkConfig
+from fststyle.training.callbacks import (
+    ResumeCheckpoint,
+    SafeCheckpointIO,
+    SampleSheets,
+    StopSignals,
+)
+from fststyle.training.data import PhotoDataModule
+from fststyle.training.module import OptimizerFactory, Schedule
+from fststyle.training.run_folder import Run
+from fststyle.training.settings import (
+    StyleSettings,
+    TrainerSettings,
+    check_keys,
+    comparable,
+    construct,
+    instantiate,
+    read_loss,
+    read_optimizer,
+    read_schedule,
+)
+from fststyle.training.steady import SteadyConfig
+from fststyle.training.warm_start import check_start
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that defines a training run, checked; nothing has been written yet.
+
+    Attributes:
+        info: Facts about the style, for its file.
+        style_image: Style image, ``(h, w, 3)``, RGB in [0, 1].
+        loss: Loss to train with.
+        network: Shape of the network.
+        trainer: Settings of the trainer.
+        schedule: Duration and learning rates.
+        optimizer: Function that makes the optimiser.
+        steady: Settings of the steadiness term.
+        data: Photographs to train on.
+        settings: Settings that must be equal for a run to be resumed, as JSON values.
+        cfg: Composed configuration, for plain values and for callbacks and loggers, which need
+            the run's folder.
+    """
+
+    info: StyleInfo
+    style_image: NDArray[np.float32]
+    loss: LossConfig
+    network: NetworkConfig
+    trainer: TrainerSettings
+    schedule: Schedule
+    optimizer: OptimizerFactory
+    steady: SteadyConfig
+    data: PhotoDataModule
+    settings: dict[str, Any]
+    cfg: DictConfig
+
+    @property
+    def folder(self) -> Path:
+        """Folder of a new run."""
+        return Path(self.cfg.output_dir)
+
+
+def prepare(cfg: DictConfig) -> Plan:
+    """Check a configuration, and read the style image and the list of photographs.
+
+    The checks go from cheap to expensive, so that a typing mistake is reported at once.
+
+    Args:
+        cfg: Configuration as ``configs/config.yaml`` composes it; it is not changed.
+
+    Raises:
+        FststyleError: The user has made a mistake.
+    """
+    check_keys(cfg)
+    style = construct(StyleSettings, cfg.style, "style")
+    path = style.find_picture()
+    info = style.info(path)
+    loss = read_loss(cfg.loss)
+    network = construct(NetworkConfig, cfg.network, "network")
+    trainer = construct(TrainerSettings, cfg.trainer, "trainer")
+    schedule = read_schedule(cfg, trainer)
+    optimizer = read_optimizer(cfg.optim)
+    steady = construct(SteadyConfig, cfg.steady, "steady")
+    check_start(cfg.init)
+    style_image = load_image(path)
+    data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
+    settings = comparable(cfg, info)
+    return Plan(
+        info, style_image, loss, network, trainer, schedule, optimizer, steady, data, settings,
+        cfg,
+    )  # fmt: skip
+
+
+def make_trainer(plan: Plan, run: Run, stop: StopSignals) -> pl.Trainer:
+    """Make Lightning's trainer, with the callbacks and loggers of the configuration.
+
+    Args:
+        plan: Plan of the run.
+        run: Folder of the run.
+        stop: Callback that ends the run on Ctrl-C.
+
+    Raises:
+        SettingError: A callback or logger refuses its settings, or there is no such accelerator.
+    """
+    cfg = copy.deepcopy(plan.cfg)
+    cfg.output_dir, cfg.start_step = str(run.folder), run.steps_made
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    callbacks = instantiate(cfg.get("callbacks"), "callbacks")
+    sheets = callbacks.pop("sheets", None)
+    if sheets is not None:
+        try:
+            callbacks["sheets"] = cast(Callable[..., SampleSheets], sheets)(
+                photos=plan.data.held_out[:4]
+            )
+        except TypeError as error:
+            raise SettingError(f"callbacks.sheets: {error}; see configs/callbacks.") from error
+    # Last, so that the checkpoint has all effects of the step.
+    checkpoint = callbacks.pop("checkpoint", None)
+    last = [] if checkpoint is None else [cast(ResumeCheckpoint, checkpoint)]
+    settings = plan.trainer
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        try:
+            return pl.Trainer(
+                accelerator=settings.accelerator,
+                devices=1,
+                precision=settings.chosen_precision(),
+                max_epochs=-1,
+                max_steps=-1,
+                val_check_interval=settings.validate_every,
+                check_val_every_n_epoch=None,
+                num_sanity_val_steps=0,
+                log_every_n_steps=10,
+                callbacks=[*callbacks.values(), stop, *last],
+                logger=list(instantiate(cfg.get("logger"), "logger").values()),
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                enable_checkpointing=False,
+                plugins=[SafeCheckpointIO()],
+            )
+        except MisconfigurationException as error:  # this machine lacks the accelerator
+            text = " ".join(str(error).split())
+            raise SettingError(text, remedy="Choose another trainer.accelerator.") from error

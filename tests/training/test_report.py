@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from fststyle.training.gates import Gate
+from fststyle.training.report import (
+    add_notes,
+    counted,
+    gate_values,
+    gates_table,
+    run_notes,
+    training_curves,
+)
+
+
+def test_counted() -> None:
+    assert [counted(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+
+
+def test_notes() -> None:
+    assert run_notes({}, 0, 1.0) == []
+    assert run_notes({"b": "b is empty."}, 1, 0.5) == [
+        "Skipped: b is empty.",
+        "1 file was skipped; it could not be read.",
+        "1 step failed; training went back to the last good weights, and ended at 0.5 times the "
+        "learning rate.",
+    ]
+    several = run_notes({"b": "x.", "a": "y."}, 3, 0.125)
+    assert several[:3] == [
+        "Skipped a: y.",
+        "Skipped b: x.",
+        "2 files were skipped; they could not be read.",
+    ]
+    assert several[3].startswith("3 steps failed; ")
+
+
+def test_notes_in_the_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("# wave\n\n![pictures](x.png)\n", encoding="utf-8")
+    add_notes(report, ["Skipped my_photo[1].jpg:\nempty"])
+    assert report.read_text(encoding="utf-8") == (
+        "# wave\n\n![pictures](x.png)\n\n## What happened in training\n\n"
+        "- Skipped my\\_photo\\[1\\].jpg: empty\n"
+    )
+
+
+def test_gates() -> None:
+    gates = [
+        Gate("blur", 2.0, 1.25, "face", "It is blurred."),
+        Gate("frame", float("nan"), 2.0, "night", ""),
+        Gate("blobs", 0.12345, 0.25, "night", ""),
+    ]
+    assert gate_values(gates) == {"blur": 2.0, "frame": None, "blobs": 0.123}
+    lines = gates_table(gates).splitlines()
+    assert lines[2:] == [
+        "| blur | 2.000 | 1.25 | **no** | face |",
+        "| frame | nan | 2 | **no** | night |",
+        "| blobs | 0.123 | 0.25 | yes | night |",
+    ]
+
+
+def test_training_curves_join_the_parts_of_a_resumed_run(tmp_path: Path) -> None:
+    for step, lines in ((0, "9,3.0,\n9,,2.5\n"), (10, "19,2.0,\n")):
+        folder = tmp_path / "csv" / f"from_step_{step}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text(f"step,train/total,val/total\n{lines}")
+    curves = training_curves(tmp_path)
+    assert [(list(c.iterations), list(c.losses)) for c in curves] == [
+        ([10, 20], [3.0, 2.0]),
+        ([10], [2.5]),
+    ]
+    assert training_curves(tmp_path / "nothing") == []
