@@ -241,6 +241,7 @@ def check_number(
     *,
     whole: bool = False,
     above: bool = False,
+    below: bool = False,
 ) -> None:
     """Check that a setting is a number in its range.
 
@@ -251,6 +252,7 @@ def check_number(
         high: Largest value that is allowed.
         whole: Only whole numbers are allowed.
         above: Values must be above ``low``, not equal to it.
+        below: Values must be below ``high``, not equal to it.
 
     Raises:
         SettingError: The value is not allowed (code ``setting``).
@@ -264,12 +266,14 @@ def check_number(
     """
     kind: Any = int if whole else numbers.Real  # numpy's floats are too
     is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if is_number and low <= value <= high and not (above and value == low):
+    is_limit = is_number and ((above and value == low) or (below and value == high))
+    if is_number and low <= value <= high and not is_limit:
         return
     number = "a whole number" if whole else "a number"
     start = f"above {low:g}" if above else f"from {low:g}" if low > -math.inf else ""
-    end = f"{'up ' if above or not start else ''}to {high:g}" if high < math.inf else ""
-    limits = " and ".join(filter(None, (start, end))) if above else f"{start} {end}".strip()
+    end = f"{'below' if below else 'up to' if above or not start else 'to'} {high:g}"
+    parts = [part for part in (start, end if high < math.inf else "") if part]
+    limits = (" and " if above or below else " ").join(parts)
     raise SettingError(f"{name} must be {number} {limits}".rstrip() + f", not {value!r:.80}.")
 
 

@@ -8,7 +8,6 @@ minimises the perceptual loss.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_choice, check_number
 from fststyle.perceptual.losses import LossTerms, PerceptualLoss
 from fststyle.perceptual.vgg import Features
 
@@ -72,24 +71,18 @@ class OptimizeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise SettingError(
-                f"The optimiser must be {' or '.join(get_args(Method))}, not {self.method!r}."
-            )
-        for name, lowest in (("rounds", 1), ("iterations", 1), ("history", 1)):
-            if getattr(self, name) < lowest:
-                raise SettingError(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
-        if self.evaluations is not None and self.evaluations < 2:
-            raise SettingError(f"evaluations must be at least 2, not {self.evaluations}.")
+        check_choice("method", self.method, get_args(Method))
+        for name in ("rounds", "iterations", "history"):
+            check_number(name, getattr(self, name), 1, whole=True)
+        if self.evaluations is not None:
+            check_number("evaluations", self.evaluations, 2, whole=True)
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{name} must be from 0 to below 1, not {getattr(self, name)}.")
-        if not 0 < self.epsilon < math.inf:
-            raise SettingError(f"epsilon must be above 0, not {self.epsilon}.")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise SettingError(f"The learning rate must be above 0, not {self.learning_rate}.")
-        if self.scale_factor is not None and not 1 <= self.scale_factor <= 4:
-            raise SettingError(f"The scale factor must be from 1 to 4, not {self.scale_factor}.")
+            check_number(name, getattr(self, name), 0, 1, below=True)
+        check_number("epsilon", self.epsilon, above=True, below=True)
+        if self.learning_rate is not None:
+            check_number("learning_rate", self.learning_rate, above=True, below=True)
+        if self.scale_factor is not None:
+            check_number("scale_factor", self.scale_factor, 1, 4)
 
 
 RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(

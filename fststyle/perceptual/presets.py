@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_choice, check_number
 from fststyle.perceptual.layers import Architecture, canonical_layer
 
 Form = Literal["relative", "mean"]
 GramDivisor = Literal["hw", "chw"]
 TVForm = Literal["mean_squares", "half_sum_squares", "sum_absolute"]
+PixelRange = Literal[1, 255]
 
 MIN_STYLE_SIDE: Final = 32
-"""Smallest side of a style picture, in pixels: below it the deep layers see nothing."""
+"""Smallest side of a style image in pixels; the deep layers need that much."""
+_MOST: Final = 1e30  # a weight; larger ones overflow float32
 
 
 def _canonical_weights(
@@ -26,13 +28,8 @@ def _canonical_weights(
         raise SettingError(f"loss.{name} must give a weight to at least one layer: {{relu4_2: 1}}.")
     weights = {canonical_layer(layer, architecture): weight for layer, weight in layers.items()}
     for layer, weight in weights.items():
-        _check_weight(f"{name}.{layer}", weight)
+        check_number(f"loss.{name}.{layer}", weight, 0, _MOST, below=True)
     return {layer: float(weight) for layer, weight in weights.items()}
-
-
-def _check_weight(name: str, weight: float) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < 1e30:
-        raise SettingError(f"loss.{name} must be a number from 0, not {weight!r}.")
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class LossConfig:
     style_form: Form = "relative"
     gram_divisor: GramDivisor = "hw"
     tv_form: TVForm = "mean_squares"
-    pixel_range: Literal[1, 255] = 1
+    pixel_range: PixelRange = 1
     tuned_for: str = "the original VGG16"
 
     def __post_init__(self) -> None:
@@ -92,20 +89,16 @@ class LossConfig:
             ("style_form", get_args(Form)),
             ("gram_divisor", get_args(GramDivisor)),
             ("tv_form", get_args(TVForm)),
-            ("pixel_range", (1, 255)),
+            ("pixel_range", get_args(PixelRange)),
         ):
-            if getattr(self, name) not in choices:
-                raise SettingError(
-                    f"loss.{name} must be one of {', '.join(map(str, choices))}, "
-                    f"not {getattr(self, name)!r}."
-                )
+            check_choice(f"loss.{name}", getattr(self, name), choices)
         for name in ("content_layers", "style_layers"):
             layers = _canonical_weights(name, getattr(self, name), self.architecture)
             object.__setattr__(self, name, MappingProxyType(layers))
         normalised = tuple(canonical_layer(n, self.architecture) for n in self.normalised_layers)
         object.__setattr__(self, "normalised_layers", normalised)
         for name in ("content_weight", "style_weight", "palette_weight", "tv_weight"):
-            _check_weight(name, getattr(self, name))
+            check_number(f"loss.{name}", getattr(self, name), 0, _MOST, below=True)
         sizes = self.style_sizes
         sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
         if not sizes or any(
@@ -125,92 +118,75 @@ class LossConfig:
 _FOUR_LAYERS: Final = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 _FIRST_LAYERS: Final = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 
+_PUBLISHED: Final = LossConfig(
+    style_layers=_FOUR_LAYERS,
+    palette_weight=0.0,
+    tv_weight=0.0,
+    style_sizes=(0,),
+    normalised_layers=(),
+    content_form="mean",
+    style_form="mean",
+    gram_divisor="chw",
+)
+"""Values that (nearly) all published recipes have in common."""
+
 PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
     {
         preset.preset: preset
         for preset in (
             LossConfig(),
-            # train.lua, PerceptualCriterion.lua. Content is relu3_3 there (index 16 of the
-            # Torch Sequential), where the paper says relu2_2.
-            LossConfig(
+            # train.lua, PerceptualCriterion.lua. The content layer is relu3_3 there (index 16 of
+            # the Torch Sequential); the paper says relu2_2.
+            replace(
+                _PUBLISHED,
                 preset="johnson",
                 content_layers={"relu3_3": 1.0},
-                style_layers=_FOUR_LAYERS,
-                content_weight=1.0,
                 style_weight=5.0,
-                palette_weight=0.0,
                 tv_weight=1e-6,
                 style_sizes=(256,),
-                normalised_layers=(),
-                content_form="mean",
-                style_form="mean",
-                gram_divisor="chw",
                 tv_form="half_sum_squares",
                 pixel_range=255,
             ),
             # neural_style.py
-            LossConfig(
+            replace(
+                _PUBLISHED,
                 preset="pytorch_examples",
                 content_layers={"relu2_2": 1.0},
-                style_layers=_FOUR_LAYERS,
                 content_weight=1e5,
                 style_weight=1e10,
-                palette_weight=0.0,
-                tv_weight=0.0,
-                style_sizes=(0,),
-                normalised_layers=(),
-                content_form="mean",
-                style_form="mean",
-                gram_divisor="chw",
                 tuned_for="torchvision's VGG16 (IMAGENET1K_V1)",
             ),
             # src/optimize.py. Its total variation is the mean squared difference on 0 to 255.
-            LossConfig(
+            replace(
+                _PUBLISHED,
                 preset="lengstrom",
                 architecture="vgg19",
-                content_layers={"relu4_2": 1.0},
                 style_layers=_FIRST_LAYERS,
                 content_weight=7.5,
                 style_weight=1e2,
-                palette_weight=0.0,
                 tv_weight=2e2,
-                style_sizes=(0,),
-                normalised_layers=(),
-                content_form="mean",
-                style_form="mean",
-                gram_divisor="chw",
                 pixel_range=255,
                 tuned_for="VGG19",
             ),
-            # The layers' mean is a weight of 1/5 each.
-            LossConfig(
+            # The mean over the layers is a weight of 1/5 for each.
+            replace(
+                _PUBLISHED,
                 preset="keras_vgg16",
                 content_layers={"relu5_2": 1.0},
                 style_layers=dict.fromkeys(_FIRST_LAYERS, 0.2),
-                content_weight=1.0,
                 style_weight=1e4,
-                palette_weight=0.0,
-                tv_weight=0.0,
                 style_sizes=(512,),
-                normalised_layers=(),
-                content_form="mean",
-                style_form="mean",
-                gram_divisor="chw",
             ),
-            # The recipe leaves the weight of its total variation open; 0 until it is set.
-            LossConfig(
+            # The recipe does not define the weight of its total variation; it is 0 by default.
+            replace(
+                _PUBLISHED,
                 preset="keras_vgg19",
                 architecture="vgg19",
                 content_layers={"relu5_2": 1.0},
                 style_layers=_FIRST_LAYERS,
                 content_weight=1e3,
                 style_weight=1e-2,
-                palette_weight=0.0,
-                tv_weight=0.0,
                 style_sizes=(512,),
-                normalised_layers=(),
-                content_form="mean",
-                style_form="mean",
                 gram_divisor="hw",
                 tv_form="sum_absolute",
                 pixel_range=255,
@@ -242,7 +218,7 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
         if key not in known:
             raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
     given = {key: value for key, value in overrides.items() if value is not None}
-    return dataclasses.replace(PRESETS[preset], **given)
+    return replace(PRESETS[preset], **given)
 
 
 def _plain(value: Any) -> Any:

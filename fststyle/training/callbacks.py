@@ -1,4 +1,4 @@
-"""What happens beside the training steps: sheets, checkpoints, progress, and a clean end."""
+"""Callbacks of training: sample sheets, checkpoints, progress, and a clean end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 from tqdm import tqdm
 
-from fststyle.errors import DivergedError, FststyleError, SettingError
+from fststyle.errors import DivergedError, FststyleError, check_number
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import save_photo
@@ -42,32 +42,62 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def stylise_with(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a torch network on one photo.
+    """Stylise a photo with a torch network.
 
     Args:
-        network: ``(1, 3, H, W)`` → the same, RGB in [0, 1].
-        pixels: ``(H, W, 3)``, RGB in [0, 1].
+        network: Network that maps ``(1, 3, H, W)``, RGB in [0, 1], to the same shape and range.
+        pixels: Photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
-        ``(H, W, 3)``, RGB in [0, 1].
+        The result, ``(H, W, 3)``, RGB in [0, 1].
     """
     device = next(network.parameters()).device
     return to_pixels(network(to_tensor(pixels).to(device)))
 
 
-class SampleSheets(Callback):
-    """Draws the probe photos as they come out, at a few moments of the run.
+class StyleCallback(Callback):
+    """Base of the callbacks that look at a `StyleModule` when training starts and after steps."""
 
-    Writes ``samples/step_000123.png`` in the run folder and an image to TensorBoard.
+    def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Override to act when training starts or is resumed."""
+
+    def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Override to act after each step."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call `started`."""
+        self.started(trainer, _style_module(pl_module))
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Call `stepped`."""
+        self.stepped(trainer, _style_module(pl_module))
+
+
+def _style_module(module: pl.LightningModule) -> StyleModule:
+    return module  # type: ignore[return-value]
+
+
+class SampleSheets(StyleCallback):
+    """Draw the stylised probe photos at a few moments of the run.
+
+    Each sheet is a file ``samples/step_000123.png`` in the run's folder and an image in
+    TensorBoard.
 
     Args:
-        folder: Where the sheets go.
-        photos: Files of the probe photos, never trained on.
-        at: Shares of the run after which a sheet is drawn, each in (0, 1].
-        long_side: Size of the photos in pixels.
+        folder: Folder of the sheets.
+        photos: Files of the probe photos, which are never trained on.
+        at: Fractions of the run after which a sheet is drawn, each above 0 and up to 1.
+        long_side: Long side of the photos in pixels.
 
     Raises:
-        SettingError: A share is not in (0, 1].
+        SettingError: A fraction is out of range.
     """
 
     def __init__(
@@ -77,52 +107,41 @@ class SampleSheets(Callback):
         at: Sequence[float] = (0.05, 0.2, 0.4, 0.6, 0.8, 1.0),
         long_side: int = 384,
     ) -> None:
-        if any(not 0 < share <= 1 for share in at):
-            raise SettingError(f"callbacks.sheets.at must be shares in (0, 1], not {list(at)}.")
+        for fraction in at:
+            check_number("callbacks.sheets.at", fraction, 0, 1, above=True)
         self._folder = Path(folder)
         self._photos = [fit_long_side(load_image(path), long_side) for path in photos]
         self._waiting = sorted(at)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the moments that a resumed run has behind it."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
+    def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Skip the moments that a resumed run has passed already."""
         done = module.progress()
-        self._waiting = [share for share in self._waiting if share > done]
+        self._waiting = [fraction for fraction in self._waiting if fraction > done]
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Draw a sheet when its moment has come."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
+    def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Draw a sheet if the next moment has come."""
         done = module.progress()
         if not self._waiting or done < self._waiting[0]:
             return
-        self._waiting = [share for share in self._waiting if share > done]
+        self._waiting = [fraction for fraction in self._waiting if fraction > done]
         network = module.average.module
         rows = [[photo, stylise_with(network, photo)] for photo in self._photos]
-        picture = sheet(rows, cell_height=self._photos[0].shape[0])
+        pixels = sheet(rows, cell_height=self._photos[0].shape[0])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            save_photo(picture, self._folder / f"step_{module.steps_made:06d}.png")
+            save_photo(pixels, self._folder / f"step_{module.steps_made:06d}.png")
         except (OSError, FststyleError) as error:
-            log.warning("No sheet could be written to %s (%s).", self._folder, error)
+            log.warning("Cannot write a sheet to %s (%s).", self._folder, error)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(
-                    "samples", picture, module.steps_made, dataformats="HWC"
-                )
+                logger.experiment.add_image("samples", pixels, module.steps_made, dataformats="HWC")
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint where it is told to, and to the disk.
+    """Write checkpoints directly to their folder, and flush them to the disk.
 
-    Lightning's own takes a detour by a temporary folder, which may be on another disk, and which
-    a kill would litter.
+    Lightning's own class first writes to a temporary folder, which may be on another disk and
+    remains after a kill.
     """
 
     def save_checkpoint(
@@ -131,7 +150,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
         buffer = io.BytesIO()  # torch would turn an OSError into a RuntimeError
         torch.save(checkpoint, buffer)
@@ -141,16 +160,16 @@ class SafeCheckpointIO(TorchCheckpointIO):
             os.fsync(file.fileno())
 
 
-class ResumeCheckpoint(Callback):
-    """Keeps ``last.ckpt`` fresh, so that a run can be resumed after anything.
+class ResumeCheckpoint(StyleCallback):
+    """Keep ``last.ckpt`` up to date, so that a run can be resumed after any kind of end.
 
-    The file is replaced as a whole; a kill while writing leaves the one before. That one stays
-    as ``previous.ckpt`` after that, for the day when ``last.ckpt`` cannot be read.
+    The file is replaced atomically, so a kill while writing leaves the previous one. It is also
+    kept as ``previous.ckpt``, in case ``last.ckpt`` cannot be read later.
 
     Args:
-        path: The checkpoint.
-        every_seconds: Time between two checkpoints.
-        every_steps: Steps between two checkpoints, instead of time.
+        path: File of the checkpoint.
+        every_seconds: Seconds between two checkpoints.
+        every_steps: Steps between two checkpoints; replaces ``every_seconds``.
 
     Raises:
         SettingError: An interval is not positive.
@@ -159,30 +178,23 @@ class ResumeCheckpoint(Callback):
     def __init__(
         self, path: Path, every_seconds: float = 60.0, every_steps: int | None = None
     ) -> None:
-        if every_seconds <= 0 or (every_steps is not None and every_steps < 1):
-            raise SettingError("callbacks.checkpoint intervals must be above 0.")
+        check_number("callbacks.checkpoint.every_seconds", every_seconds, above=True)
+        if every_steps is not None:
+            check_number("callbacks.checkpoint.every_steps", every_steps, 1, whole=True)
         self._path = Path(path)
         self._every_seconds = every_seconds
         self._every_steps = every_steps
         self._last = time.monotonic()
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, and remove what a kill while writing has left."""
+    def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Start the clock, and remove temporary files that a kill has left."""
         self._last = time.monotonic()
         for temporary in self._path.parent.glob(f".{self._path.name}.*"):
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Save when it is time."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
+    def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Save if the interval is over."""
         if self._every_steps is not None:
             due = module.steps_made % self._every_steps == 0
         else:
@@ -191,14 +203,14 @@ class ResumeCheckpoint(Callback):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the state that a run which was stopped early goes on from."""
+        """Save the final state, from which an interrupted run can be resumed."""
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write the checkpoint now.
+        """Write the checkpoint.
 
         Raises:
-            OSError: It cannot be written. The ones before are as they were.
+            OSError: It cannot be written. The earlier checkpoints remain.
         """
         self._last = time.monotonic()
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
@@ -208,9 +220,9 @@ class ResumeCheckpoint(Callback):
             previous.unlink(missing_ok=True)
             try:
                 previous.hardlink_to(self._path)
-            except FileNotFoundError:  # this is the first
+            except FileNotFoundError:  # the first checkpoint
                 pass
-            except OSError:  # a file system without links: for a moment the previous is alone
+            except OSError:  # a file system without links: there is no last.ckpt for a moment
                 self._path.replace(previous)
             temporary.replace(self._path)
         finally:
@@ -218,12 +230,13 @@ class ResumeCheckpoint(Callback):
                 temporary.unlink()
 
 
-class TrainingProgress(Callback):
-    """A bar with time left and losses; where there is no terminal, a line now and then.
+class TrainingProgress(StyleCallback):
+    """Show the remaining time and the losses: a bar in a terminal, otherwise a line now and then.
 
     Args:
-        every_seconds: Time between two lines where there is no terminal.
-        json: Tell programs instead, by lines of JSON on the standard output, about one a second.
+        every_seconds: Seconds between two lines, if the output is not a terminal.
+        json: Write lines of JSON to the standard output instead, about one a second, for other
+            programs.
     """
 
     def __init__(self, every_seconds: float = 30.0, *, json: bool = False) -> None:
@@ -233,24 +246,15 @@ class TrainingProgress(Callback):
         self._begin = self._last_line = 0.0
         self._done_before = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
         """Start the clock."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
         self._begin = self._last_line = time.monotonic()
         self._done_before = module.progress()
         if sys.stderr.isatty() and not self._as_json:
             self._bar = tqdm(total=1000, bar_format="{percentage:3.0f}% |{bar}| {desc}")
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Tell how far the run is."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
+    def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Show the progress."""
         now, done = time.monotonic(), module.progress()
         gained = done - self._done_before
         left = (now - self._begin) * (1 - done) / gained if gained > 0 else math.nan
@@ -268,28 +272,30 @@ class TrainingProgress(Callback):
                 log.info("%3.0f %%: %s", 100 * done, text)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
+        """Close the bar."""
+        self._close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar."""
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
 
 class StopSignals(Callback):
-    """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C at once."""
+    """End the run after the current step on Ctrl-C or SIGTERM, and at once on a second Ctrl-C."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        """The signal that ended the run, if one did."""
+        """The signal that ended the run, if there was one."""
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals over."""
+        """Install the signal handlers."""
         if threading.current_thread() is not threading.main_thread():
             return
 
@@ -303,53 +309,49 @@ class StopSignals(Callback):
             self._before[number] = signal.signal(number, stop)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Restore the previous signal handlers."""
+        self._restore()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Restore the previous signal handlers."""
+        self._restore()
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
 
-class FiniteGuard(Callback):
-    """Ends a run whose steps keep failing; what a failed step is, `StepGuard` says.
+class FiniteGuard(StyleCallback):
+    """End a run whose steps keep failing; `StepGuard` defines when a step fails.
 
     Args:
-        limit: Failed steps, without `FORGIVEN_AFTER` good ones in between, that end the run.
+        limit: Number of failed steps that ends the run, unless at least `FORGIVEN_AFTER` good
+            steps are in between.
 
     Raises:
         SettingError: The limit is below 1.
     """
 
     def __init__(self, limit: int = 5) -> None:
-        if limit < 1:
-            raise SettingError(f"callbacks.finite.limit must be at least 1, not {limit}.")
+        check_number("callbacks.finite.limit", limit, 1, whole=True)
         self._limit = limit
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Look at how many steps have failed."""
-        module: StyleModule = pl_module  # type: ignore[assignment]
+    def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
+        """Count the failed steps.
+
+        Raises:
+            DivergedError: The limit is reached.
+        """
         if module.guard.rollbacks_in_a_row < self._limit:
             return
         count = "1 step" if self._limit == 1 else f"{self._limit} steps"
         raise DivergedError(
             f"Training diverges: {count} failed with fewer than {FORGIVEN_AFTER} good ones in "
-            f"between (the last one because {module.guard.trouble}); lower optim.lr or the loss "
-            "weights, and start again."
+            f"between. The last one failed because {module.guard.trouble}.",
+            remedy="Lower optim.lr or the loss weights, and start again.",
         )
 
 

@@ -1,9 +1,9 @@
-"""Photographs to train on: any folder, or the ones that installed packages carry.
+"""Photographs to train on: any folder, or those that installed packages include.
 
-A sample is a pure function of (seed, index), so a run that is resumed at a step sees what
-it would have seen, whatever the number of workers.
+A sample is a pure function of (seed, index). Therefore a resumed run sees the same samples as an
+uninterrupted one, for any number of workers.
 
-Held out, everywhere: a photo whose file's SHA-256 starts with 0 is never trained on.
+A photo is held out, and never trained on, if the SHA-256 of its file starts with 0.
 """
 
 from __future__ import annotations
@@ -21,26 +21,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fststyle.errors import PhotoError, SettingError
+from fststyle.errors import PhotoError, check_number
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.load import find_photos, load_image
 from fststyle.images.resize import fit_short_side, resize
 from fststyle.perceptual.tensors import to_tensor
 
 _CACHE_BYTES: Final = 1 << 29
-"""Decoded photographs kept in memory at most, in bytes."""
+"""Limit on the decoded photographs in memory, in bytes."""
 _LEAST_CROP: Final = 0.75
-"""Smallest crop, as a share of the training size; smaller ones would only be blurred."""
+"""Smallest crop, as a fraction of the training size; smaller crops would be blurred."""
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether a photo is never to be trained on: its SHA-256 starts with 0.
+    """Return True if a photo is never trained on, because its SHA-256 starts with 0.
 
-    Args:
-        path: The file.
-
-    Returns:
-        The same answer wherever the file lies.
+    The answer depends on the content of the file, not on its name or folder.
 
     Raises:
         OSError: The file cannot be read.
@@ -50,36 +46,35 @@ def is_held_out(path: Path) -> bool:
 
 
 def _why(path: Path, error: Exception) -> str:
-    """Why a file cannot be trained on, in a sentence."""
+    """Explain in a sentence why a file cannot be used."""
     if not isinstance(error, OSError):
         return str(error)
     if path.is_symlink() and not path.exists():
-        return f"{path} is a link to {path.readlink()}, which is not there; mend or remove it."
-    return f"{path} cannot be read: {error.strerror or error}; check it."
+        return f"{path} is a link to {path.readlink()}, which does not exist. Fix or remove it."
+    return f"Cannot read {path}: {error.strerror or error}."
 
 
 _PLAIN: Final = 1 / 255
-"""Standard deviation below which a crop is of a single colour, to a network."""
+"""Standard deviation below which a crop counts as a single colour."""
 _GRAIN: Final = 2 / 255
-"""That of the grain that it gets, as a camera's sensor gives."""
+"""Standard deviation of the grain that is added to such a crop, as a camera adds it."""
 _MOST_BEND: Final = 0.5
-"""Largest logarithm of a tone curve's power, either way."""
+"""Largest absolute logarithm of the power of a tone curve."""
 
 
 class PhotoCrops(Dataset[dict[str, Any]]):
-    """Random square crops of photographs, without end.
+    """An endless sequence of random square crops of photographs.
 
     ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "path": …, "skipped":
-    …}``. Held-out photographs and files that cannot be read are passed over for the next one;
-    ``path`` is the file that the crop is of, and ``skipped`` lists the unreadable ones as
-    (path, reason).
+    …}``. Held-out photographs and unreadable files are replaced by the next file. ``path`` is
+    the file of the crop, and ``skipped`` lists the unreadable files as (path, reason).
 
     Args:
-        paths: The files.
+        paths: Files of the photographs.
         size: Side of the crops in pixels.
-        seed: Two data sets with the same files and seed give the same crops.
-        vary_colours: Give each crop colours of its own (see `_recoloured`), where the
-            photographs are few, or grey.
+        seed: Random seed; the same files and seed give the same crops.
+        vary_colours: Change the colours of each crop at random (see `_recoloured`). This helps
+            if the photographs are few or grey.
     """
 
     def __init__(
@@ -127,7 +122,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             return error
 
     def _candidates(self, index: int) -> Iterator[Path]:
-        """The photo for this index, then its successors in the epoch's random order."""
+        """Yield the photo for an index, then the next ones in the random order of the epoch."""
         count = len(self._paths)
         epoch, position = divmod(index, count)
         if self._order[0] != epoch:
@@ -143,7 +138,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             if is_held_out(path):
                 self._unusable[path] = None
                 return None
-            # Twice the crop is enough; a bigger photo would only be shrunk each time.
+            # Twice the size of the crop is enough; a larger photo would be shrunk each time.
             pixels = fit_short_side(load_image(path), 2 * self._size)
         except (PhotoError, OSError) as error:
             self._unusable[path] = _why(path, error)
@@ -168,7 +163,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         crop = levels.astype(np.float32) / np.float32(255)
         if self._vary_colours:
             crop = _recoloured(crop, rng)
-        # Instance norm would divide by next to nothing, and the gradients would be infinite.
+        # Otherwise instance norm divides by nearly zero, and the gradients become infinite.
         if max(float(crop[..., channel].std()) for channel in range(3)) < _PLAIN:
             grain = _GRAIN * rng.standard_normal(crop.shape).astype(np.float32)
             crop = np.clip(crop + grain, 0, 1)
@@ -176,10 +171,10 @@ class PhotoCrops(Dataset[dict[str, Any]]):
 
 
 def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Swap the channels every other time, and bend each channel's tone curve by a power.
+    """Permute the channels of every second crop, and apply a random power to each channel.
 
-    Six of the thirteen built-in photographs are grey; a network that saw only those colours
-    would paint the others' colours badly.
+    Six of the thirteen built-in photographs are grey. A network that sees only their colours
+    paints other colours badly.
     """
     if rng.random() < 0.5:
         crop = crop[..., rng.permutation(3)]
@@ -189,7 +184,7 @@ def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 
 class _From(Sampler[int]):
-    """The indices from `start` on, without end."""
+    """Yield the indices from ``start`` without end."""
 
     def __init__(self, start: int) -> None:
         self._start = start
@@ -209,20 +204,20 @@ def _collate(samples: list[dict[str, Any]] | PhotoError) -> dict[str, Any] | Pho
 
 
 class PhotoDataModule(pl.LightningDataModule):
-    """Training crops, and held-out photographs to validate on and to show.
+    """Training crops, and held-out photographs for validation and sample sheets.
 
     Args:
-        root: A folder of photographs, searched recursively; None for the built-in set.
+        root: Folder of photographs, searched recursively; None for the built-in ones.
         size: Side of the training crops in pixels, 64 to 1024.
-        batch_size: Photographs in a step.
-        num_workers: Processes that prepare crops; 0 prepares them in the training process,
-            which is right where the processor also trains.
-        validation_photos: Held-out photographs to validate on at most.
-        seed: Seed of the crops.
+        batch_size: Number of photographs in a step.
+        num_workers: Number of processes that prepare crops. 0 prepares them in the training
+            process, which is best for training on the CPU.
+        validation_photos: Largest number of held-out photographs for validation.
+        seed: Random seed of the crops.
 
     Raises:
         SettingError: A value is out of range.
-        PhotoError: The folder is missing, or holds no photographs.
+        PhotoError: The folder does not exist, or contains no photographs.
     """
 
     def __init__(
@@ -235,31 +230,25 @@ class PhotoDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, lowest, highest in (
-            ("size", size, 64, 1024),
-            ("batch_size", batch_size, 1, 256),
-            ("num_workers", num_workers, 0, 64),
-            ("validation_photos", validation_photos, 1, 64),
-            ("seed", seed, 0, 2**32 - 1),
-        ):
-            if not isinstance(value, int) or not lowest <= value <= highest:
-                raise SettingError(
-                    f"data.{name} must be a whole number from {lowest} to {highest}, not {value!r}."
-                )
+        check_number("data.size", size, 64, 1024, whole=True)
+        check_number("data.batch_size", batch_size, 1, 256, whole=True)
+        check_number("data.num_workers", num_workers, 0, 64, whole=True)
+        check_number("data.validation_photos", validation_photos, 1, 64, whole=True)
+        check_number("data.seed", seed, 0, 2**32 - 1, whole=True)
         self.size = size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self._builtin = root is None
         self.skipped: dict[str, str] = {}
-        """Files that could not be read so far → why."""
+        """Path of each file that could not be read → reason."""
         self.trained_on: set[str] = set()
-        """Files that were trained on so far; after an epoch all that can be."""
+        """Paths of the files that were trained on."""
         self.paths = builtin_photos() if root is None else find_photos(Path(root))
         self.held_out = self._find_held_out(root is None, validation_photos)
 
     def _find_held_out(self, builtin: bool, count: int) -> list[Path]:
-        """The set's own held-out photographs that can be read, then the built-in ones."""
+        """Find held-out photographs that can be read, first in the folder, then built-in ones."""
         found: list[Path] = []
         for path in itertools.chain(() if builtin else self.paths, builtin_held_out()):
             if len(found) == count:
@@ -275,7 +264,7 @@ class PhotoDataModule(pl.LightningDataModule):
         return found
 
     def held_out_crops(self, most: int | None = None) -> Tensor:
-        """The central squares of the (first) held-out photographs, ``(n, 3, size, size)``."""
+        """Return the central squares of the first held-out photographs, ``(n, 3, size, size)``."""
         return torch.stack([self._central(load_image(path)) for path in self.held_out[:most]])
 
     def _central(self, photo: NDArray[np.float32]) -> Tensor:
@@ -285,7 +274,7 @@ class PhotoDataModule(pl.LightningDataModule):
         return to_tensor(resize(square, width=self.size, height=self.size))[0]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Crops from the step at which training stands."""
+        """Load crops, starting at the current step of training."""
         step = 0 if self.trainer is None else cast(Any, self.trainer.lightning_module).steps_made
         return DataLoader(
             PhotoCrops(self.paths, self.size, self.seed, vary_colours=self._builtin),
@@ -297,7 +286,7 @@ class PhotoDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """The held-out crops, one at a time."""
+        """Load the held-out crops one at a time."""
         return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -311,10 +300,10 @@ class PhotoDataModule(pl.LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The files so far, for the checkpoint."""
+        """Return the files so far, for the checkpoint."""
         return {"trained_on": sorted(self.trained_on), "skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.trained_on = set(state_dict["trained_on"])
         self.skipped = {**state_dict["skipped"], **self.skipped}

@@ -1,6 +1,6 @@
-"""What guards a training run: failed steps are taken back, and the loss has to fall.
+"""Guards of a training run: failed steps are undone, and the loss has to fall.
 
-Plain torch. The module calls these at every step and keeps their state in the checkpoint.
+The module calls both guards at every step, and keeps their state in the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from torch import Tensor
 from fststyle.errors import DivergedError
 
 EXPLOSION: Final = 10.0
-"""A loss so many times the usual one has exploded; of one photo to the next it varies by 2."""
+"""Ratio to the usual loss above which a loss has exploded. Between photos it varies by 2."""
 _WARM_UP: Final = 20
-"""Good steps after which it is known what the usual loss is."""
+"""Number of good steps after which the usual loss is known."""
 _SMOOTHING: Final = 0.95
-"""Decay of the moving average that is the usual loss."""
+"""Decay of the moving average of the loss, which is the usual loss."""
 FORGIVEN_AFTER: Final = 100
-"""Good steps after which earlier failures no longer count towards the end of the run."""
+"""Number of good steps after which earlier failures are forgotten."""
 
 
 class StepGuard:
-    """Tells good steps from failed ones, and keeps the last state that is known to be good.
+    """Detect failed steps, and keep a copy of the last good state.
 
-    A step has failed when its loss or gradient is not finite, or its loss has exploded. Whoever
-    trains then goes back to the state that `failed` returns, and goes on at half the pace.
+    A step fails if its loss or gradient is not finite, or if its loss explodes. The training loop
+    then restores the state that `failed` returns, and continues at half the learning rate.
 
     Args:
-        keep_every: Good steps between two states that are kept.
+        keep_every: Number of good steps between two copies of the state.
     """
 
     def __init__(self, keep_every: int = 25) -> None:
         self.pace = 1.0
-        """What the schedule's learning rate is multiplied by; halved by each failure."""
+        """Factor on the learning rate of the schedule; each failure halves it."""
         self.rollbacks = 0
-        """Failed steps so far."""
+        """Number of failed steps."""
         self.rollbacks_in_a_row = 0
-        """Failed steps without `FORGIVEN_AFTER` good ones in between."""
+        """Number of failed steps with fewer than `FORGIVEN_AFTER` good ones in between."""
         self.trouble = ""
-        """Why the last failed step failed."""
+        """Reason of the last failure."""
         self._keep_every = keep_every
         self._good_steps = 0
         self._good_in_a_row = 0
@@ -52,26 +52,26 @@ class StepGuard:
         self._kept: dict[str, Any] | None = None
 
     def judge(self, total: float, gradient_norm: float) -> bool:
-        """Whether a step may be made, by its loss and its gradient; if not, `trouble` says why."""
+        """Return True if a step is good; otherwise `trouble` has the reason."""
         if not math.isfinite(total):
             self.trouble = "its loss is not finite"
         elif not math.isfinite(gradient_norm):
             self.trouble = "its gradient is not finite"
         elif self._good_steps >= _WARM_UP and total > EXPLOSION * self._usual:
-            self.trouble = f"its loss is {total:.3g}, where {self._usual:.3g} is usual"
+            self.trouble = f"its loss is {total:.3g} instead of about {self._usual:.3g}"
         else:
             return True
         return False
 
     def passed(self, total: float, state: Callable[[], dict[str, Any]]) -> None:
-        """Note a good step; to be called before the optimiser's step.
+        """Count a good step. Call this before the step of the optimiser.
 
-        The state is then the one whose loss and gradient were just found to be good. A state
-        that a step leaves is not known to be good until the next step.
+        The current state is the one with the good loss and gradient. The state after the step
+        is known to be good only at the next step.
 
         Args:
-            total: The step's loss.
-            state: Gives the state to keep; a copy is made.
+            total: Loss of the step.
+            state: Function that returns the state; a copy is kept.
         """
         if self._good_steps == 0:
             self._usual = total
@@ -88,11 +88,11 @@ class StepGuard:
             self.rollbacks_in_a_row = 0
 
     def failed(self) -> dict[str, Any] | None:
-        """Note a failed step, and halve the pace.
+        """Count a failed step, and halve the pace.
 
         Returns:
-            A copy of the last good state, to go back to; None where there has been none, and the
-            state is the one that training began with.
+            A copy of the last good state. None if no step has been good yet, so that the state is
+            still the first one.
         """
         self.pace /= 2
         self.rollbacks += 1
@@ -105,7 +105,7 @@ class StepGuard:
         return state
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, the kept state too, so that a resumed run goes back where it would have."""
+        """Return everything including the kept state, so that a resumed run behaves the same."""
         return {
             "pace": self.pace,
             "rollbacks": self.rollbacks,
@@ -118,7 +118,7 @@ class StepGuard:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.pace = state["pace"]
         self.rollbacks = state["rollbacks"]
         self.rollbacks_in_a_row = state["rollbacks_in_a_row"]
@@ -130,28 +130,28 @@ class StepGuard:
 
 
 CHECKED_AT: Final = 100
-"""The step after which the loss must have fallen."""
+"""Number of steps after which the loss must have fallen."""
 _PROBES: Final = 8
-"""Photographs by which that is found out."""
+"""Number of photographs whose losses are compared."""
 _MUST_FALL_TO: Final = 0.98
-"""Share of the loss that may be left at most, from random weights; healthy runs are at 0.7."""
+"""Largest accepted ratio to the first loss, from random weights. Good runs have 0.7."""
 _MAY_RISE_TO: Final = 1.25
-"""The same where training began with trained weights."""
+"""Largest accepted ratio to the first loss, from trained weights."""
 
 
 Weights = dict[str, Tensor]
-"""As a network's ``state_dict`` gives them."""
+"""Result of a network's ``state_dict``."""
 
 
 class FallGuard:
-    """Finds out whether the loss has fallen after the first hundred steps.
+    """Check that the loss has fallen after the first hundred steps.
 
-    Between one photograph and the next the loss varies as much as it falls in a hundred steps, so
-    the first photographs are kept, and the losses of the same ones are compared: under the
-    weights that training began with, and under those after a hundred steps.
+    The loss differs between photographs as much as it falls in a hundred steps. Therefore the
+    guard keeps the first photographs, and compares their losses with the first weights to those
+    with the weights after a hundred steps.
 
     Args:
-        warm_start: Whether training begins with trained weights. The loss may then stay.
+        warm_start: True if training starts from trained weights, whose loss need not fall.
     """
 
     def __init__(self, warm_start: bool) -> None:
@@ -161,18 +161,18 @@ class FallGuard:
         self._first: Weights = {}
 
     def wants(self, steps_made: int) -> bool:
-        """Whether a photograph of this step is to be kept."""
+        """Return True if a photograph of this step should be kept."""
         return steps_made < CHECKED_AT and len(self._photos) < _PROBES
 
     def keep(
         self, photos: Tensor, weights: Weights, loss_of: Callable[[Tensor, Weights], float]
     ) -> None:
-        """Keep the first of some photographs, rounded to 8 bits, and its loss at the beginning.
+        """Keep the first photograph of a batch, rounded to 8 bits, and its first loss.
 
         Args:
-            photos: ``(N, 3, H, W)`` in [0, 1].
-            weights: The network's as they are now; those of the first call count.
-            loss_of: The loss of a batch under some weights.
+            photos: Batch ``(N, 3, H, W)`` in [0, 1].
+            weights: Current weights of the network; those of the first call are kept.
+            loss_of: Function of a batch and weights that computes the loss.
         """
         if not self._first:
             self._first = {name: value.detach().clone() for name, value in weights.items()}
@@ -190,13 +190,13 @@ class FallGuard:
         loss_of: Callable[[Tensor, Weights], float],
         device: torch.device,
     ) -> None:
-        """At the hundredth step, compare; the photographs are then let go.
+        """Compare the losses at the hundredth step, and forget the photographs.
 
         Args:
-            steps_made: Steps that were made.
-            weights: The network's as they are now.
-            loss_of: As in `keep`.
-            device: Where to compute.
+            steps_made: Number of steps so far.
+            weights: Current weights of the network.
+            loss_of: Function of a batch and weights that computes the loss.
+            device: Device to compute on.
 
         Raises:
             DivergedError: The loss has not fallen, or has risen.
@@ -209,29 +209,29 @@ class FallGuard:
         verdict(before, after, self._warm_start)
 
     def state_dict(self) -> dict[str, Any]:
-        """The photographs, their losses, and the first weights as long as they are needed."""
+        """Return the photographs, their losses, and the first weights while they are needed."""
         return {"photos": self._photos, "losses": self._losses, "first": self._first}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self._photos, self._losses = state["photos"], state["losses"]
         self._first = state["first"]
 
 
 def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -> None:
-    """Judge a run by the losses of the same photographs early and later.
+    """Judge a run by the early and later losses of the same photographs.
 
     Args:
-        before: The losses at the beginning.
-        after: Those of the same photographs later.
-        warm_start: Whether training began with trained weights.
+        before: Losses of the photographs at the beginning.
+        after: Later losses of the same photographs.
+        warm_start: True if training started from trained weights.
 
     Raises:
-        DivergedError: The median of the ratios is not below 0.98, or with `warm_start` above
-            1.25, or not a number.
+        DivergedError: The median ratio is above 0.98, or above 1.25 with ``warm_start``, or
+            not a number. The code is ``loss_stays`` or ``loss_rises``.
     """
     tiny = torch.finfo(torch.float32).tiny
-    # A photograph whose loss was not finite to begin with says nothing.
+    # A loss that was not finite at the beginning cannot be compared.
     pairs = [pair for pair in zip(before, after, strict=True) if math.isfinite(pair[0])]
     if not pairs:
         return
@@ -242,10 +242,13 @@ def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -
         return
     if ratio <= 1 / _MUST_FALL_TO:
         raise DivergedError(
-            f"After {CHECKED_AT} steps the loss is where it was; raise optim.lr, or lower it if "
-            "it is above its default, check the style picture and the photos, and start again."
+            f"The loss has not changed after {CHECKED_AT} steps.",
+            remedy="Try a different learning rate (optim.lr), check the style image and the "
+            "photos, and start again.",
+            code="loss_stays",
         )
     raise DivergedError(
-        f"After {CHECKED_AT} steps the loss is {ratio:.3g} times what it was at the beginning; "
-        "lower optim.lr, check the style picture and the photos, and start again."
+        f"The loss has grown to {ratio:.3g} times its first value after {CHECKED_AT} steps.",
+        remedy="Lower optim.lr, check the style image and the photos, and start again.",
+        code="loss_rises",
     )

@@ -1,4 +1,4 @@
-"""The Lightning module: one transformer network learning one style."""
+"""The Lightning module that trains one transformer network for one style."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_number
 from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.styles.network import TransformerNet
 from fststyle.training.guards import FallGuard, StepGuard
@@ -23,19 +23,19 @@ from fststyle.training.steady import SteadyConfig, consistency, draw
 log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
-"""What Hydra's ``_partial_: true`` gives."""
+"""Function of parameters that makes an optimiser; Hydra makes it of ``_partial_: true``."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, and at which pace.
+    """Duration of a training run, and its learning rates.
 
     Attributes:
-        steps: Optimiser steps after which training ends, or None.
-        minutes: Minutes after which training ends, or None.
-        warmup_steps: Steps over which the learning rate rises linearly.
-        ema_decay: Decay of the weights' exponential moving average, which is what is shipped;
-            less at first, as `averaging` says.
+        steps: Number of optimiser steps after which training ends, or None.
+        minutes: Number of minutes after which training ends, or None.
+        warmup_steps: Number of steps over which the learning rate rises linearly.
+        ema_decay: Decay of the exponential moving average of the weights, which is exported.
+            It is smaller at first, see `averaging`.
         gradient_clip: Largest norm of the gradient.
 
     Raises:
@@ -50,46 +50,29 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
-            raise SettingError("Say how long to train: minutes=10, or steps=2000.")
-        for name, value in (
-            ("steps", self.steps),
-            ("minutes", self.minutes),
-            ("trainer.warmup_steps", self.warmup_steps),
-            ("trainer.ema_decay", self.ema_decay),
-            ("trainer.gradient_clip", self.gradient_clip),
-        ):
-            # A bool is an int to Python.
-            if value is None and name in ("steps", "minutes"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise SettingError(f"{name} must be a number, not {value!r}.")
-        if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
-            raise SettingError(f"steps must be a whole number from 1, not {self.steps!r}.")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise SettingError(f"minutes must be a number above 0, not {self.minutes!r}.")
-        if not 0 <= self.warmup_steps < math.inf:
-            raise SettingError(
-                f"trainer.warmup_steps must not be below 0, not {self.warmup_steps}."
-            )
-        if not 0 <= self.ema_decay < 1:
-            raise SettingError(f"trainer.ema_decay must be in [0, 1), not {self.ema_decay}.")
-        if not self.gradient_clip > 0:
-            raise SettingError(f"trainer.gradient_clip must be above 0, not {self.gradient_clip}.")
+            raise SettingError("The duration is missing.", remedy="Give minutes=10 or steps=2000.")
+        if self.steps is not None:
+            check_number("steps", self.steps, 1, whole=True)
+        if self.minutes is not None:
+            check_number("minutes", self.minutes, above=True, below=True)
+        check_number("trainer.warmup_steps", self.warmup_steps, below=True)
+        check_number("trainer.ema_decay", self.ema_decay, 0, 1, below=True)
+        check_number("trainer.gradient_clip", self.gradient_clip, above=True)
 
     def progress(self, steps: int, seconds: float) -> float:
-        """Share of the run that is done, in [0, 1]; whichever limit is nearer counts."""
+        """Return the finished fraction of the run; the nearer limit counts."""
         by_steps = 0.0 if self.steps is None else steps / self.steps
         by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
         return min(1.0, max(by_steps, by_time))
 
     def limits(self) -> str:
-        """When training ends, as a text."""
+        """Describe the limits as text."""
         steps = [] if self.steps is None else [f"{self.steps} steps"]
         minutes = [] if self.minutes is None else [f"{self.minutes:g} minutes"]
         return " or ".join(steps + minutes)
 
     def learning_rate_factor(self, steps: int, seconds: float) -> float:
-        """Linear warm-up, then half a cosine down to zero at the end of the run."""
+        """Return the factor on the learning rate: linear warm-up, then half a cosine to zero."""
         warmup = min(1.0, (steps + 1) / (self.warmup_steps + 1))
         return warmup * 0.5 * (1 + math.cos(math.pi * self.progress(steps, seconds)))
 
@@ -97,16 +80,16 @@ class Schedule:
 def averaging(
     decay: float,
 ) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Make the step of an exponential moving average that begins as a short one.
+    """Make an exponential moving average whose decay is small at first.
 
-    After n steps the decay is (1 + n) / (10 + n) at most, as in TensorFlow's
-    ``ExponentialMovingAverage``, so that the average of a short run is not that of its beginning.
+    After n steps the decay is at most (1 + n) / (10 + n), as in TensorFlow's
+    ``ExponentialMovingAverage``. Otherwise the first weights would dominate in short runs.
 
     Args:
-        decay: In [0, 1), of a long run.
+        decay: Decay after many steps, in [0, 1).
 
     Returns:
-        What ``AveragedModel`` takes as its ``multi_avg_fn``.
+        A function for ``AveragedModel``'s argument ``multi_avg_fn``.
     """
 
     def update(average: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
@@ -119,19 +102,19 @@ def averaging(
 
 
 class StyleModule(pl.LightningModule):
-    """Trains a transformer network under a perceptual loss.
+    """Train a transformer network with a perceptual loss.
 
-    The checkpoint holds the network, its average, the optimiser, and where the run stands;
-    never VGG, which is found again. A step that fails (see `StepGuard`) is not made; training
-    goes back to the last good state, at half the learning rate.
+    The checkpoint has the network, its average, the optimiser and the progress, but not VGG. If
+    a step fails (see `StepGuard`), training returns to the last good state and continues at half
+    the learning rate.
 
     Args:
-        network: The network to train.
-        loss: The loss, which holds the style.
-        optimizer: Makes the optimiser of the network's parameters.
-        schedule: How long and at which pace.
-        steady: How much steadiness counts; None for not at all.
-        warm_start: Whether the network is trained already, so that its loss need not fall.
+        network: Network to train.
+        loss: Loss of the style.
+        optimizer: Function that makes the optimiser of the network's parameters.
+        schedule: Duration and learning rates.
+        steady: Settings of the steadiness term; None turns it off.
+        warm_start: True if the network is already trained, so that its loss need not fall.
     """
 
     def __init__(
@@ -151,41 +134,41 @@ class StyleModule(pl.LightningModule):
         self.schedule = schedule
         self.steady = SteadyConfig(weight=0.0) if steady is None else steady
         self.steps_made = 0
-        """Batches seen, those of failed steps included; resumed data goes on from here."""
+        """Number of batches seen, including failed steps; resumed data continues from here."""
         self.guard = StepGuard()
-        """Tells of failed steps."""
+        """Detector of failed steps."""
         self._fall = FallGuard(warm_start)
         self.held_out: dict[str, float] = {}
-        """The losses of the last validation…"""
+        """Losses of the last validation."""
         self.held_out_at: int | None = None
-        """…and the steps that were made then."""
+        """Number of steps made before the last validation."""
         self._make_optimizer = optimizer
         self._seconds_before = 0.0
         self._begin: float | None = None
         self._recent: dict[str, float] = {}
 
     def seconds(self) -> float:
-        """Training time so far, earlier parts of a resumed run included."""
+        """Return the training time in seconds, including earlier parts of a resumed run."""
         running = 0.0 if self._begin is None else time.monotonic() - self._begin
         return self._seconds_before + running
 
     def progress(self) -> float:
-        """Share of the run that is done, in [0, 1]."""
+        """Return the finished fraction of the run, in [0, 1]."""
         return self.schedule.progress(self.steps_made, self.seconds())
 
     def recent_losses(self) -> str:
-        """The losses of the last steps, smoothed, as a text."""
+        """Describe the smoothed losses of the last steps as text."""
         return ", ".join(f"{name} {value:.3g}" for name, value in self._recent.items())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser of the network alone; VGG is frozen."""
+        """Make the optimiser of the network; VGG is frozen."""
         optimizer = self._make_optimizer(self.network.parameters())
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer
 
     def on_train_start(self) -> None:
-        """Start the clock; a run that was resumed after its last step is over."""
+        """Start the clock, or stop if the run was resumed after its last step."""
         self._begin = time.monotonic()
         if self.progress() >= 1:
             self.trainer.should_stop = True
@@ -195,7 +178,7 @@ class StyleModule(pl.LightningModule):
         self._seconds_before, self._begin = self.seconds(), None
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        """One step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
+        """Make one step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
         if self._fall.wants(self.steps_made):
             self._fall.keep(batch, self.network.state_dict(), self._loss_of)
@@ -203,12 +186,12 @@ class StyleModule(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.guard.pace * factor * group["base_lr"]
         targets = self.loss.content_targets(batch)
-        picture = self.network(batch).float()
-        terms = self.loss(picture, targets)
+        output = self.network(batch).float()
+        terms = self.loss(output, targets)
         values = {"total": terms.total, **terms._asdict()}
         if self.steady.is_due(self.steps_made, self.progress()):
             motion = draw(self.steady, self.steps_made)
-            unsteady = consistency(self.network, batch, picture, motion)
+            unsteady = consistency(self.network, batch, output, motion)
             values["steady"] = self.steady.weight * self.steady.every * unsteady
             values["total"] = terms.total + values["steady"]
         optimizer.zero_grad()
@@ -236,11 +219,11 @@ class StyleModule(pl.LightningModule):
     @torch.no_grad()
     def _loss_of(self, batch: Tensor, weights: dict[str, Tensor]) -> float:
         targets = self.loss.content_targets(batch)
-        picture = torch.func.functional_call(self.network, weights, (batch,))
-        return float(self.loss(picture.float(), targets).total)
+        output = torch.func.functional_call(self.network, weights, (batch,))
+        return float(self.loss(output.float(), targets).total)
 
     def _state(self) -> dict[str, Any]:
-        """What a step changes."""
+        """Return everything that a step changes."""
         return {
             "step": self.steps_made,
             "network": self.network.state_dict(),
@@ -249,7 +232,7 @@ class StyleModule(pl.LightningModule):
         }
 
     def _go_back(self) -> None:
-        """To the last good state, after a step that failed."""
+        """Return to the last good state after a failed step."""
         state = self.guard.failed()
         where = "the weights stay as they are"
         if state is not None:
@@ -259,7 +242,7 @@ class StyleModule(pl.LightningModule):
             where = f"back to the weights of step {state['step']}"
         rate = self.guard.pace * self.trainer.optimizers[0].param_groups[0]["base_lr"]
         log.warning(
-            "Step %d failed (%s); %s, and the learning rate is halved: at most %.3g from here.",
+            "Step %d failed (%s); %s, and the learning rate is halved to at most %.3g.",
             self.steps_made + 1,
             self.guard.trouble,
             where,
@@ -267,18 +250,18 @@ class StyleModule(pl.LightningModule):
         )
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Unweighted relative losses of the averaged network on a held-out photograph."""
+        """Log the unweighted relative losses of the averaged network on a held-out photograph."""
         targets = self.loss.content_targets(batch)
-        picture = self.average.module(batch).float()
-        self.log("val/total", self.loss(picture, targets).total, on_epoch=True)
-        losses = self.loss.relative(picture, targets)
+        output = self.average.module(batch).float()
+        self.log("val/total", self.loss(output, targets).total, on_epoch=True)
+        losses = self.loss.relative(output, targets)
         for kind, layers in (("content", losses.content), ("style", losses.style)):
             for layer, value in layers.items():
                 self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
         self.log("val/palette", losses.palette.mean(), on_epoch=True)
         self.log("val/tv", losses.tv.mean(), on_epoch=True)
-        motion = draw(SteadyConfig(), batch_idx)  # the same in all runs, to compare them
-        unsteady = consistency(self.average.module, batch, picture, motion)
+        motion = draw(SteadyConfig(), batch_idx)  # the same in all runs, so that they compare
+        unsteady = consistency(self.average.module, batch, output, motion)
         self.log("val/steady", unsteady, on_epoch=True)
 
     def on_validation_end(self) -> None:
@@ -288,19 +271,19 @@ class StyleModule(pl.LightningModule):
         self.held_out_at = self.steps_made
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The network's and the average's; not VGG's."""
+        """Return the weights of the network and of the average, without VGG."""
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load what `state_dict` gave; anything missing or unknown is an error."""
+        """Restore the result of `state_dict`; missing and unknown keys are errors."""
         loss_state = {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
         return super().load_state_dict({**state_dict, **loss_state}, strict, assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add where the run stands."""
+        """Add the progress of the run."""
         checkpoint["fststyle"] = {
             "steps_made": self.steps_made,
             "seconds": self.seconds(),
@@ -311,7 +294,7 @@ class StyleModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from where the run stood."""
+        """Restore the progress of the run."""
         state = checkpoint["fststyle"]
         self.steps_made = state["steps_made"]
         self.guard.load_state_dict(state["guard"])

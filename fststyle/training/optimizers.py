@@ -1,4 +1,4 @@
-"""Optimisers of a transformer network that need to know which parameters are which."""
+"""Optimisers that treat the parameters of a transformer network differently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from pytorch_optimizer import Muon
 from torch import Tensor
 
-_PICTURE: Final = 3  # filters of the last convolution
+_OUTPUT: Final = 3  # filters of the last convolution
 
 
 def muon(
@@ -19,26 +19,26 @@ def muon(
     other_lr: float = 0.001,
     betas: tuple[float, float] = (0.9, 0.99),
 ) -> torch.optim.Optimizer:
-    """Muon for the kernels of all convolutions but the last, Adam for everything else.
+    """Use Muon for the kernels of all convolutions except the last, and Adam for the rest.
 
-    Muon's step is the momentum with all its singular values set to (nearly) one, a kernel taken
-    as the matrix (filters, channels · height · width). Two trials of 300 steps ended 6 and 8 %
-    below Adam's held-out loss.
+    Muon's step is the momentum with all its singular values set to (nearly) one, where a kernel
+    is the matrix (filters, channels · height · width). In two trials of 300 steps the held-out
+    loss was 6 and 8 % lower than with Adam.
 
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024),
-    which leaves first and last layers to Adam; here the first convolution has Muon's step too.
+    which uses Adam for the first and last layers; here Muon trains the first convolution too.
 
     Args:
-        parameters: A network's.
+        parameters: Parameters of a network.
         lr: Learning rate of the kernels.
         other_lr: Learning rate of norms, biases and the last convolution.
-        betas: Adam's.
+        betas: Decay rates of Adam.
 
     Returns:
         The optimiser, without weight decay.
 
     Raises:
-        ValueError: A rate is not a number from 0 on.
+        ValueError: A learning rate is negative or not a number.
     """
     for rate in (lr, other_lr):
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < math.inf:
@@ -46,7 +46,7 @@ def muon(
     kernels: list[Tensor] = []
     others: list[Tensor] = []
     for parameter in parameters:
-        hidden = parameter.ndim == 4 and parameter.shape[0] > _PICTURE
+        hidden = parameter.ndim == 4 and parameter.shape[0] > _OUTPUT
         (kernels if hidden else others).append(parameter)
     groups = [
         {"params": kernels, "lr": lr, "weight_decay": 0.0, "use_muon": True},

@@ -1,4 +1,4 @@
-"""What a training run leaves for its user: the installed style, and ``report.md``."""
+"""The report of a training run, and the facts that its style file has."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the report says of a run beside its quality.
+    """Facts about a run that the report shows in addition to its quality.
 
     Attributes:
-        folder: Of the run; it holds ``sheet.png`` and, if there is a log, ``csv/``.
-        style: What ``--style`` takes to use the network: a name or a style file.
-        steps: Steps made.
-        seconds: Time that they took.
-        settings: Every setting of the run, as JSON holds them.
-        gates: Of the network, if they were looked at.
+        folder: Folder of the run, with ``sheet.png`` and, if there is a log, ``csv/``.
+        style: Name or path of the style for the command line.
+        steps: Number of steps.
+        seconds: Duration of the training in seconds.
+        settings: All settings of the run, as JSON values.
+        gates: Results of the gates, if they were checked.
     """
 
     folder: Path
@@ -58,32 +58,32 @@ def write_report(
     stylizer: Stylizer,
     loss: PerceptualLoss,
     weights: VGGWeights,
-    picture: NDArray[np.float32],
+    style_image: NDArray[np.float32],
     data: PhotoDataModule,
     facts: RunFacts,
 ) -> Path | None:
-    """Measure the style file on three held-out photographs, in a minute or so, and tell all.
+    """Measure a style file on three held-out photographs, and write the report.
 
     Args:
-        name: Of the style.
-        stylizer: The style file, loaded.
-        loss: What the network was trained under.
-        weights: VGG's.
-        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
-        data: The photographs.
-        facts: What else there is to say.
+        name: Name of the style.
+        stylizer: Stylizer of the style file.
+        loss: Loss that the network was trained with.
+        weights: Weights of VGG.
+        style_image: Style image, ``(h, w, 3)``, RGB in [0, 1].
+        data: Data module with the photographs.
+        facts: Other facts about the run.
 
     Returns:
-        The path of ``report.md``; None, after a warning, where it cannot be made.
+        The path of ``report.md``, or None if it cannot be written; a warning then says why.
     """
-    log.info("Comparing with L-BFGS on three held-out photos (report=false leaves this out)")
+    log.info("Comparing with L-BFGS on three held-out photos (report=false skips this)")
     crops = [crop.numpy().transpose(1, 2, 0) for crop in data.held_out_crops(3)]
     photos: dict[str, NDArray[np.float32]] = {}
     for path, crop in zip(data.held_out, crops, strict=False):
         photos[path.name if path.stem in photos else path.stem] = crop
     try:
         same = loss.config == MEASURE
-        measure = loss if same else measure_for(picture, weights)
+        measure = loss if same else measure_for(style_image, weights)
         evaluation = evaluate.evaluate(
             name, stylizer, measure.cpu(), photos, iterations=(1, 2, 5, 10, 20, 50)
         )
@@ -91,24 +91,24 @@ def write_report(
         text = report.read_text(encoding="utf-8") + _about_the_run(facts)
         write_atomically(report, text.encode("utf-8", "backslashreplace"))
         return report
-    except FststyleError as error:  # the style is trained all the same
-        log.warning("There is no report: %s", error)
+    except FststyleError as error:  # the style is trained anyway
+        log.warning("Cannot write the report: %s", error)
         return None
 
 
 def gate_values(gates: Sequence[Gate]) -> dict[str, float | None]:
-    """Gate → value, as a style file keeps it; one that is not finite is null."""
+    """Return gate → value for a style file; values that are not finite are None."""
     return {
         gate.name: round(gate.value, 3) if math.isfinite(gate.value) else None for gate in gates
     }
 
 
 def _about_the_run(facts: RunFacts) -> str:
-    """The rest of the report as Markdown: samples, gates, times, settings, commands."""
+    """Write the second part of the report: samples, gates, times, settings, commands."""
     per_step = 1000 * facts.seconds / max(1, facts.steps)
-    lines = ["", "## Samples", "", "![held-out photos and their pictures](sheet.png)"]
+    lines = ["", "## Samples", "", "![held-out photos and results](sheet.png)"]
     if facts.gates:
-        lines += ["", "## Faults looked for", "", gates_table(facts.gates)]
+        lines += ["", "## Checks for faults", "", gates_table(facts.gates)]
         lines += [f"\n{gate.sentence}" for gate in facts.gates if not gate.passed]
     lines += ["", "## Training", ""]
     lines.append(
@@ -128,7 +128,7 @@ def _about_the_run(facts: RunFacts) -> str:
 
 
 def gates_table(gates: Sequence[Gate]) -> str:
-    """Gates as a Markdown table."""
+    """Return the gates as a Markdown table."""
     header = ("gate", "value", "limit", "passed", "worst on")
     rows = [
         (g.name, f"{g.value:.3f}", f"{g.limit:g}", "yes" if g.passed else "**no**", g.probe)
@@ -138,13 +138,13 @@ def gates_table(gates: Sequence[Gate]) -> str:
 
 
 def training_curves(folder: Path) -> list[Curve]:
-    """The losses in a run's ``csv/``, resumed parts joined: training's and held-out photos'.
+    """Read the loss curves from a run's ``csv/``, with the parts of a resumed run joined.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
 
     Returns:
-        A curve for each that was logged; none where there is no log.
+        A curve for each loss that was logged.
     """
     wanted = {
         "train/total": "training photo, total",
@@ -171,9 +171,9 @@ def training_facts(
     module: StyleModule,
     data: PhotoDataModule,
     weights: VGGWeights,
-    picture: NDArray[np.float32],
+    style_image: NDArray[np.float32],
 ) -> dict[str, Any]:
-    """What the style file says of its training, as JSON can hold it."""
+    """Collect the facts about training for the style file, as JSON values."""
     facts = {
         "steps": module.steps_made,
         "photos": len(data.trained_on),
@@ -182,18 +182,18 @@ def training_facts(
         "rollbacks": module.guard.rollbacks,
         "loss": module.loss.config.as_dict(),
         "vgg": {"architecture": weights.architecture, "original": weights.original},
-        "style_picture_size": [picture.shape[1], picture.shape[0]],
+        "style_picture_size": [style_image.shape[1], style_image.shape[0]],
     }
     if module.steady.weight:
         facts["steady"] = dataclasses.asdict(module.steady)
-    if module.schedule.minutes is not None:  # else the file is a function of seed and steps
+    if module.schedule.minutes is not None:  # otherwise seed and steps define the file
         facts["minutes"] = round(module.seconds() / 60, 2)
     losses = held_out(module)
     return {**facts, "held_out": losses} if losses else facts
 
 
 def held_out(module: StyleModule) -> dict[str, float]:
-    """The held-out losses of the last step, if they were measured then."""
+    """Return the held-out losses after the last step, if they were measured then."""
     if module.held_out_at != module.steps_made:
         return {}
     return {name: round(value, 5) for name, value in module.held_out.items()}

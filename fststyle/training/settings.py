@@ -1,4 +1,4 @@
-"""What a composed configuration says, as typed values; a wrong key or value is told by name."""
+"""Typed values from a composed configuration; errors name the key and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
@@ -17,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fststyle.errors import FststyleError, SettingError, StyleError
+from fststyle.errors import FststyleError, SettingError, StyleError, check_choice, check_number
 from fststyle.perceptual.presets import LossConfig, loss_config
 from fststyle.styles.find import art_folder, art_info, find_picture, zoo_folder
 from fststyle.styles.info import StyleInfo
@@ -26,7 +27,7 @@ from fststyle.training.module import OptimizerFactory, Schedule
 Precision = Literal["auto", "bf16-mixed", "32-true"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 
-# A run may be resumed with other values of these: they change nothing that is computed.
+# These may differ when a run is resumed, because they do not change what is computed.
 _FREE: Final = frozenset(
     ("minutes", "steps", "resume", "output_dir", "start_step", "report", "install", "paintings")
     + ("callbacks", "logger", "hydra")
@@ -36,10 +37,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """What is asked of a style: its name, its picture, and what is known of the artwork.
+    """The group ``style``: a name, a style image, and facts about the artwork.
+
+    Attributes:
+        name: Name of the style.
+        image: Path of the style image, or name of one of our own artworks.
+        title: Title of the artwork.
+        artist: Artist of the artwork.
+        year: Year of the artwork.
+        source: Source of the style image.
+        licence: Licence of the style image.
 
     Raises:
-        SettingError: Name or picture are missing or no text.
+        SettingError: The name or the style image is missing or is not text.
     """
 
     name: str = ""
@@ -53,17 +63,19 @@ class StyleSettings:
     def __post_init__(self) -> None:
         if not self.name or not self.image:
             raise SettingError(
-                "Name a style (style=thanos_poster), or give a picture and a name "
-                "(style.image=my.jpg style.name=mine)."
+                "Training needs a style.",
+                remedy="Name one (style=thanos_poster), or give a style image and a name "
+                "(style.image=my.jpg style.name=mine).",
+                code="no_style",
             )
         if not isinstance(self.image, str):
-            raise SettingError(f"style.image must be the path of a picture, not {self.image!r}.")
+            raise SettingError(f"style.image must be the path of an image, not {self.image!r}.")
 
     def find_picture(self) -> Path:
-        """The picture's file.
+        """Find the file of the style image.
 
         Raises:
-            StyleError: It is not there.
+            FststyleError: There is no such file.
         """
         try:
             return find_picture(self.image)
@@ -71,21 +83,21 @@ class StyleSettings:
             if not self.artist:
                 raise
             known = ", ".join(str(item) for item in (self.artist, self.year) if item is not None)
-            shipped = (
-                f" (a trained network is shipped: --style {self.name})"
-                if (zoo_folder() / f"{self.name}.onnx").is_file()
-                else ""
-            )
+            shipped = (zoo_folder() / f"{self.name}.onnx").is_file()
             raise StyleError(
-                f"The picture of {self.title} ({known}) is not in this repository and not at "
-                f"{self.image}; put it there, or give its path by style.image=PATH{shipped}."
+                f"The image of {self.title} ({known}) is not part of fststyle, and there is no "
+                "file {path}.",
+                path=self.image,
+                remedy="Save the image there, or give its path with style.image=PATH."
+                + (f" A trained network is included: {self.name}." if shipped else ""),
+                code="not_found",
             ) from error
 
     def info(self, picture: Path) -> StyleInfo:
-        """The style file's provenance; one of our own artworks brings its own.
+        """Collect the facts for the style file; our own artworks have theirs in a file.
 
         Raises:
-            SettingError: The name breaks its rule, or another value is not of its type.
+            SettingError: The name is not allowed, or another value has the wrong type.
         """
         if picture.resolve().parent == art_folder().resolve():
             known = art_info(picture.stem)
@@ -99,17 +111,20 @@ class StyleSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The group ``trainer``; for the rest see `Schedule`.
+    """The group ``trainer``.
 
     Attributes:
-        minutes: The budget where neither steps nor minutes are given.
-        precision: ``auto``: bfloat16 autocast where the processor computes in it.
-        accelerator: Where to train, as Lightning names it.
-        validate_every: Steps between two validations.
-        gates: Look for faults at the end, and install no network that has one.
+        minutes: Duration of the training if neither steps nor minutes are given.
+        precision: Numeric precision; ``auto`` is bfloat16 if the processor computes in it.
+        accelerator: Device to train on, as Lightning names it.
+        warmup_steps: See `Schedule`.
+        ema_decay: See `Schedule`.
+        gradient_clip: See `Schedule`.
+        validate_every: Number of steps between two validations.
+        gates: Check the network for visible faults, and do not install one that has any.
 
     Raises:
-        SettingError: A value is not among the choices, or out of range.
+        SettingError: A value is out of range or not one of the choices.
     """
 
     minutes: float
@@ -122,31 +137,19 @@ class TrainerSettings:
     gates: bool
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("precision", self.precision, get_args(Precision)),
-            ("accelerator", self.accelerator, get_args(Accelerator)),
-        ):
-            if value not in choices:
-                raise SettingError(
-                    f"trainer.{name} must be one of {', '.join(choices)}, not {value!r}."
-                )
-        minutes = self.minutes
-        if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes > 0:
-            raise SettingError(f"trainer.minutes must be a number above 0, not {minutes!r}.")
+        check_choice("trainer.precision", self.precision, get_args(Precision))
+        check_choice("trainer.accelerator", self.accelerator, get_args(Accelerator))
+        check_number("trainer.minutes", self.minutes, above=True)
+        check_number("trainer.validate_every", self.validate_every, 1, whole=True)
         if not isinstance(self.gates, bool):
             raise SettingError(f"trainer.gates must be true or false, not {self.gates!r}.")
-        every = self.validate_every
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise SettingError(
-                f"trainer.validate_every must be a whole number from 1, not {every}."
-            )
 
     def chosen_precision(self) -> Literal["bf16-mixed", "32-true"]:
-        """The precision to compute in, on this machine."""
+        """Choose the precision for this machine."""
         if self.precision != "auto":
             return self.precision
         if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-            # float16 would need its gradients scaled.
+            # float16 would need scaled gradients.
             return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
         if self.accelerator != "cpu" and torch.backends.mps.is_available():
             return "32-true"
@@ -156,37 +159,38 @@ class TrainerSettings:
 
 
 def construct(kind: type[_T], cfg: DictConfig, group: str) -> _T:
-    """Make a dataclass of a group of the configuration.
+    """Make a dataclass from a group of the configuration.
 
     Args:
-        kind: The dataclass.
-        cfg: Its values; those that are null are left at their defaults, if they have one.
-        group: The group's name, for messages.
+        kind: Dataclass to make.
+        cfg: Values of the group. A null stands for the default if there is one.
+        group: Name of the group, for messages.
 
     Raises:
-        SettingError: A key is unknown, or a value is not of its type or out of range.
+        SettingError: A key is unknown (code ``unknown_setting``), or a value has the wrong type
+            or is out of range.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True) or {})
-    known = {item.name: item for item in dataclasses.fields(cast(Any, kind))}
+    fields = {item.name: item for item in dataclasses.fields(cast(Any, kind))}
     for key in values:
-        if key not in known:
-            raise SettingError(f"There is no {group}.{key}; known are {', '.join(known)}.")
+        if key not in fields:
+            raise _unknown(f"{group}.{key}", [f"{group}.{name}" for name in fields])
     given = {
         key: value
         for key, value in values.items()
-        if value is not None or known[key].default is dataclasses.MISSING
+        if value is not None or fields[key].default is dataclasses.MISSING
     }
     try:
         return kind(**given)
-    except TypeError as error:  # a missing key; a text where a number is compared
+    except TypeError as error:  # a missing key, or text instead of a number
         raise SettingError(f"{group}: {error}; see configs/{group}.") from error
 
 
 def read_loss(cfg: DictConfig) -> LossConfig:
-    """The loss of the group ``loss``; what is null there is as in the preset.
+    """Read the group ``loss``; a null stands for the preset's own value.
 
     Raises:
-        SettingError: A key is unknown, or a value is not of its type or out of range.
+        SettingError: A key is unknown, or a value has the wrong type or is out of range.
     """
     values = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     try:
@@ -196,35 +200,35 @@ def read_loss(cfg: DictConfig) -> LossConfig:
 
 
 def read_schedule(cfg: DictConfig, trainer: TrainerSettings) -> Schedule:
-    """The schedule: by steps, by minutes, or by both; ``trainer.minutes`` with neither.
+    """Make the schedule from ``steps`` and ``minutes``, or else from ``trainer.minutes``.
 
     Raises:
-        SettingError: A value is not of its type or out of range.
+        SettingError: A value has the wrong type or is out of range.
     """
-    minutes = cfg.minutes
-    if minutes is None and cfg.steps is None:
-        minutes = trainer.minutes
+    minutes = trainer.minutes if cfg.minutes is None and cfg.steps is None else cfg.minutes
     return Schedule(
         cfg.steps, minutes, trainer.warmup_steps, trainer.ema_decay, trainer.gradient_clip
     )
 
 
 def instantiate(cfg: DictConfig | None, group: str) -> Any:
-    """Hydra's instantiation; the user's errors come out as they went in.
+    """Make objects with Hydra, and turn its errors into ours.
 
     Args:
-        cfg: A ``_target_`` with its arguments, or several by name; those that are null are
-            left out.
-        group: The group's name, for messages.
+        cfg: A ``_target_`` with its arguments, or several of them by name. Those that are null
+            are skipped.
+        group: Name of the group, for messages.
 
     Raises:
-        FststyleError: The target refused its arguments.
+        FststyleError: A target refuses its arguments.
     """
     if cfg is None:
         return {}
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise SettingError(f"{missing[0]} must be given: {missing[0]}=VALUE.")
+        raise SettingError(
+            f"The setting {missing[0]} is missing.", remedy=f"Give it with {missing[0]}=VALUE."
+        )
     try:
         made = hydra.utils.instantiate(cfg, _convert_="all")
     except HydraException as error:
@@ -241,7 +245,7 @@ def instantiate(cfg: DictConfig | None, group: str) -> Any:
 
 
 def read_optimizer(cfg: DictConfig) -> OptimizerFactory:
-    """The optimiser of the group ``optim``, tried on a parameter.
+    """Read the group ``optim``, and try the optimiser on one parameter.
 
     Raises:
         SettingError: The optimiser refuses its arguments.
@@ -255,7 +259,7 @@ def read_optimizer(cfg: DictConfig) -> OptimizerFactory:
 
 
 def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
-    """What must be equal for a run to be resumed, as JSON holds it."""
+    """Collect the settings that must be equal for a run to be resumed, as JSON values."""
     values = {
         str(key): OmegaConf.to_container(cfg[key], resolve=True)
         if OmegaConf.is_config(cfg[key])
@@ -270,14 +274,56 @@ def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
 
 
 def config_folder() -> Path:
-    """Where the configuration is: in the installed package, or in the checkout."""
+    """Find the folder of the configuration, in the installed package or in the checkout."""
     inside = Path(__file__).parents[1] / "configs"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
 
 
 def style_choices() -> list[str]:
-    """The values that ``style=`` takes."""
+    """List the values that ``style=`` accepts."""
     return _choices("style")
+
+
+def check_keys(cfg: DictConfig) -> None:
+    """Check the top-level keys, because Hydra accepts any key in ``+key=value``.
+
+    Raises:
+        SettingError: A key is unknown (code ``unknown_setting``).
+    """
+    known = _top_level_settings()
+    for key in cfg:
+        if key not in (*known, "hydra"):
+            raise _unknown(str(key), known)
+
+
+def explain(error: Exception) -> str:
+    """Explain an error that Hydra or OmegaConf raises for a command line.
+
+    Args:
+        error: A ``HydraException`` or an ``OmegaConfBaseException``.
+
+    Returns:
+        One sentence for mistakes that are common, otherwise the error's own text.
+    """
+    cause = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    text = "\n".join(part for part in (str(error), cause) if part)
+    if missing := re.search(r"Could not override '([^']+)'", text):
+        key = missing[1]
+        group = key.partition(".")[0]
+        known = [name for name in _all_settings() if name.startswith(f"{group}.")]
+        return str(_unknown(key, known or _top_level_settings()))
+    if choice := re.search(r"Could not find '(\w+)/([^']*)'", text):
+        group, name = choice.groups()
+        choices = _choices(group)
+        near = difflib.get_close_matches(name, choices, n=1)
+        guess = f"; did you mean {near[0]}?" if near else "."
+        return f"Unknown {group} {name}{guess} Known are {', '.join(choices)}."
+    if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
+        return (
+            f"{text.splitlines()[0]} (put quotes around a value with letters beyond a to z, or "
+            "with a sign such as = , ( ): \"style.image='my=picture.jpg'\")"
+        )
+    return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)
 
 
 def _choices(group: str) -> list[str]:
@@ -287,57 +333,34 @@ def _choices(group: str) -> list[str]:
     )
 
 
-def _known_keys() -> list[str]:
-    """The top-level keys of the configuration, groups included."""
+def _top_level_settings() -> list[str]:
+    """List the top-level keys of the configuration, including the groups."""
     base = cast(DictConfig, OmegaConf.load(config_folder() / "config.yaml"))
     groups = [str(key) for item in base.defaults if OmegaConf.is_dict(item) for key in item]
     keys = [str(key) for key in base if key not in ("defaults", "hydra")]
     return sorted({*keys, *(group for group in groups if " " not in group)})
 
 
-def check_keys(cfg: DictConfig) -> None:
-    """Refuse top-level keys that mean nothing, which ``+key=value`` would let through.
+def _all_settings() -> list[str]:
+    """List all keys of the configuration, such as ``data.size``."""
+    found = set(_keys(OmegaConf.load(config_folder() / "config.yaml")))
+    for group in _top_level_settings():
+        for path in (config_folder() / group).glob("*.yaml"):
+            found.update(_keys(OmegaConf.load(path), f"{group}."))
+    return sorted(found)
 
-    Raises:
-        SettingError: There is such a key.
-    """
+
+def _keys(cfg: Any, prefix: str = "") -> Iterator[str]:
     for key in cfg:
-        if key not in (*_known_keys(), "hydra"):
-            raise SettingError(_no_such_key(str(key)))
+        if not str(key).startswith("_"):  # Hydra's _target_ and _partial_
+            yield f"{prefix}{key}"
+        if OmegaConf.is_dict(cfg) and OmegaConf.is_dict(cfg._get_node(key)):
+            yield from _keys(cfg[key], f"{prefix}{key}.")
 
 
-def _no_such_key(key: str) -> str:
-    near = difflib.get_close_matches(key, _known_keys(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_known_keys())}."
-    return f"There is no setting {key}; {hint}"
-
-
-def explain(error: Exception) -> str:
-    """What Hydra or OmegaConf say of a command line, in a sentence for its user.
-
-    Args:
-        error: A ``HydraException`` or an ``OmegaConfBaseException``.
-
-    Returns:
-        The sentence; what is not known here stays as they say it.
-    """
-    cause = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""
-    text = "\n".join(part for part in (str(error), cause) if part)
-    if missing := re.search(r"Could not override '([^'.]+)'", text):
-        return _no_such_key(missing[1])
-    if missing := re.search(r"Could not override '([^']+)'", text):
-        return f"There is no setting {missing[1]}; see `python train.py --help`."
-    if choice := re.search(r"Could not find '(\w+)/([^']*)'", text):
-        group, name = choice.groups()
-        choices = _choices(group)
-        near = difflib.get_close_matches(name, choices, n=1)
-        hint = f" did you mean {near[0]}?" if near else ""
-        what = f"style {name}" if group == "style" else f"{group}={name}"
-        return f"There is no {what};{hint} there are {', '.join(choices)}."
-    if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
-        line = text.splitlines()[0]
-        return (
-            f"{line} (a value with letters beyond a to z, or a sign such as = , ( ), needs quotes "
-            "of its own: \"style.image='my=picture.jpg'\")"
-        )
-    return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)
+def _unknown(key: str, known: Iterable[str]) -> SettingError:
+    """Make the error for an unknown setting, which names the nearest or all known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+    return SettingError(f"Unknown setting {key}; {hint}", code="unknown_setting")

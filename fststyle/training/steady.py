@@ -1,7 +1,7 @@
-"""Steadiness by training: what moves in the photo moves in the picture, and noise does nothing.
+"""A steadiness term: the result moves with the photo, and ignores noise.
 
-No video and no optical flow is needed: a photo and a copy of it that is moved by a known
-amount are two frames with exact correspondences. The term compares f(T(x)) with T(f(x)).
+Training needs neither videos nor optical flow. A photo and a copy of it, moved by a known
+amount, are two frames with exact correspondences. The term compares f(T(x)) with T(f(x)).
 
 Sources: Eilertsen, Mantiuk, Unger, "Single-frame Regularization for Temporally Stable CNNs"
 (CVPR 2019), the transform invariance term; Wang, Xu, Zhang, Wang, Liu, "Consistent Video Style
@@ -23,33 +23,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fststyle.errors import SettingError
+from fststyle.errors import check_number
 
 _SHIFTS: Final = (-4, 4)
-"""Whole-pixel shifts, the upper end excluded: every phase of a grid of 4 is equally likely."""
+"""Range of whole-pixel shifts without its upper end: each phase of a grid of 4 occurs equally."""
 _ROOM: Final = 0.07
-"""Share of a photo's side that a frame leaves free, for the largest zoom and shift."""
+"""Fraction of a photo's side around a frame, for the largest zoom and shift."""
 _MARGIN: Final = 16
-"""Pixels along a frame's edges that do not count: the network sees a mirror image there."""
+"""Number of pixels at a frame's edges that are ignored, because of the padding there."""
 _FLOOR: Final = 0.01
-"""Least variance that the term divides by, that of a very pale picture."""
+"""Smallest variance that the term divides by, as of a very pale image."""
 
 
 @dataclass(frozen=True)
 class SteadyConfig:
-    """How much steadiness counts, and against what.
+    """Settings of the steadiness term.
 
     Attributes:
-        weight: Of the term in the total, 0 for none; without it, a network's term is about 0.6.
-        every: Steps from one with the term to the next. The term then counts so many times,
-            so that the weight's meaning stays; 2 halves the cost.
-        start: Share of the run from which the term counts, from 0 to 1: before, steps are cheaper
-            and learn the style.
-        seed: Two runs with the same seed draw the same motions.
-        whole: Share of draws that shift by whole pixels, which no resampling blurs.
-        zoom: Largest zoom, up to 0.05: from 1 - zoom to 1 + zoom.
+        weight: Weight of the term in the total; 0 turns it off. A network that is trained
+            without the term has a value of about 0.6.
+        every: Interval in steps at which the term is used. It is multiplied by this number, so
+            that the weight keeps its meaning; 2 halves the cost.
+        start: Fraction of the run after which the term is used. Earlier steps are cheaper, and
+            learn the style.
+        seed: Random seed of the motions.
+        whole: Fraction of motions that are shifts by whole pixels, which need no resampling.
+        zoom: Largest change of size, up to 0.05: a factor from 1 - zoom to 1 + zoom.
         gain: Largest change of brightness, up to 0.5: a factor from 1 - gain to 1 + gain.
-        noise: Largest standard deviation of the noise on [0, 1], up to 0.2.
+        noise: Largest standard deviation of the noise, up to 0.2 on [0, 1].
 
     Raises:
         SettingError: A value is out of range.
@@ -65,44 +66,29 @@ class SteadyConfig:
     noise: float = 0.02
 
     def __post_init__(self) -> None:
-        for name, most in (
-            ("weight", math.inf),
-            ("start", 1.0),
-            ("whole", 1.0),
-            ("zoom", 0.05),
-            ("gain", 0.5),
-            ("noise", 0.2),
-        ):
-            value = getattr(self, name)
-            # A bool is an int to Python.
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise SettingError(f"steady.{name} must be a number, not {value!r}.")
-            if not 0 <= value <= most or math.isinf(value):
-                limit = "from 0 on" if math.isinf(most) else f"from 0 to {most:g}"
-                raise SettingError(f"steady.{name} must be a number {limit}, not {value}.")
-        for name, least in (("every", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SettingError(
-                    f"steady.{name} must be a whole number from {least}, not {value!r}."
-                )
+        check_number("steady.weight", self.weight, below=True)
+        limits = {"start": 1, "whole": 1, "zoom": 0.05, "gain": 0.5, "noise": 0.2}
+        for name, most in limits.items():
+            check_number(f"steady.{name}", getattr(self, name), 0, most)
+        check_number("steady.every", self.every, 1, whole=True)
+        check_number("steady.seed", self.seed, 0, whole=True)
 
     def is_due(self, step: int, progress: float) -> bool:
-        """Whether the term counts at a step, where this share of the run is done."""
+        """Return True if the term is used at a step, given the finished fraction of the run."""
         return self.weight > 0 and step % self.every == 0 and progress >= self.start
 
 
 @dataclass(frozen=True)
 class Motion:
-    """From one frame to the next.
+    """The change from one frame to the next.
 
     Attributes:
-        dy: Pixels that the camera moves down.
-        dx: Pixels that the camera moves to the right.
-        zoom: Magnification about the frame's centre.
-        gain: Factor on the photo's brightness.
+        dy: Downward movement of the camera in pixels.
+        dx: Movement of the camera to the right in pixels.
+        zoom: Magnification about the centre of the frame.
+        gain: Factor on the brightness of the photo.
         noise: Standard deviation of the noise on the photo.
-        seed: Of the noise.
+        seed: Random seed of the noise.
     """
 
     dy: float = 0.0
@@ -114,20 +100,20 @@ class Motion:
 
     @property
     def is_whole(self) -> bool:
-        """Whether pixels go to pixels, so that nothing is resampled."""
+        """True if the motion is a shift by whole pixels, without resampling."""
         return self.zoom == 1 and self.dy == round(self.dy) and self.dx == round(self.dx)
 
 
 def draw(config: SteadyConfig, step: int) -> Motion:
-    """The motion of a step, a pure function of the configuration and the step.
+    """Draw the motion of a step, as a pure function of the settings and the step.
 
     Args:
-        config: The ranges and the seed.
-        step: From 0.
+        config: Ranges and seed.
+        step: Number of the step, from 0.
 
     Returns:
-        A shift by whole pixels or, else, in equal parts a shift of less than a pixel or a zoom
-        with such a shift; always with a change of brightness and noise.
+        A shift by whole pixels, or a shift of less than a pixel, half of the latter with a zoom.
+        All have a change of brightness and noise.
     """
     rng = np.random.default_rng((config.seed, step))
     gain = 1 + config.gain * rng.uniform(-1, 1)
@@ -142,22 +128,22 @@ def draw(config: SteadyConfig, step: int) -> Motion:
 
 
 def move(image: Tensor, motion: Motion) -> Tensor:
-    """What the camera sees after a motion: the geometry T, without brightness and noise.
+    """Apply the shift and zoom of a motion (the geometry T), without brightness and noise.
 
-    The frame is smaller than the image by 8 pixels or 7 %, so that motions as `draw` gives
-    them show nothing from beyond the image.
+    The frame is smaller than the image by 8 pixels or 7 %, so that motions from `draw` show
+    nothing outside the image.
 
     Args:
-        image: ``(N, C, H, W)``, H and W at least 32.
-        motion: Its shift and zoom.
+        image: Images ``(N, C, H, W)``, H and W at least 32.
+        motion: Motion to apply.
 
     Returns:
-        ``(N, C, h, w)``, h and w multiples of 4. A shift by whole pixels is a view; all else is
-        sampled by bicubic interpolation, which may leave [0, 1] a little.
+        The frames ``(N, C, h, w)``, h and w multiples of 4. A shift by whole pixels returns a
+        view. Other motions use bicubic interpolation, which may leave [0, 1] slightly.
     """
     height, width = image.shape[-2:]
     h, w = _frame(height), _frame(width)
-    # Without a shift the frame lies as the image does on a grid of 4.
+    # Without a shift, the frame has the same position on a grid of 4 as the image.
     top, left = (height - h) // 8 * 4, (width - w) // 8 * 4
     if motion.is_whole:
         top, left = top + round(motion.dy), left + round(motion.dx)
@@ -170,46 +156,45 @@ def move(image: Tensor, motion: Motion) -> Tensor:
 
 
 def move_photo(photo: Tensor, motion: Motion) -> Tensor:
-    """The next frame: a photo after a motion, with its brightness and noise, as 8 bits clip it.
+    """Make the next frame: a photo after a motion, with its change of brightness and its noise.
 
     Args:
-        photo: ``(N, C, H, W)`` in [0, 1].
-        motion: From the first frame to this one.
+        photo: Photos ``(N, C, H, W)`` in [0, 1].
+        motion: Motion from the first frame to the next.
 
     Returns:
-        ``(N, C, h, w)`` in [0, 1], as `move` crops it.
+        The frames ``(N, C, h, w)``, clipped to [0, 1] and cropped as by `move`.
     """
     frame = motion.gain * move(photo, motion)
     if motion.noise:
-        # Of the processor, so that it is the same on all devices.
+        # Noise of the CPU, so that it is the same on all devices.
         generator = torch.Generator().manual_seed(motion.seed)
         frame = frame + motion.noise * torch.randn(frame.shape, generator=generator).to(frame)
     return frame.clamp(0, 1)
 
 
 def consistency(
-    network: Callable[[Tensor], Tensor], photo: Tensor, picture: Tensor, motion: Motion
+    network: Callable[[Tensor], Tensor], photo: Tensor, output: Tensor, motion: Motion
 ) -> Tensor:
-    """How far the picture of the next frame is from the moved picture.
+    """Compare the result for the next frame with the moved result for the first one.
 
-    Σ (f(T(x)) - T(f(x)))² / (σ σ'), with the standard deviations σ and σ' of both pictures
-    as what is divided by: paler pictures are not steadier ones. The output is to follow the
-    geometry alone, neither noise nor brightness (instance norm takes most of a change of
-    brightness away in any case).
+    The term is Σ (f(T(x)) - T(f(x)))² / (σ σ'). The division by the standard deviations σ and σ'
+    of both results ensures that paler results are not steadier. The result should follow only the
+    geometry, not noise or brightness (instance norm removes most changes of brightness anyway).
 
     Args:
-        network: f, on frames ``(N, 3, h, w)``.
-        photo: x, ``(N, 3, H, W)`` in [0, 1].
-        picture: f(x), ``(N, 3, H, W)``. No gradient flows into it: on shifts, both ways would
-            give the same gradient twice over in the mean, at twice the cost; and with noise,
-            the picture of the noisy frame is to follow that of the clean one, not the reverse.
-        motion: T, and what else happens to the photo.
+        network: Network f, on frames ``(N, 3, h, w)``.
+        photo: Photos x, ``(N, 3, H, W)`` in [0, 1].
+        output: Results f(x), ``(N, 3, H, W)``. No gradient flows into them. For shifts, a second
+            gradient would on average be the same, at twice the cost. With noise, the result of the
+            noisy frame should follow that of the clean one, and not the reverse.
+        motion: Motion T, and the change of brightness and noise.
 
     Returns:
-        The mean over the batch, a float32 scalar: 0 for a network that is steady, 2 for one
-        whose frames have nothing in common.
+        The mean over the batch, a float32 scalar: 0 for a steady network, 2 for one whose frames
+        have nothing in common.
     """
-    target = move(picture.detach().float(), motion)
+    target = move(output.detach().float(), motion)
     moved = network(move_photo(photo, motion)).float()
     with torch.autocast(photo.device.type, enabled=False):
         margin = min(_MARGIN, target.shape[-2] // 4, target.shape[-1] // 4)
@@ -217,26 +202,26 @@ def consistency(
         target, moved = target[inner], moved[inner]
         difference = moved - target
         if not motion.is_whole:
-            # Interpolation weakens the finest detail of the target alone. Unless it is left out
-            # of account, by the binomial filter (1 2 1), the term would teach blur.
+            # Interpolation weakens the finest detail of the target only. Without the binomial
+            # filter (1 2 1), which ignores that detail, the term would teach blur.
             difference = F.avg_pool2d(F.avg_pool2d(difference, 2, 1), 2, 1)
-        # The sources' terms are not relative, and can be lowered by fading contrast.
+        # The terms of the sources are not relative, so that low contrast would lower them.
         contrast = (_variance(moved) * _variance(target)).sqrt()
         return (difference.square().mean(dim=(1, 2, 3)) / contrast).mean()
 
 
 def _frame(side: int) -> int:
-    """Side of the frame within an image."""
+    """Return the side of the frame in an image."""
     return (side - max(8, math.ceil(_ROOM * side))) // 4 * 4
 
 
 def _positions(count: int, side: int, offset: float, zoom: float) -> Tensor:
-    """Where a frame's pixels lie along a side of the image, from -1 to 1."""
+    """Return the positions of a frame's pixels along a side of the image, from -1 to 1."""
     middle = (count - 1) / 2
     pixels = (torch.arange(count, dtype=torch.float64) - middle) / zoom + middle + offset
     return 2 * pixels / (side - 1) - 1
 
 
-def _variance(picture: Tensor) -> Tensor:
-    """Mean of the channels' variances, ``(N,)``, at least the floor."""
-    return picture.var(dim=(2, 3), correction=0).mean(dim=1).clamp_min(_FLOOR)
+def _variance(image: Tensor) -> Tensor:
+    """Return the mean variance of the channels, ``(N,)``, at least the floor."""
+    return image.var(dim=(2, 3), correction=0).mean(dim=1).clamp_min(_FLOOR)

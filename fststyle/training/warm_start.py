@@ -1,8 +1,9 @@
-"""Warm start: training begins with the weights of a network that knows another style.
+"""Warm start: training begins with the weights of a network for another style.
 
-What a transformer network learns first is common to all styles: to see edges and faces, and to
-paint without seams. A network of another style has that, and needs a fraction of the steps.
-Fritz and others recommend it and leave the choice to the user; here the nearest one is found.
+What a transformer network learns first is the same for all styles: to detect edges and shapes,
+and to paint without seams. A network for another style knows this already, and needs a fraction
+of the steps. Fritz and others recommend this, and let the user choose the network; here the
+nearest one is found.
 """
 
 from __future__ import annotations
@@ -30,37 +31,39 @@ def starting_network(
     config: NetworkConfig,
     loss: PerceptualLoss,
     photos: Tensor,
-    picture_sha256: str,
+    style_image_sha256: str,
 ) -> tuple[TransformerNet, str] | None:
-    """The network that training starts from, as the setting ``init`` says.
+    """Find the network that training starts from.
 
     Args:
-        init: None or ``"none"``: random weights; ``"nearest"``: the nearest of the shipped
-            networks; a folder: the nearest of its style files; else a style's name or path.
-        config: The shape of the network that is to be trained.
-        loss: Its loss, which holds the style.
-        photos: ``(N, 3, H, W)``, RGB in [0, 1], by which the nearest is found.
-        picture_sha256: Of the style picture's file.
+        init: None or ``"none"`` for random weights; ``"nearest"`` for the nearest of the
+            included networks; a folder for the nearest of its style files; otherwise the name or
+            path of a style.
+        config: Shape of the network to train.
+        loss: Loss of the style to train.
+        photos: Photographs ``(N, 3, H, W)``, RGB in [0, 1], to compare the networks on.
+        style_image_sha256: SHA-256 of the file of the style image.
 
     Returns:
         The network and the name of its style, or None for random weights.
 
     Raises:
-        StyleError: There is no such style, it is a picture only, or has another shape.
+        StyleError: There is no such style, or its network has another shape.
     """
-    if init is None or init == "none":
+    if init in (None, "none"):
         return None
+    init = str(init)
     folder = zoo_folder() if init == "nearest" else Path(init)
     if folder.is_dir():
-        return nearest_network(folder.glob("*.onnx"), config, loss, photos, picture_sha256)
+        return nearest_network(folder.glob("*.onnx"), config, loss, photos, style_image_sha256)
     return network_from(find_network(init).path, config)
 
 
 def check_start(init: str | None) -> None:
-    """Find out early whether there is what `starting_network` will be asked for.
+    """Check early that `starting_network` will find its style.
 
     Raises:
-        StyleError: There is no such style.
+        StyleError: There is no such style, or it has no network.
     """
     if init not in (None, "none", "nearest") and not Path(str(init)).is_dir():
         find_network(str(init))
@@ -71,30 +74,31 @@ def nearest_network(
     config: NetworkConfig,
     loss: PerceptualLoss,
     photos: Tensor,
-    picture_sha256: str,
+    style_image_sha256: str,
 ) -> tuple[TransformerNet, str] | None:
-    """Find the network whose pictures are nearest to a style, by the distance of Gram matrices.
+    """Find the network whose results are nearest to a style, by the distance of Gram matrices.
 
     Args:
-        candidates: Style files. Those of another shape are passed over, and those that were
-            trained on this very picture: whoever wants such a network has it already.
-        config: The shape of the network that is to be trained.
-        loss: Its loss, which holds the style.
-        photos: ``(N, 3, H, W)``, RGB in [0, 1], which the candidates stylise.
-        picture_sha256: Of the style picture's file.
+        candidates: Style files. Networks of another shape are skipped, and so are networks for
+            the same style image, because their users have what they want already.
+        config: Shape of the network to train.
+        loss: Loss of the style to train.
+        photos: Photographs ``(N, 3, H, W)``, RGB in [0, 1], that the candidates stylise.
+        style_image_sha256: SHA-256 of the file of the style image.
 
     Returns:
-        The network with the lowest style loss and its name, or None if there is no candidate.
+        The network with the lowest style loss and the name of its style, or None if there is no
+        candidate.
     """
     nearest: tuple[float, TransformerNet, str] | None = None
     for path in sorted(candidates):
         try:
             shape, info = inspect_style(path)
         except StyleError as error:
-            log.warning("%s is no candidate for a warm start: %s", path.name, error)
+            log.warning("Cannot start from %s: %s", path.name, error)
             continue
-        same_picture = picture_sha256 and info.style_image_sha256 == picture_sha256
-        if shape != config or same_picture:
+        same_image = style_image_sha256 and info.style_image_sha256 == style_image_sha256
+        if shape != config or same_image:
             continue
         network, _ = load_style(path)
         distance = _style_distance(network, loss, photos)
@@ -107,22 +111,24 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
     """Load a network to start from.
 
     Args:
-        path: A style file.
-        config: The shape that it must have.
+        path: Style file.
+        config: Shape that the network must have.
 
     Returns:
-        The network and its style's name.
+        The network and the name of its style.
 
     Raises:
-        StyleError: It cannot be read, or has another shape.
+        StyleError: The file cannot be read, or the network has another shape (code
+            ``other_shape``).
     """
-    shape, _ = inspect_style(path)
     network, info = load_style(path)
     if network.config != config:
-        settings = " ".join(f"network.{key}={value}" for key, value in asdict(shape).items())
+        shape = " ".join(f"network.{key}={value}" for key, value in asdict(network.config).items())
         raise StyleError(
-            f"The network in {path} has another shape, so training cannot start from it; "
-            f"give {settings}, or init=none."
+            "The network in {path} has another shape, so training cannot start from it.",
+            path=path,
+            remedy=f"Give {shape}, or init=none.",
+            code="other_shape",
         )
     return network, info.name
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 from torch import Tensor, nn
 
 from fststyle.errors import DivergedError, PhotoError, SettingError
@@ -135,7 +136,7 @@ def test_disk_that_fills_while_a_sheet_is_written(
 
 @pytest.mark.parametrize("at", [(0.0,), (1.1,), (0.5, -1)])
 def test_sheets_refuse(tmp_path: Path, at: tuple[float, ...]) -> None:
-    with pytest.raises(SettingError, match=r"callbacks.sheets.at must be shares in \(0, 1\]"):
+    with raises(SettingError, "setting", "callbacks.sheets.at"):
         SampleSheets(tmp_path, [], at=at)
 
 
@@ -226,7 +227,7 @@ def test_rest_of_a_kill_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("interval", [{"every_seconds": 0}, {"every_steps": 0}])
 def test_checkpoint_refuses(tmp_path: Path, interval: dict[str, int]) -> None:
-    with pytest.raises(SettingError, match="intervals must be above 0"):
+    with raises(SettingError, "setting", "callbacks.checkpoint.every_s"):
         ResumeCheckpoint(tmp_path / "last.ckpt", **interval)
 
 
@@ -337,5 +338,5 @@ def test_finite_guard() -> None:
 
 
 def test_finite_guard_refuses() -> None:
-    with pytest.raises(SettingError, match="callbacks.finite.limit must be at least 1"):
+    with raises(SettingError, "setting", "callbacks.finite.limit"):
         FiniteGuard(limit=0)

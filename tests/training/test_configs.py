@@ -272,10 +272,10 @@ def test_no_file_leads_out_of_the_repository() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("+loss.stile_weight=1", r"There is no loss\.stile_weight; known are .*style_weight"),
-        ("+network.widht=3", r"There is no network\.widht; known are first_stride, width, trunk"),
-        ("+style.titel=x", r"There is no style\.titel; known are name, .*title"),
-        ("+trainer.minuets=3", r"There is no trainer\.minuets; known are minutes"),
+        ("+loss.stile_weight=1", r"Unknown setting loss\.stile_weight.*style_weight"),
+        ("+network.widht=3", r"Unknown setting network\.widht; did you mean network\.width\?"),
+        ("+style.titel=x", r"Unknown setting style\.titel.*style\.title"),
+        ("+trainer.minuets=3", r"Unknown setting trainer\.minuets; did you mean trainer\.minutes"),
         ("+data.sise=3", r"data: .*'sise'.*; see configs/data"),
         ("+optim.weigth=3", r"optim: .*'weigth'.*; see configs/optim"),
         ("+callbacks.finite.limmit=3", r"callbacks: .*'limmit'.*; see configs/callbacks"),
@@ -284,11 +284,11 @@ def test_no_file_leads_out_of_the_repository() -> None:
         ("optim.lr=-1", r"optim: Invalid learning rate: -1"),
         ("optim.lr=fast", r"optim: .*; see configs/optim"),
         ("optim._target_=torch.optim.Adan", r"optim: .*Adan"),
-        ("callbacks.finite.limit=0", r"callbacks\.finite\.limit must be at least 1"),
+        ("callbacks.finite.limit=0", r"callbacks\.finite\.limit must be a whole number from 1"),
         ("data.size=3", r"data\.size must be a whole number from 64"),
-        ("data=folder", r"data\.root must be given: data\.root="),
+        ("data=folder", r"data\.root is missing.*data\.root="),
         ("network.width=wide", r"network"),
-        ("network.first_stride=3", r"network\.first_stride must be from 1 to 2, not 3"),
+        ("network.first_stride=3", r"network\.first_stride must be .*from 1 to 2, not 3"),
         ("loss.normalised_layers=3", r"loss: .*; see configs/loss"),
         ("loss.style_weight=much", r"loss\.style_weight must be a number"),
         (
@@ -299,17 +299,17 @@ def test_no_file_leads_out_of_the_repository() -> None:
         ("trainer.validate_every=0", r"trainer\.validate_every must be a whole number from 1"),
         ("trainer.minutes=long", r"trainer\.minutes must be a number above 0, not 'long'"),
         ("trainer.warmup_steps=null", r"warmup_steps"),
-        ("steady.weight=-1", r"steady\.weight must be a number from 0 on, not -1"),
-        ("+steady.wieght=1", r"There is no steady\.wieght; known are weight, every"),
-        ("steps=many", r"steps must be a number, not 'many'"),
+        ("steady.weight=-1", r"steady\.weight must be a number from 0, not -1"),
+        ("+steady.wieght=1", r"Unknown setting steady\.wieght; did you mean steady\.weight"),
+        ("steps=many", r"steps must be a whole number from 1, not 'many'"),
         ("resume=yes", r"resume must be auto"),
         ("seed=-1", r"(data|steady)\.seed must be a whole number from 0"),
         ("style.name=../up", r"not a valid name"),
         ("style.name=Wave", r"'Wave' is not a valid name"),
-        ("style.name=null", r"Name a style \(style=thanos_poster\), or give"),
-        ("style.image=7", r"style\.image must be the path of a picture, not 7"),
+        ("style.name=null", r"style=thanos_poster"),
+        ("style.image=7", r"style\.image must be the path of an image, not 7"),
         ("style.image=thanos_postre", r"did you mean thanos_poster"),
-        ("style.image=gone.jpg", r"There is no picture gone\.jpg"),
+        ("style.image=gone.jpg", r"gone\.jpg"),
         ("style={name: mine, image: [1]}", r"image must be the path"),
     ],
 )
@@ -363,11 +363,10 @@ def test_painting_without_its_picture(
     cfg = compose(f"style={style}", f"paintings={tmp_path}", f"output_dir={tmp_path / 'run'}")
     with pytest.raises(StyleError) as caught:
         train(cfg)
-    assert str(caught.value) == (
-        "The picture of The Great Wave off Kanagawa (Katsushika Hokusai, c. 1831) is not in this "
-        f"repository and not at {tmp_path}/hokusai_great_wave.jpg; put it there, or give its path "
-        "by style.image=PATH."
-    )
+    assert caught.value.code == "not_found"
+    assert caught.value.path == f"{tmp_path}/hokusai_great_wave.jpg"
+    assert "The Great Wave off Kanagawa (Katsushika Hokusai, c. 1831)" in caught.value.problem
+    assert "network" not in caught.value.remedy
     assert not (tmp_path / "run").exists()
 
 
@@ -375,7 +374,7 @@ def test_painting_whose_network_is_shipped(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "great_wave.onnx").touch()
     monkeypatch.setattr("fststyle.training.settings.zoo_folder", lambda: tmp_path)
     cfg = compose("style=painting/great_wave", f"paintings={tmp_path}", f"output_dir={tmp_path}/r")
-    with pytest.raises(StyleError, match=r"a trained network is shipped: --style great_wave"):
+    with raises(StyleError, "not_found", "A trained network is included: great_wave."):
         train(cfg)
 
 
@@ -397,23 +396,29 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("style=thanos",), ("There is no style thanos;", "thanos_poster", "painting/the_kiss")),
+        (("style=thanos",), ("Unknown style thanos.", "thanos_poster", "painting/the_kiss")),
         (("style=painting/the_scram",), ("did you mean painting/the_scream?",)),
-        (("style=ink_wash", "network=big"), ("There is no network=big; there are johnson, slim.",)),
-        (("style=ink_wash", "minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
-        (("style=ink_wash", "+minuts=1"), ("There is no setting minuts; did you mean minutes?",)),
-        (("style.image=gemälde.jpg", "style.name=mine"), ("needs quotes of its own",)),
-        (("style.image=a=b.jpg", "style.name=mine"), ("needs quotes of its own",)),
-        (("style=ink_wash", "loss.stile_weight=1"), ("loss.stile_weight",)),
-        (("style=ink_wash", "+loss.stile_weight=1"), ("There is no loss.stile_weight",)),
-        (("style=ink_wash", "+network.widht=1"), ("There is no network.widht",)),
+        (("style=ink_wash", "network=big"), ("Unknown network big. Known are johnson, slim.",)),
+        (("style=ink_wash", "minuts=1"), ("Unknown setting minuts; did you mean minutes?",)),
+        (("style=ink_wash", "+minuts=1"), ("Unknown setting minuts; did you mean minutes?",)),
+        (("style.image=gemälde.jpg", "style.name=mine"), ("quotes",)),
+        (("style.image=a=b.jpg", "style.name=mine"), ("quotes",)),
+        (
+            ("style=ink_wash", "loss.stile_weight=1"),
+            ("setting loss.stile_weight; did you", "loss.style"),
+        ),
+        (("style=ink_wash", "+loss.stile_weight=1"), ("Unknown setting loss.stile_weight",)),
+        (("style=ink_wash", "+network.widht=1"), ("Unknown setting network.widht",)),
         (("style=ink_wash", "stepss=1"), ("stepss",)),
-        (("style=ink_wash", "optim=adan"), ("no optim=adan; did you mean adam? there are adam,",)),
-        (("style=ink_wash", "init=nosuch", "vgg_weights=no"), ("There is no style 'nosuch'",)),
+        (
+            ("style=ink_wash", "optim=adan"),
+            ("Unknown optim adan; did you mean adam? Known are adam,",),
+        ),
+        (("style=ink_wash", "init=nosuch", "vgg_weights=no"), ("'nosuch'",)),
         (("style=ink_wash", "data=folder"), ("data.root",)),
         (("style=ink_wash", "style.image=${nothing}"), ("nothing",)),
-        (("style.image=gone.jpg", "style.name=mine"), ("There is no picture gone.jpg",)),
-        (("style.image=gone.jpg",), ("Name a style",)),
+        (("style.image=gone.jpg", "style.name=mine"), ("gone.jpg",)),
+        (("style.image=gone.jpg",), ("style=thanos_poster",)),
         (
             ("style=painting/the_scream",),
             ("Munch", "paintings/munch_the_scream.jpg", "style.image"),

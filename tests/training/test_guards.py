@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from errors_help import raises
 from torch import Tensor
 
 from fststyle.errors import DivergedError
@@ -48,7 +49,7 @@ def test_explosion() -> None:
     pass_steps(guard, 1)
     assert guard.judge(0.99 * EXPLOSION * 3.0, 1.0)
     assert not guard.judge(1.01 * EXPLOSION * 3.0, 1.0)
-    assert guard.trouble == "its loss is 30.3, where 3 is usual"
+    assert guard.trouble == "its loss is 30.3 instead of about 3"
 
 
 def test_photos_that_differ_are_no_explosion() -> None:
@@ -108,18 +109,18 @@ def test_state_of_the_guard_goes_into_another() -> None:
 def test_verdict_on_random_weights() -> None:
     before = [3.0, 6.0, 2.0]
     verdict(before, [2.9, 5.8, 9.0], warm_start=False)  # one photo does not count
-    with pytest.raises(DivergedError, match="^After 100 steps the loss is where it was; raise"):
+    with raises(DivergedError, "loss_stays"):
         verdict(before, [3.0, 6.0, 2.0], warm_start=False)
-    with pytest.raises(DivergedError, match="the loss is 1.5 times .* lower optim.lr, check the"):
+    with raises(DivergedError, "loss_rises", "1.5 times"):
         verdict(before, [4.5, 9.0, 3.0], warm_start=False)
-    with pytest.raises(DivergedError, match="lower optim.lr"):
+    with raises(DivergedError, "loss_rises"):
         verdict(before, [math.nan, math.inf, 1.0], warm_start=False)
     verdict([3.0, math.nan], [2.0, math.nan], warm_start=False)
 
 
 def test_verdict_on_trained_weights() -> None:
     verdict([2.0], [2.49], warm_start=True)
-    with pytest.raises(DivergedError, match="1.26 times"):
+    with raises(DivergedError, "loss_rises", "1.26 times"):
         verdict([2.0], [2.52], warm_start=True)
 
 

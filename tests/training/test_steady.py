@@ -291,11 +291,11 @@ def test_global_random_state_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"weight": -1}, r"steady\.weight must be a number from 0 on, not -1"),
-        ({"weight": math.nan}, r"steady\.weight must be a number from 0 on"),
-        ({"weight": math.inf}, r"steady\.weight must be a number from 0 on"),
-        ({"weight": "much"}, r"steady\.weight must be a number, not 'much'"),
-        ({"weight": True}, r"steady\.weight must be a number, not True"),
+        ({"weight": -1}, r"steady\.weight must be a number from 0, not -1"),
+        ({"weight": math.nan}, r"steady\.weight must be a number from 0"),
+        ({"weight": math.inf}, r"steady\.weight must be a number from 0"),
+        ({"weight": "much"}, r"steady\.weight must be a number from 0, not 'much'"),
+        ({"weight": True}, r"steady\.weight must be a number from 0, not True"),
         ({"every": 0}, r"steady\.every must be a whole number from 1, not 0"),
         ({"every": 1.5}, r"steady\.every must be a whole number from 1, not 1\.5"),
         ({"seed": -1}, r"steady\.seed must be a whole number from 0, not -1"),

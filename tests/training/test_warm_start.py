@@ -80,7 +80,7 @@ def test_a_broken_file_is_no_candidate(
 ) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     assert start(str(tmp_path), loss) is None
-    assert "broken.onnx is no candidate" in caplog.text
+    assert "Cannot start from broken.onnx" in caplog.text
     (tmp_path / "dusk.onnx").write_bytes((folder / "dusk.onnx").read_bytes())
     assert start(str(tmp_path), loss) == "dusk"
 
@@ -94,7 +94,7 @@ def test_the_nearest_of_those_shipped(
 
 def test_a_file(folder: Path, loss: PerceptualLoss) -> None:
     assert start(str(folder / "bright.onnx"), loss) == "bright"
-    with pytest.raises(StyleError, match=r"another shape.*network\.width=2 network\.trunk=4"):
+    with raises(StyleError, "other_shape", "network.width=2 network.trunk=4"):
         start(str(folder / "small.onnx"), loss)
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_started_from(
         start("ink_wash", loss)
     with raises(NoNetworkError, "no_network", "ink_wash"):
         check_start("ink_wash")
-    with pytest.raises(StyleError, match="There is no style 'nearst'"):
+    with pytest.raises(StyleError, match="nearst"):
         start("nearst", loss)
 
 
