@@ -270,8 +270,8 @@ def check_number(
     if is_number and low <= value <= high and not is_limit:
         return
     number = "a whole number" if whole else "a number"
-    start = f"above {low:g}" if above else f"from {low:g}" if low > -math.inf else ""
-    end = f"{'below' if below else 'up to' if above or not start else 'to'} {high:g}"
+    start = f"above {low:.10g}" if above else f"from {low:.10g}" if low > -math.inf else ""
+    end = f"{'below' if below else 'up to' if above or not start else 'to'} {high:.10g}"
     parts = [part for part in (start, end if high < math.inf else "") if part]
     limits = (" and " if above or below else " ").join(parts)
     raise SettingError(f"{name} must be {number} {limits}".rstrip() + f", not {value!r:.80}.")

@@ -302,12 +302,12 @@ def test_a_photo_that_vanishes(varied_photos: list[Path]) -> None:
 
 
 def test_nothing_but_broken_photos(broken: list[Path]) -> None:
-    with pytest.raises(PhotoError) as caught:
-        PhotoCrops(broken, 16, seed=0)[0]
-    assert str(caught.value) == (
-        "None of the 3 photos can be trained on (3 cannot be read, 0 are held out); "
-        "give another folder by data.root=PHOTOS."
-    )
+    crops = PhotoCrops(broken, 16, seed=0)
+    with raises(PhotoError, "no_photos", "3 photos", "3 cannot be read, 0 are held out"):
+        crops[0]
+    error = crops.__getitems__([0])  # returned, so that it crosses processes as it is
+    assert isinstance(error, PhotoError)
+    assert error.code == "no_photos"
 
 
 def test_nothing_but_held_out_photos(plain_photos: list[Path]) -> None:

@@ -159,7 +159,7 @@ def test_failed_step_is_taken_back(
     messages = [r.getMessage() for r in caplog.records if r.name == "fststyle.training.module"]
     assert messages == [
         "Step 4 failed (its loss is not finite); back to the weights of step 2, and the learning "
-        "rate is halved: at most 0.005 from here."
+        "rate is halved to at most 0.005."
     ]
 
 
