@@ -1,4 +1,4 @@
-"""Animations from and to files: GIF, WebP, PNG (APNG) and AVIF."""
+"""Reading and writing of animations: GIF, WebP, PNG (APNG) and AVIF."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _FORMATS: Final = {
     ".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF",
 }  # fmt: skip
 ANIMATION_SUFFIXES: Final = tuple(_FORMATS)
-"""Endings of the formats in which animations can be written, in lower case."""
+"""Extensions of the formats in which animations can be written, in lower case."""
 
-# Other formats have several pictures too, which are no animation: pages, previews, depth.
+# The images in files of other formats are something else: pages, previews, depth.
 _ANIMATED: Final = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 @dataclass(frozen=True)
 class Animation:
-    """An animation in a file, of which the frames are read when they are wanted.
+    """An animation in a file. Its frames are read when they are needed.
 
     Attributes:
-        path: The file.
-        size: Width and height.
-        durations: How long each frame is shown, in milliseconds; one number for each frame. A
-            picture that is no animation has one frame, of no duration.
-        loop: How often it is played; 0 is for ever.
-        metadata: What the file says beside.
+        path: File of the animation.
+        size: Width and height in pixels.
+        durations: Duration of each frame in milliseconds. A still image has one frame with a
+            duration of 0.
+        loop: Number of times that the animation is played; 0 means forever.
+        metadata: Content of the file in addition to the frames, such as EXIF.
     """
 
     path: Path
@@ -51,54 +51,61 @@ class Animation:
     metadata: Metadata
 
     def frames(self) -> Iterator[Photo]:
-        """Read the frames, one after another, each complete; every call starts anew.
+        """Read the frames one after another. Every call starts with the first frame.
 
         Yields:
-            Pictures of the same size; with alpha where that frame has transparency.
+            Complete images of the same size. Frames without transparent pixels have no alpha.
 
         Raises:
-            PhotoError: The file is gone or damaged.
+            PhotoError: The file is damaged, or does not exist any more.
         """
         with _opened(self.path) as image:
             for index in _frame_numbers(image):
-                # Only while a frame is read, not while somebody works on it.
-                with pillow_limits(), _damage(self.path):
+                # The limits hold only while a frame is read, not while it is processed.
+                with pillow_limits(), _reading(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
-                # Most GIFs have a transparent colour, to leave out what has not changed.
+                # Most GIFs have a transparent colour, for the parts that do not change.
                 is_opaque = photo.alpha is None or photo.alpha.min() == 1
                 yield Photo(photo.pixels, None if is_opaque else photo.alpha)
 
 
 def is_animation(path: Path | str) -> bool:
-    """Tell, without decoding, whether a file has frames to be shown one after another.
+    """Return True if an image file is an animation. Its frames are not decoded.
 
     Args:
-        path: A file as for `load_frames`.
+        path: File of any format that `load_frames` reads.
 
     Raises:
-        PhotoError: It is missing, or no picture that can be read here.
+        PhotoError: The file does not exist or cannot be read as an image.
     """
     path = Path(path)
-    with _opened(path) as image, pillow_limits(), _damage(path):
+    with _opened(path) as image, pillow_limits(), _reading(path):
         return len(_frame_numbers(image)) > 1
 
 
 def load_frames(path: Path | str) -> Animation:
-    """Look at an animation.
+    """Read the size and the timing of an animation.
 
     Args:
-        path: A file of any format that `fststyle.images.load.load_photo` reads.
+        path: File of any format that `fststyle.images.load.load_photo` reads.
 
     Returns:
-        Its size and timing; its ``frames()`` reads the pictures.
+        The animation. Its method ``frames`` reads the images.
 
     Raises:
-        PhotoError: As in `fststyle.images.load.load_photo`; of each frame.
+        PhotoError: The file does not exist or cannot be read, or a frame is damaged.
+
+    Example:
+        >>> frames = [Photo(np.full((8, 8, 3), grey)) for grey in (0.0, 0.5, 1.0)]
+        >>> save_animation(frames, [40, 40, 80], 0, "fade.webp")
+        >>> animation = load_frames("fade.webp")
+        >>> animation.size, animation.durations, animation.loop
+        ((8, 8), (40.0, 40.0, 80.0), 0)
     """
     path = Path(path)
     durations = []
-    with _opened(path) as image, pillow_limits(), _damage(path):
+    with _opened(path) as image, pillow_limits(), _reading(path):
         for index in _frame_numbers(image):
             image.seek(index)
             image.load()
@@ -116,14 +123,14 @@ def load_frames(path: Path | str) -> Animation:
 
 
 def check_animation_output(path: Path | str) -> None:
-    """Find out before any computing whether `save_animation` can write to a path.
+    """Check that an animation can be written, before anything is computed.
 
     Args:
-        path: Where an animation is to be written. A file there would be replaced.
+        path: File to be written. An existing file would be replaced.
 
     Raises:
-        PhotoError: The ending is none of `ANIMATION_SUFFIXES`, or as in
-            `fststyle.images.save.check_output`.
+        PhotoError: Animations cannot be written with this extension, or
+            `fststyle.images.save.check_output` refuses the path.
     """
     _output_format(Path(path))
     check_output(path, suffixes=ANIMATION_SUFFIXES)
@@ -138,24 +145,26 @@ def save_animation(
     metadata: Metadata | None = None,
     quality: int | None = None,
 ) -> None:
-    """Write an animation; at any failure the path is left as it was.
+    """Write an animation. After a failure an existing file is unchanged.
 
-    Frames are taken one after another, as the encoder wants them. GIF has 256 colours a frame,
-    dithered, and transparency that is all or nothing; its durations are rounded to hundredths of a
-    second, so that the time of every frame's beginning is right to half a hundredth. Equal frames
-    that follow each other may become one of their common duration.
+    Frames are requested one after another, when the encoder needs them. GIF files have 256
+    colours per frame, with dithering, and pixels that are either opaque or transparent. Their
+    durations are rounded to hundredths of a second, so that every frame starts at most half a
+    hundredth too early or too late. Equal consecutive frames may be merged into one.
 
     Args:
-        frames: All of one size, as many as ``durations``.
-        durations: In milliseconds.
-        loop: How often it is played; 0 is for ever.
-        path: Its ending, one of `ANIMATION_SUFFIXES`, says the format.
-        metadata: Of `fststyle.images.metadata.result_metadata`; GIF has only a comment.
-        quality: Of WebP and AVIF, from 1 to 100; by default as in `fststyle.images.save.encode`.
+        frames: Images of the same size, as many as ``durations``.
+        durations: Duration of each frame in milliseconds.
+        loop: Number of times that the animation is played; 0 means forever.
+        path: File to write, with one of the extensions `ANIMATION_SUFFIXES`.
+        metadata: Metadata to write, by default none. GIF files contain only a comment.
+        quality: Quality of WebP and AVIF, from 1 to 100. `fststyle.images.save.QUALITIES` has the
+            defaults.
 
     Raises:
-        PhotoError: The animation cannot be written there, or not in that format.
-        SettingError: ``quality`` or ``loop`` is out of range, or there is no frame.
+        PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
+            (``unknown_extension``), or the format cannot hold the frames (``cannot_encode``).
+        SettingError: ``quality`` or ``loop`` is out of range, or there are no frames.
     """
     path = Path(path)
     file_format = _output_format(path)
@@ -164,27 +173,11 @@ def save_animation(
     check_number("loop", loop, 0, whole=True)
     if not durations:
         raise SettingError("An animation must have at least one frame.")
-    options: dict[str, Any] = metadata_options(
-        upright(metadata or Metadata(), file_format), file_format
-    )
-    options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
-    if file_format in QUALITIES:
-        options["quality"] = QUALITIES[file_format] if quality is None else quality
-    if file_format == "AVIF":
-        options["subsampling"] = "4:4:4"
-    if file_format == "GIF":
-        options["disposal"] = 2  # a see-through pixel does not show the frame before
-        options["optimize"] = False  # keeps the transparent colour where it is not used
-    else:
-        options["icc_profile"] = srgb_profile()
-    if file_format != "GIF":
-        options["loop"] = loop
-    elif loop != 1:
-        options["loop"] = max(loop - 1, 0)  # GIF counts repetitions
+    options = _options(file_format, durations, loop, metadata or Metadata(), quality)
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
             images = _images(frames, len(durations), file_format)
-            if file_format == "PNG":  # whose encoder walks through the frames twice
+            if file_format == "PNG":  # its encoder reads the frames twice
                 image = next(images)
                 options["append_images"] = list(images)
             else:
@@ -201,8 +194,31 @@ def save_animation(
         ) from error
 
 
+def _options(
+    file_format: str,
+    durations: Sequence[float],
+    loop: int,
+    metadata: Metadata,
+    quality: int | None,
+) -> dict[str, Any]:
+    """Return the options of pillow's encoder."""
+    options = metadata_options(upright(metadata, file_format), file_format)
+    options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
+    if file_format in QUALITIES:
+        options["quality"] = QUALITIES[file_format] if quality is None else quality
+    if file_format == "AVIF":
+        options["subsampling"] = "4:4:4"
+    if file_format != "GIF":
+        return {**options, "icc_profile": srgb_profile(), "loop": loop}
+    options["disposal"] = 2  # the previous frame does not show through transparent pixels
+    options["optimize"] = False  # keeps the transparent colour even if it is not used
+    if loop != 1:
+        options["loop"] = max(loop - 1, 0)  # GIF counts repetitions
+    return options
+
+
 class _Frames(Image.Image):
-    """An image of many frames, as pillow's encoders walk through it: forwards, once."""
+    """An image with many frames, which pillow's encoders read once, from first to last."""
 
     n_frames: int
     is_animated = True
@@ -222,7 +238,7 @@ class _Frames(Image.Image):
 
 
 def _to_image(images: Iterator[Image.Image], count: int) -> Image.Image:
-    """Return one image that gives an encoder its frames as it asks for them."""
+    """Return an image that computes its frames when an encoder requests them."""
     first = next(images)
     result = _Frames()
     result._mode, result._size = first.mode, first.size
@@ -238,8 +254,8 @@ def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[I
         image = to_pil(photo.pixels, photo.alpha)
         size = size or image.size
         if image.size != size:
-            raise ValueError("the frames of an animation must be of one size")
-        # Encoders take the first frame's mode for all.
+            raise ValueError("the frames of an animation must have the same size")
+        # Encoders use the mode of the first frame for all frames.
         yield _to_palette(image) if file_format == "GIF" else image.convert("RGBA")
         given += 1
     if given < count:
@@ -247,7 +263,7 @@ def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[I
 
 
 def _to_palette(image: Image.Image) -> Image.Image:
-    """Reduce to 255 colours and one that is see-through."""
+    """Reduce an image to 255 colours and a transparent one."""
     rgb = image.convert("RGB")
     palette = rgb.quantize(255, method=Image.Quantize.MEDIANCUT)
     reduced = rgb.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
@@ -257,33 +273,33 @@ def _to_palette(image: Image.Image) -> Image.Image:
         indices[np.asarray(image.getchannel("A")) < 128] = 255
     result = Image.fromarray(indices, "L")
     result.putpalette(colours + [0] * (3 * 256 - len(colours)))
-    # Of opaque frames too: pillow reads no transparency where the first frame has none.
+    # Opaque frames need it too: pillow ignores transparency if the first frame has none.
     result.info["transparency"] = 255
     return result
 
 
 def _whole(durations: Sequence[float], unit: int) -> list[int]:
-    """Round durations to multiples of a unit so that the rounding does not add up."""
+    """Round durations to multiples of a unit, without accumulating the rounding errors."""
     ends = [round(end / unit) * unit for end in itertools.accumulate(durations)]
     return [end - start for start, end in itertools.pairwise([0, *ends])]
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FststyleError:
         raise
-    except Exception as error:  # on damaged files pillow's decoders raise nearly anything
+    except Exception as error:  # for damaged files, pillow's decoders raise nearly anything
         raise cannot_read(path, error) from error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _damage(path), pillow_limits():
+    with _reading(path), pillow_limits():
         file = path.open("rb")
     with file:
-        with _damage(path), pillow_limits():
+        with _reading(path), pillow_limits():
             image = open_image(file, path)
             check_pixels(image, path)
         with image:
@@ -293,13 +309,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _frame_numbers(image: Image.Image) -> range:
     if image.format not in _ANIMATED:
         return range(1)
-    # The first picture of a PNG may be for programs that know no animation.
+    # The first image of a PNG may be meant for programs that cannot show animations.
     return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
 
 
 def _times_played(image: Image.Image) -> int:
     loop = image.info.get("loop")
-    if image.format == "GIF":  # it counts repetitions, and 0 is for ever
+    if image.format == "GIF":  # it counts repetitions, and 0 means forever
         return 1 if loop is None else loop + 1 if loop else 0
     return loop or 0
 

@@ -1,4 +1,4 @@
-"""How large a picture may be before it is taken for a mistake or a decompression bomb."""
+"""The largest image that is read. Larger images are mistakes or decompression bombs."""
 
 from __future__ import annotations
 
@@ -14,23 +14,20 @@ from PIL import Image, ImageFile
 from fststyle.errors import SettingError
 
 MAX_PIXELS: Final = 400_000_000
-"""Pictures with more pixels are refused: they are mistakes, or decompression bombs."""
+"""Largest number of pixels of an image, unless the environment sets another limit."""
 
 VARIABLE: Final = "FSTSTYLE_MAX_MEGAPIXELS"
-"""The environment variable that raises, or lowers, the limit."""
+"""Environment variable that sets the limit, in megapixels."""
 
 
 def pixel_limit(default: int | None = None) -> int:
-    """Return the most pixels that a picture may have.
+    """Return the largest number of pixels that an image may have.
 
     Args:
-        default: The limit unless the environment sets another one; by default `MAX_PIXELS`.
-
-    Returns:
-        Pixels.
+        default: Limit if the environment sets none, by default `MAX_PIXELS`.
 
     Raises:
-        SettingError: `VARIABLE` is not a whole number from 1.
+        SettingError: The environment variable is not a whole number of at least 1.
     """
     text = os.environ.get(VARIABLE, "")
     if not text:
@@ -42,17 +39,17 @@ def pixel_limit(default: int | None = None) -> int:
 
 @contextmanager
 def pillow_limits(pixels: int | None = None, max_block: int = 0) -> Iterator[None]:
-    """Put our limits in the place of pillow's, which are module variables, and mute warnings.
+    """Replace pillow's limits, and ignore its warnings about damaged metadata, inside a block.
 
-    The warnings are about damaged metadata that does not concern us. Threads work side by side:
-    the first one in puts the limits there, the last one out puts pillow's back.
+    Pillow keeps its limits in module variables, which all threads share. The first thread that
+    enters replaces them, and the last thread that leaves restores them.
 
     Args:
-        pixels: `pixel_limit`'s default.
-        max_block: Bytes that an encoder may need at once.
+        pixels: Limit if the environment sets none, by default `MAX_PIXELS`.
+        max_block: Number of bytes that an encoder may need at once.
 
     Raises:
-        SettingError: As in `pixel_limit`.
+        SettingError: The environment variable is not a whole number of at least 1.
     """
     global _before, _inside
     limit = pixel_limit(pixels)

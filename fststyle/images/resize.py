@@ -1,4 +1,4 @@
-"""Pictures made smaller or larger."""
+"""Resizing of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from fststyle.errors import SettingError
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and lower edge, in pixels and fractions of them."""
+"""Left, upper, right and lower edge in pixels; fractions are allowed."""
 
 
 @overload
@@ -29,17 +29,21 @@ def resize(
 def resize(
     pixels: NDArray[Any], *, width: int, height: int, box: Box | None = None
 ) -> NDArray[Any]:
-    """Resize with Lanczos's filter, antialiased; floats without rounding to 8 bits.
+    """Resize an image with Lanczos's filter and antialiasing. Floats are not rounded to 8 bits.
 
     Args:
         pixels: ``(H, W, C)`` or ``(H, W)``; uint8, or floats in [0, 1].
         width: New width, at least 1.
         height: New height, at least 1.
-        box: The part of the picture that is resized. Pixels around it count as they do when the
-            whole is resized, so that parts fit together. By default all of it.
+        box: Part of the image to resize, by default the whole image. Pixels around it contribute
+            to its edges as in the whole image, so that separately resized parts fit together.
 
     Returns:
-        A new array, uint8 or float32, clipped where the filter overshoots.
+        A new array, uint8 or float32. Values outside the range are clipped.
+
+    Example:
+        >>> resize(np.ones((20, 30, 3)), width=15, height=10).shape
+        (10, 15, 3)
     """
     if pixels.dtype == np.uint8:
         image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -53,32 +57,47 @@ def resize(
 
 
 def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink a picture, aspect ratio kept, so that its long side is at most ``size``.
+    """Shrink an image until its long side is at most ``size``. The aspect ratio is kept.
 
     Args:
         pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        size: Upper limit for the long side, at least 1.
+        size: Largest long side in pixels, at least 1.
 
     Returns:
-        The smaller picture, each side at least 1; ``pixels`` itself if it fits already.
+        The smaller image, with sides of at least 1; or ``pixels`` itself if it is small enough.
+
+    Raises:
+        SettingError: ``size`` is below 1.
+
+    Example:
+        >>> fit_long_side(np.ones((20, 30, 3), np.float32), 15).shape
+        (10, 15, 3)
+    """
+    return _resized_to(pixels, fitted_size(*pixels.shape[:2], size))
+
+
+def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Shrink an image until its short side is at most ``size``. The aspect ratio is kept.
+
+    Args:
+        pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
+        size: Largest short side in pixels, at least 1.
+
+    Returns:
+        The smaller image; or ``pixels`` itself if it is small enough.
 
     Raises:
         SettingError: ``size`` is below 1.
     """
-    return _fit(pixels, size, max(pixels.shape[:2]))
-
-
-def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink a picture as `fit_long_side` does, so that its short side is at most ``size``."""
-    return _fit(pixels, size, min(pixels.shape[:2]))
+    return _resized_to(pixels, _scaled(*pixels.shape[:2], size, min(pixels.shape[:2])))
 
 
 def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """The largest square from the middle of a photo, at a size.
+    """Cut the largest square from the middle of a photo and resize it.
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        size: Side of the square in pixels.
+        size: Side of the result in pixels.
 
     Returns:
         ``(size, size, 3)``.
@@ -89,24 +108,33 @@ def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return resize(photo[top : top + side, left : left + side], width=size, height=size)
 
 
-def _fit(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
-    if size < 1:
-        raise SettingError(f"size must be at least 1 pixel, not {size}.")
-    if side <= size:
-        return pixels
-    height, width = (max(1, round(length * size / side)) for length in pixels.shape[:2])
-    return resize(pixels, width=width, height=height)
-
-
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the height and width of a photo shrunk as `fststyle.images.photo.fit_long_side` does.
+    """Return the height and width of an image after `fit_long_side`.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        size: Largest long side in pixels, at least 1.
 
     Raises:
         SettingError: ``size`` is below 1.
+
+    Example:
+        >>> fitted_size(3000, 4000, size=1000)
+        (750, 1000)
     """
+    return _scaled(height, width, size, max(height, width))
+
+
+def _scaled(height: int, width: int, size: int, side: int) -> tuple[int, int]:
     if size < 1:
         raise SettingError(f"size must be at least 1 pixel, not {size}.")
-    side = max(height, width)
     if side <= size:
         return height, width
     return max(1, round(height * size / side)), max(1, round(width * size / side))
+
+
+def _resized_to(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    if pixels.shape[:2] == shape:
+        return pixels
+    return resize(pixels, width=shape[1], height=shape[0])

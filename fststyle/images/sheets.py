@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side in one, to compare them."""
+"""Contact sheets: several images side by side in one image, for comparison."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ def sheet(
     gap: int = 8,
     cell_height: int | None = None,
 ) -> NDArray[np.float32]:
-    """Lay out pictures in rows on white, as a contact sheet.
+    """Arrange images in rows on a white sheet.
 
     Args:
-        rows: Pictures ``(H, W, 3)``, RGB in [0, 1]; at least one in each row. A row's pictures
-            are scaled to the same height, shorter rows are filled up with white.
-        titles: Drawn above the columns, at most one for each picture of the first row. With
-            titles the pictures stand in columns, also where their widths differ.
-        gap: White pixels around and between the pictures.
-        cell_height: Height of every row; the default is that of the row's first picture.
+        rows: Rows of images ``(H, W, 3)``, RGB in [0, 1], with at least one image in each row. The
+            images of a row are scaled to the same height.
+        titles: Titles of the columns, at most one for each image of the first row. With titles,
+            images of different widths are aligned in columns.
+        gap: Number of white pixels around and between the images.
+        cell_height: Height of every row, by default the height of its first image.
 
     Returns:
-        The sheet, ``(H, W, 3)``, RGB in [0, 1].
+        ``(H, W, 3)``, RGB in [0, 1].
+
+    Example:
+        >>> image = np.zeros((20, 30, 3), np.float32)
+        >>> sheet([[image, image]], gap=5).shape
+        (30, 75, 3)
     """
     if not rows or not all(rows) or len(titles) > len(rows[0]):
-        raise ValueError("a sheet needs a picture in each row and above no title without one")
+        raise ValueError("a sheet needs an image in each row and below each title")
     bands: list[list[NDArray[np.float32]]] = []
     columns: list[int] = []
     for row in rows:
@@ -68,24 +73,24 @@ def _in_column(cell: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 
 def contact_sheet(
-    pictures: Sequence[NDArray[np.float32]], names: Sequence[str], *, gap: int = 8
+    images: Sequence[NDArray[np.float32]], names: Sequence[str], *, gap: int = 8
 ) -> NDArray[np.float32]:
-    """Lay out pictures of one size in a grid on white, each with its name under it.
+    """Arrange images of the same size in a grid on a white sheet, with names below them.
 
     Args:
-        pictures: At least one, all of the shape ``(H, W, 3)``, RGB in [0, 1].
-        names: One for each picture.
-        gap: White pixels around and between the pictures.
+        images: Images of the same shape ``(H, W, 3)``, RGB in [0, 1]; at least one.
+        names: Names of the images.
+        gap: Number of white pixels around and between the images.
 
     Returns:
-        The sheet, ``(H', W', 3)``, RGB in [0, 1], about 4:3 with few places left empty.
+        ``(H', W', 3)``, RGB in [0, 1]: about 4:3, with few empty cells.
     """
-    if not pictures or len({picture.shape for picture in pictures}) > 1:
-        raise ValueError("a contact sheet needs pictures of one size")
-    height, width = pictures[0].shape[:2]
+    if not images or len({image.shape for image in images}) > 1:
+        raise ValueError("a contact sheet needs images of one size")
+    height, width = images[0].shape[:2]
     tiles = [
-        np.concatenate([picture, _title(name, width)])
-        for picture, name in zip(pictures, names, strict=True)
+        np.concatenate([image, _title(name, width)])
+        for image, name in zip(images, names, strict=True)
     ]
 
     def distance(columns: int) -> float:
@@ -100,7 +105,7 @@ def contact_sheet(
 
 
 def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:
-    """Draw a title, black on white, smaller if it would be wider than its column."""
+    """Draw a title, black on white. Its letters become smaller if it is wider than its column."""
     strip = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(strip)
     size = 16.0
