@@ -1,4 +1,4 @@
-"""OpenVINO's compiler: one for the whole process."""
+"""One `openvino.Core` for the whole process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _lock = threading.Lock()
 
 
 def openvino_core() -> openvino.Core:
-    """Return the only ``openvino.Core`` of this process; it lives to the end.
+    """Return the only ``openvino.Core`` of this process. It exists until the process ends.
 
-    On processors with AMX every core lays a signal stack of its own, and on its end gives back
-    the one that it found. With two, one can give back memory of the other that is gone, and the
-    next signal ends the process (seen with OpenVINO 2026.4).
+    On CPUs with AMX, each ``Core`` installs an alternate signal stack and restores the previous one
+    when it is destroyed. With two of them, one can restore a stack that the other has already
+    freed, and the next signal ends the process (seen with OpenVINO 2026.4).
     """
     with _lock:
         return _core()
@@ -27,7 +27,7 @@ def openvino_core() -> openvino.Core:
 def import_without_converter() -> None:
     """Import OpenVINO without its model converter, which would take two thirds of the time.
 
-    Only for processes of our own: a program that wants ``openvino.convert_model`` has it no more.
+    This is only for our own processes, because ``openvino.convert_model`` is then missing.
     """
     if "openvino" in sys.modules:
         return

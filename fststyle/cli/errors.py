@@ -11,6 +11,9 @@ REMEDIES: Final[dict[str, str]] = {
     # code: what to do, in terms of the command line. In braces: values of `error.details`,
     # `path`, and `install`, the line that installs the extra named by `details["extra"]`.
     "missing_package": "Install with: {install}",
+    "out_of_memory": "Choose a smaller size, such as --size {size}.",
+    "unknown_style": "List all styles with: fststyle styles.",
+    "newer_version": "Update it: pip install --upgrade fststyle.",
     "no_network": "Train one: fststyle train {training}. Or choose a style from: fststyle styles.",
 }
 """Remedies that replace those of the library, by the error's code."""

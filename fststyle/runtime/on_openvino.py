@@ -9,20 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.openvino_core import openvino_core
-from fststyle.runtime.tiling import (
-    Forward,
-    Sample,
-)
+from fststyle.runtime.tiling import Forward, Sample
 from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.onnx_norms import FoldedNorm, MeasuredNorm, fold_norms
 from fststyle.styles.style_file import StyleFile
 
 
 def openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
-    """Make what compiles ONNX models for the CPU, for photos of any size.
+    """Return a function that compiles ONNX models for the CPU, for photos of any size.
 
     Args:
-        threads: How many run a model; by default OpenVINO chooses.
+        threads: Number of threads for a model. By default OpenVINO chooses.
     """
     core = openvino_core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -41,11 +38,11 @@ def openvino_forward(compiled: Any) -> Forward:
     request = compiled.create_infer_request()
 
     def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The picture is the request's own memory, which the next photo overwrites.
-        picture: NDArray[np.float32] = request.infer(
-            [photo], share_inputs=True, share_outputs=True
-        )[0]
-        return picture
+        # The result is the request's own memory, which the next photo overwrites.
+        result: NDArray[np.float32] = request.infer([photo], share_inputs=True, share_outputs=True)[
+            0
+        ]
+        return result
 
     return forward
 
@@ -62,8 +59,8 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
         statistics = {end.get_any_name(): values for end, values in results.items()}
         weights = fold_norms(style.weights, statistics)
         del results
-        # Compiling once more (0.1 s) gives a network without any norms, which is faster than one
-        # that takes the statistics as inputs.
+        # Compiling again (0.1 s) gives a network without any norms, which is faster than one that
+        # takes the statistics as inputs.
         folded = build_model(style.network, weights, FoldedNorm())
         return openvino_forward(compiler(folded.SerializeToString()))
 

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.runtime.tiling import (
-    Forward,
-    Sample,
-)
+from fststyle.runtime.tiling import Forward, Sample
 from fststyle.styles.onnx_norms import fold_norms
 
 
 def torch_forward(network: Any, device: str) -> Forward:
-    """Make a network run with torch in float16; it is moved to the device.
+    """Return a function that runs a network with torch in float16.
+
+    The network is moved to the device.
 
     Args:
         network: A `TransformerNet`.
-        device: ``cuda`` or ``mps``.
+        device: The GPU: ``cuda`` or ``mps``.
     """
     import torch
 
@@ -30,10 +29,10 @@ def torch_forward(network: Any, device: str) -> Forward:
     def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             tensor = torch.from_numpy(photo).to(device, torch.float16)
-            picture: NDArray[np.float32] = (
+            result: NDArray[np.float32] = (
                 network(tensor.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
             )
-        return picture
+        return result
 
     return forward
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 
-from fststyle.errors import FststyleError, SettingError
+from fststyle.errors import FststyleError, SettingError, check_choice, check_number
 from fststyle.images.photo import Pixels
 from fststyle.runtime.on_openvino import openvino_compiler, openvino_forward, openvino_pin
 from fststyle.runtime.on_torch import cuda_memory, torch_forward, torch_pin
@@ -33,6 +33,7 @@ from fststyle.styles.style_file import load_style, read_style
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+# Neither OpenVINO nor torch has an exception of its own for this on every device.
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "failed to allocate",
@@ -44,12 +45,12 @@ _OUT_OF_MEMORY: Final = (
 
 @dataclass(frozen=True)
 class Tiled:
-    """How a style runs tile by tile.
+    """The functions and values that a style needs to run tile by tile.
 
     Attributes:
         pin: Makes the network with the statistics of a sample.
-        margin: How far it sees, in pixels.
-        memory: Tells how many bytes are free on the device.
+        margin: The network's receptive radius in pixels.
+        memory: Returns the number of free bytes on the device.
     """
 
     pin: Callable[[Sample], Forward]
@@ -58,7 +59,7 @@ class Tiled:
 
 
 class ReadyStyle(Protocol):
-    """A style that is ready to run: over photos, a `Runtime`, or over a film's frames."""
+    """A style that is ready to run: over photos, a `Runtime`, or over a video's frames."""
 
     @property
     def info(self) -> StyleInfo:
@@ -66,20 +67,20 @@ class ReadyStyle(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: ``cpu``, ``cuda`` or ``mps``."""
+        """The device that it runs on: ``cpu``, ``cuda`` or ``mps``."""
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
         """Stylise ``(H, W, 3)``, as `Runtime` does."""
 
 
 class Runtime:
-    """A style that is ready to run; `load_runtime` makes it.
+    """A style that is ready to run, as `load_runtime` returns it.
 
-    Several threads may share one; it runs for one photo at a time, on all the processor's cores.
+    Several threads may share one. It runs for one photo at a time, on all cores of the processor.
 
     Attributes:
         info: Where the style comes from and how it was trained.
-        device: Where it runs: ``cpu``, ``cuda`` or ``mps``.
+        device: The device that it runs on: ``cpu``, ``cuda`` or ``mps``.
     """
 
     def __init__(
@@ -97,20 +98,20 @@ class Runtime:
         Args:
             pixels: ``(H, W, 3)``, RGB, of any H and W from 1; uint8, or float32 in [0, 1].
             tile: Largest side of the tiles in which the photo is computed, rounded up to a
-                multiple of 4. By default it is chosen by the photo's size and the free memory:
-                a photo that fits is computed at once.
+                multiple of 4. By default it depends on the photo's size and the free memory:
+                a photo that fits is computed as a whole.
 
         Returns:
-            A new array, the stylised photo, of the same shape, type and range. As in
+            The stylised photo: a new array of the same shape, type and range. As in
             `TransformerNet`, a photo with a side below 5 pixels is extended by its edge
             pixels and cropped back.
 
         Raises:
             SettingError: ``tile`` is below 1.
-            FststyleError: The photo is too large for the memory.
+            FststyleError: The photo is too large for the memory (code ``out_of_memory``).
         """
-        if tile is not None and (type(tile) is not int or tile < 1):
-            raise SettingError(f"tile must be a whole number of pixels from 1, not {tile!r}.")
+        if tile is not None:
+            check_number("tile", tile, 1, whole=True)
         height, width = pixels.shape[:2]
         with memory_errors(self.device, width, height):
             pixels = extended(pixels)
@@ -119,32 +120,40 @@ class Runtime:
                 tile = choose_tile(height, width, tiled.memory())
             with self._lock:
                 if tiled is None or tile is None or tile >= max(pixels.shape):
-                    picture = self._forward(to_batch(pixels))[:, :, :height, :width]
-                    return from_batch(picture, pixels)
+                    result = self._forward(to_batch(pixels))[:, :, :height, :width]
+                    return from_batch(result, pixels)
                 forward = tiled.pin(take_sample(pixels))
-                result = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
-                return result[:height, :width]
+                whole = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
+                return whole[:height, :width]
 
 
 def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
     """Make a style file ready to run.
 
-    The CPU runs it with OpenVINO, without torch: in bfloat16 where the processor computes with
-    that (fivefold speed; pixels differ by half a level of 255 on average), else in float32. A
-    GPU runs it with torch in float16.
+    The CPU runs it with OpenVINO, without torch. It computes in bfloat16 if the processor supports
+    that, otherwise in float32. With bfloat16 it is five times as fast, and pixels differ by half a
+    level of 255 on average. A GPU runs it with torch in float16.
 
     Args:
         path: A style file.
-        device: ``auto`` is a GPU if the program has already imported torch and torch has one,
-            else the CPU: importing torch takes longer than stylising a photo.
-        threads: Number of threads on the CPU; by default OpenVINO chooses. GPUs ignore it.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``, which is a GPU if the program has already
+            imported torch and torch supports one, otherwise the CPU. Importing torch takes longer
+            than stylising a photo.
+        threads: Number of threads on the CPU. By default OpenVINO chooses. GPUs ignore it.
 
     Returns:
         The style, ready to run.
 
     Raises:
         StyleError: The style file cannot be used, as in `fststyle.styles.style_file.read_style`.
-        SettingError: ``device`` is unknown or not there, or ``threads`` is below 1.
+        SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from fststyle.styles.find import find_style
+        >>> stylize = load_runtime(find_style("great_wave").path, device="cpu")
+        >>> stylize(np.zeros((48, 64, 3), np.uint8)).shape
+        (48, 64, 3)
     """
     device = checked_device(device, threads)
     if device == "cpu":
@@ -161,10 +170,16 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
 
 @contextmanager
 def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
-    """Say of a photo of this size that it is too large, where the memory does not suffice.
+    """Convert errors about too little memory into ones that name the photo's size.
+
+    Args:
+        device: Device that the style runs on.
+        width: Width of the photo in pixels.
+        height: Height of the photo in pixels.
 
     Raises:
-        FststyleError: It does not.
+        FststyleError: The memory is too small (code ``out_of_memory``). The error's
+            ``details["size"]`` is a long side to try instead.
     """
     try:
         yield
@@ -174,13 +189,15 @@ def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
             raise
         raise FststyleError(
             f"There is not enough memory on the {device} device for a photo of "
-            f"{width}×{height} pixels; choose a smaller size, such as "
-            f"--size {max(1, max(height, width) // 2)}."
+            f"{width}×{height} pixels.",
+            remedy="Choose a smaller size.",
+            code="out_of_memory",
+            details={"size": max(1, max(height, width) // 2)},
         ) from error
 
 
 def extended(pixels: Pixels) -> Pixels:
-    """Extend a photo ``(H, W, 3)`` below and to the right, by its edge, to what a network takes."""
+    """Extend a photo ``(H, W, 3)`` at its lower and right edges to the smallest allowed size."""
     height, width = pixels.shape[:2]
     missing = (max(0, MIN_SIDE - height), max(0, MIN_SIDE - width))
     if not any(missing):
@@ -190,22 +207,22 @@ def extended(pixels: Pixels) -> Pixels:
 
 
 def checked_device(device: Device, threads: int | None) -> Device:
-    """Settle where a style runs.
+    """Choose the device that a style runs on, and check the number of threads.
 
     Args:
-        device: As in `load_runtime`.
-        threads: Likewise.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``, as for `load_runtime`.
+        threads: Number of threads on the CPU, or None.
 
     Returns:
         ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        SettingError: As in `load_runtime`.
+        SettingError: ``device`` is unknown (code ``setting``) or not available (code
+            ``no_device``), or ``threads`` is below 1.
     """
-    if device not in get_args(Device):
-        raise SettingError(f"device must be one of {', '.join(get_args(Device))}, not {device!r}.")
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise SettingError(f"threads must be a whole number from 1, not {threads!r}.")
+    check_choice("device", device, get_args(Device))
+    if threads is not None:
+        check_number("threads", threads, 1, whole=True)
     if device == "auto":
         device = _best_device()
     if device != "cpu":
@@ -227,4 +244,8 @@ def _check_gpu(device: Device) -> None:
 
     backend = torch.cuda if device == "cuda" else torch.backends.mps
     if not backend.is_available():
-        raise SettingError(f"This computer has no {device} device that torch can use; use cpu.")
+        raise SettingError(
+            f"This computer has no {device} device that torch can use.",
+            remedy="Use the device cpu.",
+            code="no_device",
+        )

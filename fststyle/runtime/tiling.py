@@ -4,11 +4,11 @@ Instance norm looks at the whole photo, so tiles that are stylised one by one do
 Here the norms' statistics are taken once, from a sample of the photo at its own resolution, and
 pinned for every tile (Chen, Wang, Xie, Lu, Luo, "Towards Ultra-Resolution Neural Style Transfer
 via Thumbnail Instance Normalization", AAAI 2022, who take them from a thumbnail). Every tile is
-computed with a margin as wide as the network sees, from an origin that is a multiple of its total
-stride: it then gets the very values that it would have in the whole picture.
+computed with a margin as wide as the network's receptive radius, from an origin that is a multiple
+of its total stride. It then gets exactly the values that it would have in the whole result.
 
 The sample is many small crops instead of a thumbnail: a thumbnail's edges are sharper than
-the photo's, and trained networks answer to that. docs/large_photos.md has the measurements.
+the photo's, and trained networks react to that. docs/large_photos.md has the measurements.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from fststyle.images.photo import Pixels
 from fststyle.styles.shape import STRIDE
 
 WHOLE_PIXELS: Final = 16_000_000
-"""Photos up to this size are run whole where the memory allows it."""
+"""Photos up to this number of pixels are computed as a whole if the memory allows it."""
 
 SMALL_PIXELS: Final = 2_000_000
-"""Photos up to this size are run whole without a look at the memory."""
+"""Photos up to this number of pixels are computed as a whole without checking the memory."""
 
 SAMPLE_PIXELS: Final = 4_000_000
-"""Photos up to this size are their own sample: their tiles get the whole photo's statistics."""
+"""Photos up to this number of pixels are used whole as the sample."""
 
 LARGEST_TILE: Final = 2048
 SMALLEST_TILE: Final = 256
@@ -45,14 +45,19 @@ Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Tile(NamedTuple):
-    """A part of a photo: rows and columns that are computed, and those that are kept of them."""
+    """A part of a photo.
+
+    Attributes:
+        computed: Rows and columns that are computed.
+        kept: Rows and columns of the result that are kept.
+    """
 
     computed: tuple[slice, slice]
     kept: tuple[slice, slice]
 
     @property
     def inner(self) -> tuple[slice, slice]:
-        """What is kept, counted from the corner of what is computed."""
+        """The kept rows and columns, counted from the corner of the computed ones."""
         rows, columns = (
             slice(k.start - c.start, k.stop - c.start)
             for k, c in zip(self.kept, self.computed, strict=True)
@@ -64,14 +69,15 @@ def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
     """Divide a photo into tiles of about equal size.
 
     Args:
-        height: Of the photo.
-        width: Of the photo.
-        side: Largest height and width of what is kept of a tile; rounded up to a multiple of
+        height: Height of the photo in pixels.
+        width: Width of the photo in pixels.
+        side: Largest height and width of the kept part of a tile, rounded up to a multiple of
             `STRIDE`.
-        margin: What is computed around it, a multiple of `STRIDE`; less at the photo's borders.
+        margin: Width of the computed area around the kept part, a multiple of `STRIDE`. It is
+            smaller at the photo's borders.
 
     Yields:
-        The tiles row by row. What is kept of them covers the photo, each pixel once.
+        The tiles row by row. Their kept parts cover each pixel of the photo once.
     """
     for rows in _spans(height, side, margin):
         for columns in _spans(width, side, margin):
@@ -79,12 +85,12 @@ def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
 
 
 class Sample(NamedTuple):
-    """What a photo's statistics are measured on.
+    """Parts of a photo on which its statistics are measured.
 
     Attributes:
-        batch: ``(N, 3, h, w)`` in [0, 1].
-        inset: Pixels along the upper and lower, and the left and right borders of each that do
-            not count, since they lie at borders that the photo does not have.
+        batch: The parts, ``(N, 3, h, w)`` in [0, 1].
+        inset: Number of pixels along the upper and lower, and the left and right borders of each
+            part that do not count, because the photo has no border there.
     """
 
     batch: NDArray[np.float32]
@@ -98,8 +104,8 @@ def take_sample(pixels: Pixels) -> Sample:
         pixels: The photo.
 
     Returns:
-        The photo itself up to `SAMPLE_PIXELS`, else one crop from each cell of a regular grid;
-        always the same ones for the same size.
+        The photo itself up to `SAMPLE_PIXELS`, otherwise one crop from each cell of a regular
+        grid. Photos of the same size always give the same crops.
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLE_PIXELS:
@@ -112,8 +118,8 @@ def take_sample(pixels: Pixels) -> Sample:
     crops = []
     for row in range(down):
         for column in range(across):
-            # Somewhere in its cell, by Roberts' sequence, so that what repeats itself in the
-            # photo is not met in step.
+            # Roberts' sequence varies the position in the cell, so that crops do not keep step
+            # with patterns that repeat in the photo.
             number = row * across + column + 1
             y, x = (number / _PLASTIC % 1, number / _PLASTIC**2 % 1)
             top = int((row + y) * (height - high) / down)
@@ -129,32 +135,32 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
     Args:
         pixels: The photo. It is converted to float32 one tile at a time.
         forward: The network.
-        side: As in `tiles`.
-        margin: At least the network's receptive radius.
+        side: Largest height and width of the kept part of a tile.
+        margin: Width of the area around it, at least the network's receptive radius.
 
     Returns:
-        The picture, of the photo's shape and type; uint8 is rounded.
+        The result, of the photo's shape and type. Values for uint8 are rounded.
     """
     height, width = pixels.shape[:2]
-    picture = np.empty_like(pixels, order="C")
+    result = np.empty_like(pixels, order="C")
     for tile in tiles(height, width, side, margin):
         rows, columns = tile.inner
         computed = forward(to_batch(pixels[tile.computed]))[:, :, rows, columns]
-        picture[tile.kept] = from_batch(computed, pixels)
-    return picture
+        result[tile.kept] = from_batch(computed, pixels)
+    return result
 
 
 def to_batch(pixels: Pixels) -> NDArray[np.float32]:
     """Convert ``(H, W, 3)`` to a new or contiguous ``(1, 3, H, W)``, float32 in [0, 1]."""
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], np.float32)
     if pixels.dtype == np.uint8:
-        planes /= np.float32(255)  # as floats are made of bytes elsewhere, to the last bit
+        planes /= np.float32(255)  # the same conversion as elsewhere, to the last bit
     return planes
 
 
-def from_batch(picture: NDArray[np.float32], like: Pixels) -> Pixels:
+def from_batch(batch: NDArray[np.float32], like: Pixels) -> Pixels:
     """Convert ``(1, 3, H, W)`` in [0, 1] to a new ``(H, W, 3)`` of ``like``'s type."""
-    planes = picture[0].transpose(1, 2, 0)
+    planes = batch[0].transpose(1, 2, 0)
     if like.dtype == np.uint8:
         scaled = planes * np.float32(255)
         np.rint(scaled, out=scaled)
@@ -167,12 +173,12 @@ def choose_tile(height: int, width: int, memory: int) -> int | None:
     """Choose between the whole photo and tiles.
 
     Args:
-        height: Of the photo.
-        width: Of the photo.
-        memory: Bytes that are free, of which a half is used.
+        height: Height of the photo in pixels.
+        width: Width of the photo in pixels.
+        memory: Number of free bytes. Half of them are used.
 
     Returns:
-        A tile's side; None for the whole photo at once.
+        The side of the tiles, or None to compute the photo as a whole.
     """
     affordable = memory // 2 // _BYTES_A_PIXEL
     if height * width <= min(WHOLE_PIXELS, affordable):
@@ -182,10 +188,10 @@ def choose_tile(height: int, width: int, memory: int) -> int | None:
 
 
 def available_memory() -> int:
-    """Return how many bytes of memory this process can still take.
+    """Return how many bytes of memory this process can still use.
 
-    That is what the system says is available, or the rest of a container's limit where that is
-    less.
+    This is the memory that the system reports as available, or the rest of a container's limit if
+    that is less.
     """
     import psutil
 
@@ -199,7 +205,8 @@ def available_memory() -> int:
     return free
 
 
-# Of control groups as a container sees its own, version 2 and 1. psutil does not read them.
+# Limits of control groups on Linux, version 2 and 1, as seen in a container. psutil does not read
+# them.
 _CGROUP_FILES: Final = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

@@ -1,4 +1,4 @@
-"""Where styles are found: the user's, the zoo's, and our own artworks."""
+"""Find styles: those that the user trained, the zoo, and our own artworks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class FoundStyle:
     """A style as `find_style` found it.
 
     Attributes:
-        kind: ``network``: a style file; ``picture``: an artwork without a trained network.
-        path: The style file or the picture.
-        name: The file's name without its ending.
+        kind: ``network`` for a style file, or ``picture`` for a style image without a trained
+            network.
+        path: The style file or the style image.
+        name: The file's name without its extension.
     """
 
     kind: Literal["network", "picture"]
@@ -35,7 +36,7 @@ class FoundStyle:
 
 
 def user_styles_folder() -> Path:
-    """Return the folder of the styles that the user has trained; it may not exist yet."""
+    """Return the folder of the styles that the user has trained. It may not exist yet."""
     return user_data_folder() / "styles"
 
 
@@ -53,23 +54,40 @@ def find_style(text: str) -> FoundStyle:
     """Find a style by its path or name.
 
     Args:
-        text: The path of a style file or a picture, which is told by its ending, or a name. A
-            name is looked for among the user's styles, in the zoo, then among the artworks.
+        text: The path of a style file or of a style image, or a name. Names are looked up among
+            the user's styles, then in the zoo, then among our artworks.
 
     Returns:
-        The first that is found.
+        The first style that is found.
 
     Raises:
-        StyleError: There is none; the sentence has the names that come near.
+        StyleError: There is no style of this name (code ``unknown_style``), there is no such file
+            (``not_found``), or its extension is unknown (``unknown_extension``).
+
+    Example:
+        >>> find_style("great_wave").kind
+        'network'
+        >>> find_style("great_wav")
+        Traceback (most recent call last):
+        ...
+        fststyle.errors.StyleError: There is no style 'great_wav'; did you mean great_wave? \
+        See the names that list_styles returns.
     """
     path = Path(text)
     if _is_path(text):
         network = path.suffix.lower() == ".onnx"
         if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
-            raise StyleError(f"{text} is neither a style file (.onnx) nor a picture by its ending.")
+            raise StyleError(
+                "The extension of {path} is neither .onnx, of a style file, nor one of an image.",
+                path=text,
+                code="unknown_extension",
+            )
         if not os.path.isfile(path):
             raise StyleError(
-                f"There is no file {text}; check the path, or choose a name from 'fststyle styles'."
+                "There is no file {path}.",
+                path=text,
+                remedy="Check the path, or choose the name of a style.",
+                code="not_found",
             )
         return FoundStyle("network" if network else "picture", path, path.stem)
     for style in _all_styles():
@@ -82,21 +100,21 @@ def find_network(text: str) -> FoundStyle:
     """Find a style that has a trained network.
 
     Args:
-        text: As for `find_style`.
+        text: A path or a name, as for `find_style`.
 
     Returns:
-        The style; its ``kind`` is ``network``.
+        The style. Its ``kind`` is ``network``.
 
     Raises:
-        StyleError: As in `find_style`.
-        NoNetworkError: It is only a picture (code ``no_network``). The error's
+        StyleError: There is no such style, as in `find_style`.
+        NoNetworkError: The style is only an image (code ``no_network``). The error's
             ``details["training"]`` are the settings with which ``train.py`` trains a network.
     """
     found = find_style(text)
     if found.kind == "network":
         return found
     raise NoNetworkError(
-        f"No network has been trained for the style {found.name}; it is only a picture.",
+        f"No network has been trained for the style {found.name}; it is only an image.",
         path=found.path,
         remedy="Train one, or optimise a single photo instead.",
         details={"name": found.name, "training": training_settings(found)},
@@ -114,11 +132,15 @@ def training_settings(found: FoundStyle) -> str:
 
 
 def list_styles() -> list[FoundStyle]:
-    """List the styles that can be called by name.
+    """List the styles that have a name.
 
     Returns:
-        Networks, and artworks that have no network, sorted by name. A network of the user
-        takes the place of one in the zoo.
+        Networks, and artworks without a network, sorted by name. A network of the user hides one
+        of the same name in the zoo.
+
+    Example:
+        >>> "starry_night" in [style.name for style in list_styles()]
+        True
     """
     styles: dict[str, FoundStyle] = {}
     for style in _all_styles():
@@ -127,45 +149,64 @@ def list_styles() -> list[FoundStyle]:
 
 
 def find_picture(text: str) -> Path:
-    """Find the picture of a style, to train or optimise with it.
+    """Find a style image, to train or optimise with it.
 
     Args:
         text: A path, or the name of one of our artworks.
 
     Returns:
-        The path of the picture.
+        The path of the style image.
 
     Raises:
-        PhotoError: There is no file at the path, or a style file.
-        StyleError: There is no artwork of that name; the sentence has the names that come near.
+        PhotoError: There is no file at the path (code ``not_found``), or it is a style file
+            (``not_an_image``).
+        StyleError: There is no artwork of that name (code ``unknown_style``), or only its network
+            (``no_style_image``).
     """
     if _is_path(text):
         if not os.path.isfile(text):
-            raise PhotoError(f"There is no picture {text}; check the path.")
+            raise PhotoError(
+                "There is no style image {path}.",
+                path=text,
+                remedy="Check the path.",
+                code="not_found",
+            )
         if Path(text).suffix.lower() == ".onnx":
-            raise PhotoError(f"{text} is a trained network; give the path of its picture.")
+            raise PhotoError(
+                "{path} is a trained network, not an image.",
+                path=text,
+                remedy="Give the path of its style image.",
+                code="not_an_image",
+            )
         return Path(text)
     artworks = {path.stem: path for path in _named_files(art_folder(), ".jpg")}
     if text in artworks:
         return artworks[text]
     if any(style.name == text for style in _all_styles()):
         raise StyleError(
-            f"The style {text!r} is a trained network only; give the path of its picture."
+            f"The style image of {text!r} is not included, only its trained network.",
+            remedy="Give the path of the style image.",
+            code="no_style_image",
         )
-    raise _unknown("picture or artwork", text, sorted(artworks))
+    raise _unknown("style image or artwork", text, sorted(artworks))
 
 
 def art_info(name: str) -> StyleInfo:
-    """Read what is known of one of our artworks.
+    """Read the description of one of our artworks.
 
     Args:
-        name: Of the artwork.
+        name: Name of the artwork.
 
     Returns:
         Its title, artist, year, source and licence.
 
     Raises:
-        StyleError: There is no such artwork, or its description is damaged.
+        StyleError: There is no such artwork (code ``unknown_style``), or its description cannot be
+            read (``cannot_read``) or is damaged (``damaged``).
+
+    Example:
+        >>> art_info("ink_wash").title
+        'Misty Ranges'
     """
     known = {path.stem: path for path in _named_files(art_folder(), ".json")}
     if name not in known:
@@ -173,12 +214,17 @@ def art_info(name: str) -> StyleInfo:
     try:
         text = known[name].read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StyleError(f"{known[name]} cannot be read; install fststyle again.") from error
+        raise StyleError(
+            "Cannot read {path}.",
+            path=known[name],
+            remedy="Install fststyle again.",
+            code="cannot_read",
+        ) from error
     return StyleInfo.from_json(text)
 
 
 def _is_path(text: str) -> bool:
-    # No name has a dot or a slash.
+    # Names have no dots and no slashes.
     return bool(Path(text).suffix) or os.sep in text or "/" in text
 
 
@@ -188,7 +234,7 @@ def _named_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _all_styles() -> Iterator[FoundStyle]:
-    """Yield every style that has a name, those that `find_style` prefers first."""
+    """Yield all styles that have a name, in the order in which `find_style` prefers them."""
     for folder in (user_styles_folder(), zoo_folder()):
         for path in _named_files(folder, ".onnx"):
             yield FoundStyle("network", path, path.stem)
@@ -200,45 +246,44 @@ def _unknown(what: str, text: str, names: list[str]) -> StyleError:
     wanted = text.lower()
     near = [name for name in names if wanted and wanted in name]
     near += [n for n in difflib.get_close_matches(wanted, names, cutoff=0.5) if n not in near]
-    guess = f"did you mean {' or '.join(near[:3])}? " if near else ""
-    return StyleError(f"There is no {what} {text!r}; {guess}'fststyle styles' lists all names.")
+    guess = f"; did you mean {' or '.join(near[:3])}?" if near else "."
+    return StyleError(
+        f"There is no {what} {text!r}{guess}",
+        remedy="See the names that list_styles returns.",
+        code="unknown_style",
+    )
 
 
 def install(style_file: Path, interrupted: bool) -> Path | None:
-    """Copy the style file to where ``--style NAME`` finds it; one that is there is kept.
+    """Copy a style file to the folder where `find_style` finds it by name.
+
+    A network that is already there is kept under another name.
 
     Args:
         style_file: The trained style.
-        interrupted: Then a network that is there stays.
+        interrupted: Training was interrupted. An existing network is then not replaced.
 
     Returns:
-        The copy; None, after a warning, where there is none.
+        The copy, or None, after a warning, if there is none.
     """
     target = user_styles_folder() / style_file.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             if interrupted:
-                log.warning(
-                    "The network in %s stays; use the one of this run by --style %s",
-                    target,
-                    style_file,
-                )
+                log.warning("%s already exists and was kept; the new one is %s", target, style_file)
                 return None
-            kept = target.with_stem(f"{target.stem}-previous")
-            write_atomically(kept, target.read_bytes())
-            log.info(
-                "This network replaces an older one, which is kept as %s",
-                kept.stem,
-            )
+            previous = target.with_stem(f"{target.stem}-previous")
+            write_atomically(previous, target.read_bytes())
+            log.info("This network replaces an older one, which is now called %s", previous.stem)
         elif (zoo_folder() / target.name).exists():
             log.info(
-                "--style %s is this network from now on; delete %s to have the shipped one again",
+                "The name %s now means this network; delete %s to use the included one again",
                 target.stem,
                 target,
             )
         write_atomically(target, style_file.read_bytes())
     except (OSError, FststyleError) as error:
-        log.warning("The style could not be copied to %s (%s).", target, error)
+        log.warning("Cannot copy the style to %s (%s).", target, error)
         return None
     return target

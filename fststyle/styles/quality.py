@@ -1,7 +1,7 @@
-"""What was measured of a trained style, in short, as its file carries it.
+"""The measured quality of a trained style, as its file stores it.
 
-The measurement is `fststyle.perceptual.evaluate`'s; this is what remains of it when torch is not
-there: medians over the photographs, under the key ``quality`` of the file's training record.
+`fststyle.perceptual.evaluate` measures it. The file stores medians over the photographs, under the
+key ``quality`` of its training record, which can be read without torch.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fststyle.styles.info import StyleInfo
-
-if TYPE_CHECKING:
-    pass
 
 _KEY: Final = "quality"
 
@@ -26,16 +23,17 @@ class Quality:
 
     Attributes:
         size: Side of the square photographs, in pixels.
-        photos: How many there were.
-        iterations: Of L-BFGS that were made.
-        equals: Iterations of L-BFGS that the network is worth, the median photograph's; None
-            if it is more than were made.
-        equals_worst: The same of the worst photograph.
-        total: The network's loss under the fixed measure, the median, as all that follow.
-        photo_total: The photograph's own.
-        style: The network's relative style loss.
-        photo_style: The photograph's own.
-        content: The network's relative content loss; the photograph's own is 0.
+        photos: Number of photographs.
+        iterations: Number of L-BFGS iterations that were run for comparison.
+        equals: Number of L-BFGS iterations that reach the network's loss, for the median
+            photograph. None if it takes more than were run.
+        equals_worst: Number of L-BFGS iterations that reach the network's loss, for the worst
+            photograph. None if it takes more than were run.
+        total: Median of the network's loss under the fixed measure.
+        photo_total: Median of the photographs' own loss.
+        style: Median of the network's relative style loss.
+        photo_style: Median of the photographs' own relative style loss.
+        content: Median of the network's relative content loss. The photographs' own is 0.
     """
 
     size: int
@@ -50,40 +48,42 @@ class Quality:
     content: float
 
     def equals_text(self) -> str:
-        """The number of iterations, for people."""
+        """Return the median number of iterations as text."""
         return _count(self.equals, self.iterations)
 
     def worst_text(self) -> str:
-        """The worst photograph's number of iterations, for people."""
+        """Return the worst photograph's number of iterations as text."""
         return _count(self.equals_worst, self.iterations)
 
     def style_left(self) -> float:
-        """The share of the photographs' own style loss that is left."""
+        """Return the fraction of the photographs' own style loss that is left."""
         return self.style / self.photo_style if self.photo_style > 0 else math.nan
 
 
 def with_quality(info: StyleInfo, qualities: Iterable[Quality]) -> StyleInfo:
-    """Add what was measured to a style's training record, in place of what is there.
+    """Add the measured quality to a style's training record, and replace an earlier one.
 
     Args:
-        info: Of the style.
-        qualities: At the sizes that were measured.
+        info: The style's information.
+        qualities: The quality at each size that was measured.
 
     Returns:
-        The information with the record; `recorded` gives the same values back.
+        The information with the record. `recorded` returns the same values.
     """
     record = [asdict(quality) for quality in sorted(qualities, key=lambda q: q.size)]
     return dataclasses.replace(info, training={**info.training, _KEY: record})
 
 
 def recorded(info: StyleInfo) -> list[Quality]:
-    """Read what was measured from a style's training record.
+    """Read the measured quality from a style's training record.
 
     Args:
-        info: Of any style file; what a stranger wrote there is not trusted.
+        info: The information of any style file. Its record is checked, since anyone may have
+            written it.
 
     Returns:
-        By rising size; empty if nothing was measured, or not as fststyle records it.
+        The quality at each size, smallest first. It is empty if nothing was measured, or if the
+        record is not one of fststyle.
     """
     record = info.training.get(_KEY)
     if not isinstance(record, list):

@@ -60,14 +60,14 @@ def test_path_goes_by_its_ending(folders: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("text", ["wave.onnx", "photos/wave.jpg", "x" * 5000 + ".onnx", "\0.jpg"])
 def test_path_without_file(text: str, folders: dict[str, Path]) -> None:
-    with pytest.raises(StyleError, match=r"There is no file .*; check the path"):
+    with raises(StyleError, "not_found"):
         find_style(text)
 
 
 @pytest.mark.parametrize("text", ["wave.pth", "models/wave", "/", "../zoo/wave"])
 def test_path_of_another_kind(text: str, folders: dict[str, Path]) -> None:
     (folders["zoo"] / "wave.onnx").touch()
-    with pytest.raises(StyleError, match="neither a style file"):
+    with raises(StyleError, "unknown_extension"):
         find_style(text)
 
 
@@ -79,10 +79,10 @@ def test_unknown_style_names_near_ones(folders: dict[str, Path]) -> None:
         ("Great_Wave", "great_wave"),
         ("screem", "scream"),
     ):
-        with pytest.raises(StyleError, match=rf"did you mean {near}\? 'fststyle styles' lists"):
+        with raises(StyleError, "unknown_style", f"did you mean {near}?"):
             find_style(text)
     for text in ("xyz", ""):
-        with pytest.raises(StyleError, match=rf"^There is no style '{text}'; 'fststyle styles'"):
+        with raises(StyleError, "unknown_style", f"There is no style '{text}'. "):
             find_style(text)
 
 
@@ -119,13 +119,13 @@ def test_find_picture(folders: dict[str, Path]) -> None:
     (folders["here"] / "net.onnx").touch()
     assert find_picture("wave") == folders["art"] / "wave.jpg"
     assert find_picture("mine.png") == Path("mine.png")
-    with pytest.raises(PhotoError, match=r"no picture yours\.png"):
+    with raises(PhotoError, "not_found", "yours.png"):
         find_picture("yours.png")
-    with pytest.raises(PhotoError, match="trained network; give the path of its picture"):
+    with raises(PhotoError, "not_an_image", "net.onnx"):
         find_picture("net.onnx")
-    with pytest.raises(StyleError, match="trained network only; give the path of its picture"):
+    with raises(StyleError, "no_style_image", "scream"):
         find_picture("scream")
-    with pytest.raises(StyleError, match="did you mean wave"):
+    with raises(StyleError, "unknown_style", "did you mean wave?"):
         find_picture("waves")
 
 
@@ -136,7 +136,7 @@ def test_art_info(folders: dict[str, Path]) -> None:
     assert art_info("great_wave") == info
     with raises(StyleError, "damaged"):
         art_info("broken")
-    with pytest.raises(StyleError, match="did you mean great_wave"):
+    with raises(StyleError, "unknown_style", "did you mean great_wave?"):
         art_info("wave")
 
 

@@ -321,7 +321,7 @@ def test_older_network_is_kept(
     assert result.installed == folder / "thanos_poster.onnx"
     assert result.installed.read_bytes() == result.style_file.read_bytes()
     assert (folder / "thanos_poster-previous.onnx").read_bytes() == b"an older one"
-    assert "replaces an older one, which is kept as thanos_poster-previous" in caplog.text
+    assert "replaces an older one, which is now called thanos_poster-previous" in caplog.text
 
 
 def test_interrupted_run_replaces_nothing(
@@ -344,7 +344,7 @@ def test_copy_that_cannot_be_made_is_told(
     data_home.touch()
     result = train(small(tmp_path / "run", "steps=1", "install=true"))
     assert result.installed is None
-    assert "The style could not be copied to" in caplog.text
+    assert "Cannot copy the style to" in caplog.text
     assert status_of(tmp_path / "run") == "finished"
 
 
