@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from fststyle.errors import FststyleError, PhotoError, SettingError, check_number
-from fststyle.files import cannot_write, reason, replacing
+from fststyle.files import cannot_write, replacing
 from fststyle.images.colour import srgb_profile
 from fststyle.images.limits import pillow_limits
 from fststyle.images.load import cannot_read, check_pixels, from_pil, open_image
 from fststyle.images.metadata import Metadata, read_metadata
 from fststyle.images.photo import Photo, to_pil
-from fststyle.images.save import QUALITIES, check_output, metadata_options, upright
+from fststyle.images.save import QUALITIES, cannot_encode, check_output, metadata_options, upright
 
 _FORMATS: Final = {
     ".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF",
@@ -186,12 +186,7 @@ def save_animation(
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise cannot_write(path, error, PhotoError) from error
-        raise PhotoError(
-            f"Cannot encode {{path}} as {file_format}: {reason(error)}.",
-            path=path,
-            remedy="Use another extension, such as .webp.",
-            code="cannot_encode",
-        ) from error
+        raise cannot_encode(path, file_format, error) from error
 
 
 def _options(

@@ -70,19 +70,15 @@ def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES)
                 code="is_folder",
             )
         _check_extension(path, suffixes)
-        if not folder.exists():
-            raise PhotoError(
-                f"Cannot write {{path}}: the folder {folder} does not exist.",
-                path=path,
-                remedy="Create it, or choose another folder.",
-                code="no_folder",
-            )
         if not folder.is_dir():
+            problem, code = f"the folder {folder} does not exist", "no_folder"
+            if folder.exists():
+                problem, code = f"{folder} is not a folder", "not_a_folder"
             raise PhotoError(
-                f"Cannot write {{path}}: {folder} is not a folder.",
+                f"Cannot write {{path}}: {problem}.",
                 path=path,
-                remedy="Choose another folder.",
-                code="not_a_folder",
+                remedy="Choose an existing folder.",
+                code=code,
             )
         # os.access says yes to root and on read-only network drives, so really try.
         probe = temporary_beside(Path(os.path.realpath(path)))
@@ -141,18 +137,22 @@ def save_photo(
         with pillow_limits(max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
-        raise PhotoError(
-            f"Cannot encode {{path}} with {width}×{height} pixels as {file_format}: "
-            f"{reason(error)}.",
-            path=path,
-            remedy="Use another extension, such as .png.",
-            code="cannot_encode",
-        ) from error
+        raise cannot_encode(path, file_format, error) from error
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(encoded)
     except OSError as error:
         raise cannot_write(path, error, PhotoError) from error
+
+
+def cannot_encode(path: Path, file_format: str, error: Exception) -> PhotoError:
+    """Return the error for an image that an encoder refuses (code ``cannot_encode``)."""
+    return PhotoError(
+        f"Cannot encode {{path}} as {file_format}: {reason(error)}.",
+        path=path,
+        remedy="Use another extension, such as .png.",
+        code="cannot_encode",
+    )
 
 
 def _output_format(path: Path) -> str:
