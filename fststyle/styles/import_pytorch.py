@@ -1,16 +1,16 @@
-"""Read what other programs trained: PyTorch checkpoints of two well-known projects.
+"""Import networks that other programs trained: PyTorch checkpoints of two well-known projects.
 
 They are pytorch/examples (``fast_neural_style``) and gordicaleksa's
 pytorch-neural-style-transfer-johnson. Both have the network of `TransformerNet` with first
-stride 1, pad every convolution by reflection and upsample to the nearest neighbour. What differs
-is folded into the weights, exactly:
+stride 1, pad every convolution by reflection and upsample to the nearest neighbour. The
+differences are folded into the weights, exactly:
 
 - *The photo's range.* Theirs is a·photo + b by channels. The factor goes into the first
   convolution. The offset adds a constant to each of its channels, at the borders too, because
-  reflection keeps a constant photo constant; the instance norm after it takes that away.
+  reflection keeps a constant photo constant. The instance norm after it removes that constant.
 - *Biases before instance norms* add constants in the same way, and are left out.
-- *The picture's range.* Theirs, c·picture + d, is undone in the last convolution, which nothing
-  but the clamp to [0, 1] follows: ``linear_output`` of `NetworkConfig`.
+- *The result's range.* Theirs, c·result + d, is undone in the last convolution. Only the clamp to
+  [0, 1] follows it: ``linear_output`` of `NetworkConfig`.
 
 Nothing in a checkpoint is executed: torch reads tensors and plain containers only.
 """
@@ -41,10 +41,11 @@ _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 _EXPECTED: Final = (
-    "expected was a network of pytorch/examples (fast_neural_style) or of "
-    "gordicaleksa/pytorch-neural-style-transfer-johnson"
+    "Only networks of pytorch/examples (fast_neural_style) and of "
+    "gordicaleksa/pytorch-neural-style-transfer-johnson can be imported."
 )
-# What old versions of PyTorch stored for instance norms and never used.
+_COPY_AGAIN: Final = "Copy or download it again."
+# Values that old versions of PyTorch stored for instance norms and never used.
 _LEFT_OVER: Final = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 
 
@@ -53,10 +54,10 @@ class _Family:
     """Checkpoints of one program.
 
     Attributes:
-        project: Its repository.
+        project: The program's repository.
         grow: Prefixes of the layers after the residual blocks.
-        factor: Of the photo, and of the picture, by channels.
-        offset: Likewise.
+        factor: Factors of the photo's and the result's channels.
+        offset: Offsets of the photo's and the result's channels.
     """
 
     project: str
@@ -90,10 +91,10 @@ class Checkpoint:
     """A network that another program trained.
 
     Attributes:
-        network: The same network as ours, on the CPU and in evaluation mode.
-        project: The repository whose program wrote it.
-        facts: What it says of its training, as JSON can hold it.
-        sha256: Of the file, hexadecimal.
+        network: An equal `TransformerNet`, on the CPU and in evaluation mode.
+        project: The repository of the program that wrote it.
+        facts: Values that it stores about its training, as JSON can hold them.
+        sha256: SHA-256 of the file, hexadecimal.
     """
 
     network: TransformerNet
@@ -106,14 +107,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of pytorch/examples or gordicaleksa, without running anything in it.
 
     Args:
-        path: A ``.pth`` or ``.model`` file, of PyTorch's new or old format.
+        path: A ``.pth`` or ``.model`` file, in PyTorch's new or old format.
 
     Returns:
-        The network; its pictures are theirs, clamped to [0, 1], cropped to the photo's size.
+        The network. Its results equal the original's, clamped to [0, 1] and cropped to the
+        photo's size.
 
     Raises:
-        StyleError: The file is missing, damaged, larger than `MAX_BYTES`, holds more than
-            weights, or those of another network.
+        StyleError: The file is missing (code ``not_found``), cannot be read (``cannot_read``), is
+            damaged (``damaged``) or larger than `MAX_BYTES` (``too_large``), holds more than
+            weights (``unsafe``), or holds another network (``other_network``).
     """
     data = _read(path)
     content = _load(data, path)
@@ -126,10 +129,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         }
         content = content["state_dict"]
     if not isinstance(content, Mapping):
-        raise StyleError(
-            f"{path} holds no weights by name: {_EXPECTED}, found was a "
-            f"{type(content).__name__}; save the network's state_dict()."
-        )
+        raise _other_network(path, f"a {type(content).__name__}, not weights by name")
     theirs = {
         str(key).removeprefix("module."): value
         for key, value in content.items()
@@ -140,9 +140,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
             network = _convert(theirs, family, path)
             return Checkpoint(network, family.project, facts, hashlib.sha256(data).hexdigest())
     first = ", ".join(list(theirs)[:3]) or "nothing"
-    raise StyleError(
-        f"{path} holds another network: {_EXPECTED}, found were {len(theirs)} values "
-        f"({first:.120})."
+    raise _other_network(path, f"{len(theirs)} values ({first:.120})")
+
+
+def _other_network(path: Path, found: str) -> StyleError:
+    return StyleError(
+        f"{{path}} holds another network: {found}.",
+        path=path,
+        remedy=_EXPECTED,
+        code="other_network",
     )
 
 
@@ -151,42 +157,56 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise StyleError(f"There is no checkpoint {path}; check the path.") from error
+        raise StyleError(
+            "There is no checkpoint {path}.", path=path, remedy="Check the path.", code="not_found"
+        ) from error
     except OSError as error:
         raise StyleError(
-            f"{path} cannot be read ({error.strerror}); check that it is a file that you may read."
+            f"Cannot read {{path}} ({error.strerror}).",
+            path=path,
+            remedy="Check that it is a file that you may read.",
+            code="cannot_read",
         ) from error
     unpacked = len(data)
     if unpacked <= MAX_BYTES and data.startswith(b"PK"):
-        # PyTorch stores without compression; anything else may be far larger than the file.
+        # PyTorch does not compress. Compressed content may be far larger than the file.
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 unpacked = sum(entry.file_size for entry in archive.infolist())
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise StyleError(
-                f"{path} is damaged or incomplete ({error}); copy or download it again."
+                f"{{path}} is damaged or incomplete ({error}).",
+                path=path,
+                remedy=_COPY_AGAIN,
+                code="damaged",
             ) from error
     if unpacked > MAX_BYTES:
         raise StyleError(
-            f"{path} is larger than {MAX_BYTES >> 20} MB, and the checkpoints that can be imported "
-            "have a tenth of that; check that it is the right file."
+            f"{{path}} is larger than {MAX_BYTES >> 20} MB, ten times the usual size of a network.",
+            path=path,
+            remedy="Check that it is the right file.",
+            code="too_large",
         )
     return data
 
 
 def _load(data: bytes, path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # on old formats, which we want to read
+        with warnings.catch_warnings(action="ignore"):  # about old formats
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # on damaged files torch raises nearly anything
+    except Exception as error:  # torch raises almost anything for damaged files
         if type(error).__name__ == "UnpicklingError" and "GLOBAL" in str(error):
             raise StyleError(
-                f"{path} holds objects of a program, not weights alone, and is not opened: "
-                f"{_EXPECTED}, saved as its state_dict()."
+                "{path} holds a program's objects, not only weights, so it is not opened.",
+                path=path,
+                remedy=f"Save the network's state_dict(). {_EXPECTED}",
+                code="unsafe",
             ) from error
         raise StyleError(
-            f"{path} is not a PyTorch checkpoint, or damaged or incomplete: {_EXPECTED}; "
-            "copy or download it again."
+            "{path} is not a PyTorch checkpoint, or it is damaged or incomplete.",
+            path=path,
+            remedy=f"{_COPY_AGAIN} {_EXPECTED}",
+            code="damaged",
         ) from error
 
 
@@ -207,10 +227,8 @@ def _convert(theirs: Mapping[str, Any], family: _Family, path: Path) -> Transfor
     try:
         config = NetworkConfig(1, widths[0], widths[1], blocks, linear_output=1)
     except SettingError as error:
-        raise StyleError(
-            f"{path} holds a network of another size: {_EXPECTED}, found were {widths[0]} and "
-            f"{widths[1]} filters and {blocks} residual blocks."
-        ) from error
+        found = f"{widths[0]} and {widths[1]} filters and {blocks} residual blocks"
+        raise _other_network(path, found) from error
     with torch.device("meta"):
         network = TransformerNet(config)
     state: dict[str, Tensor] = {}
@@ -222,7 +240,7 @@ def _convert(theirs: Mapping[str, Any], family: _Family, path: Path) -> Transfor
         state[key] = _tensor(theirs, name, tuple(parameter.shape), path)
     more = theirs.keys() - known
     if more:
-        raise StyleError(f"{path} holds another network: {_EXPECTED}, found was {min(more)!r} too.")
+        raise _other_network(path, f"it has {min(more)!r} too")
 
     factor, offset = (torch.tensor(values) for values in (family.factor, family.offset))
     state["encoder.0.0.weight"] = state["encoder.0.0.weight"] * factor[:, None, None]
@@ -247,7 +265,5 @@ def _tensor(theirs: Mapping[str, Any], name: str, shape: tuple[int, ...], path: 
         if plain and tensor.is_floating_point() and tensor.shape == shape:
             return tensor.detach().to("cpu", torch.float32, copy=True)
         found += f" of {tensor.dtype}"
-    raise StyleError(
-        f"{path} holds another network: {_EXPECTED}, whose {name} is {'×'.join(map(str, shape))}, "
-        f"found was {found}."
-    )
+    expected = "×".join(map(str, shape))
+    raise _other_network(path, f"{name} should have the shape {expected}, but is {found}")

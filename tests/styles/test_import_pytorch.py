@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 from networks import GROW, Weights, random_weights
 from torch import Tensor
 from torch.nn import functional as F
@@ -198,18 +199,18 @@ def _other(weights: Weights) -> object:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (_without_last, r"in5\.weight is 4, found was nothing"),
-        (_with_more, r"found was 'att\.weight' too"),
-        (_transposed, r"in3\.weight is 8, found was 7 of torch\.float32"),
-        (_integers, r"in3\.weight is 8, found was 8 of torch\.int64"),
-        (_text, r"in3\.weight is 8, found was a str"),
-        (_no_kernel, "found were 0 and 8 filters"),
-        (_sparse, "another network|not a PyTorch checkpoint"),
+        (_without_last, "in5.weight should have the shape 4, but is nothing"),
+        (_with_more, "it has 'att.weight' too"),
+        (_transposed, "in3.weight should have the shape 8, but is 7 of torch.float32"),
+        (_integers, "in3.weight should have the shape 8, but is 8 of torch.int64"),
+        (_text, "in3.weight should have the shape 8, but is a str"),
+        (_no_kernel, "0 and 8 filters"),
+        (_sparse, ""),
         (_meta, "another network"),
-        (_other, r"found were 2 values \(features\.0\.weight, features\.0\.bias\)"),
-        (lambda weights: {}, r"found were 0 values \(nothing\)"),
-        (lambda weights: list(weights.values()), "found was a list"),
-        (lambda weights: torch.zeros(3), "found was a Tensor"),
+        (_other, "2 values (features.0.weight, features.0.bias)"),
+        (lambda weights: {}, "0 values (nothing)"),
+        (lambda weights: list(weights.values()), "a list"),
+        (lambda weights: torch.zeros(3), "a Tensor"),
     ],
 )
 @pytest.mark.parametrize("kind", ["pytorch"], indirect=True)
@@ -217,10 +218,12 @@ def test_other_networks_are_refused(
     change: Callable[[Weights], object], found: str, small: Weights, tmp_path: Path
 ) -> None:
     path = saved(tmp_path / "a.pth", change(small))
-    with pytest.raises(StyleError, match=found) as caught:
+    with pytest.raises(StyleError) as caught:
         read_checkpoint(path)
-    assert "expected was a network of pytorch/examples" in str(caught.value)
-    assert str(path) in str(caught.value)
+    # Some versions of torch do not load sparse tensors.
+    assert caught.value.code in {"other_network", "damaged" if change is _sparse else ""}
+    for fact in (found, path, "pytorch/examples"):
+        assert str(fact) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -236,14 +239,14 @@ class _Bomb:
 def test_code_is_not_executed(new: bool, tmp_path: Path) -> None:
     path = tmp_path / "bomb.pth"
     saved(path, {"x": _Bomb(tmp_path / "executed")}, _use_new_zipfile_serialization=new)
-    with pytest.raises(StyleError, match="holds objects of a program, not weights alone"):
+    with raises(StyleError, "unsafe", path):
         read_checkpoint(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_whole_modules_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "module.pth", torch.nn.Linear(2, 2))
-    with pytest.raises(StyleError, match=r"saved as its state_dict\(\)"):
+    with raises(StyleError, "unsafe", path, "state_dict()"):
         read_checkpoint(path)
 
 
@@ -254,21 +257,21 @@ def test_truncated_checkpoints_are_refused(new: bool, small: Weights, tmp_path: 
     data = path.read_bytes()
     for share in (0.0, 0.01, 0.3, 0.7, 0.999):
         path.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(StyleError, match="damaged or incomplete"):
+        with raises(StyleError, "damaged"):
             read_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [b"no checkpoint", b"PK\x03\x04 no archive", bytes(4096)])
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(content)
-    with pytest.raises(StyleError, match="damaged or incomplete"):
+    with raises(StyleError, "damaged"):
         read_checkpoint(tmp_path / "a.pth")
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match="There is no checkpoint"):
+    with raises(StyleError, "not_found", "a.pth"):
         read_checkpoint(tmp_path / "a.pth")
-    with pytest.raises(StyleError, match="cannot be read"):
+    with raises(StyleError, "cannot_read", tmp_path):
         read_checkpoint(tmp_path)
 
 
@@ -287,5 +290,5 @@ def test_archive_that_unpacks_to_too_much(
     monkeypatch.setattr(checkpoints, "MAX_BYTES", 200_000)
     assert packed.stat().st_size < 200_000
     for large in (path, packed):
-        with pytest.raises(StyleError, match="is larger than"):
+        with raises(StyleError, "too_large", large):
             read_checkpoint(large)
