@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fststyle.errors import StyleError
+from fststyle.errors import NoNetworkError, StyleError
 from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles import find, quality
 from fststyle.styles.find import FoundStyle, art_folder, art_info, list_styles, zoo_folder
@@ -153,11 +153,14 @@ def find_network(name: str) -> FoundStyle:
         raise Refusal(
             "The name of a style consists of lower-case letters, digits, _ and -.", code="setting"
         )
-    if all(style.name != name for style in list_styles()):
+    try:
+        return find.find_network(name)
+    except NoNetworkError:
+        raise
+    except StyleError as error:
         raise Refusal(
             f"There is no style {name!r}.", remedy="Choose another one.", code="unknown_style"
-        )
-    return find.find_network(name)
+        ) from error
 
 
 def list_networks() -> list[dict[str, Any]]:

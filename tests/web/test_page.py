@@ -183,6 +183,13 @@ def test_a_photo_is_dropped_styled_and_saved(
     assert content.startswith(b"\xff\xd8")
 
 
+def test_thumbnails_are_marked_until_they_are_drawn(page: Page) -> None:
+    page.click("#sample")  # while the sample's own thumbnails are being drawn
+    page.wait_for_selector(STYLED)
+    expect(page.locator(".thumb.waiting")).to_have_count(0, timeout=1000 * PATIENCE)
+    assert page.locator(".thumb img:not([hidden])").count() == page.locator(".thumb").count()
+
+
 def test_the_divider_by_mouse_and_keyboard(page: Page, photo: Path) -> None:
     page.set_input_files("#file", photo)
     page.wait_for_selector(STYLED)
@@ -255,7 +262,7 @@ def test_a_format_that_only_the_server_knows(page: Page, tmp_path: Path, style_p
     page.select_option("#format", "png")
     _, content = download(page)
     renamed = tmp_path / "scan.png"
-    shutil.copy(path, renamed)  # the ending decides what is written
+    shutil.copy(path, renamed)  # the extension decides what is written
     assert content == by_command_line(tmp_path, renamed, style_path)
 
 

@@ -232,6 +232,7 @@ async function drawThumbnails(source = photo) {
   try {
     await Promise.all(Array.from({ length: $("local").checked ? 1 : AT_ONCE }, work));
   } catch (error) {
+    if (controller !== thumbnails) return; // newer ones are being drawn
     if (!controller.signal.aborted) complain(error);
     controller.abort();
     for (const thumb of document.querySelectorAll(".thumb")) thumb.classList.remove("waiting");
