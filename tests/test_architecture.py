@@ -49,7 +49,7 @@ ONLY_IN = {
     "openvino": {"openvino_core", "styles.export"},
     "pillow_heif": {"images"},
     "torchvision": {"transforms", "perceptual.vgg_weights"},
-    "av": {"video.reader", "video.container", "video.writer"},
+    "av": {"video"},
     "cv2": {"video.flow"},
     "fastapi": {"web"},
     "pydantic": {"web.models"},

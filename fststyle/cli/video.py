@@ -121,14 +121,9 @@ def video(options: argparse.Namespace) -> int:
 
     from fststyle.stylize.control import Control
     from fststyle.video.convert import convert
+    from fststyle.video.encoders import Output, check_video_output
     from fststyle.video.reader import VideoReader
     from fststyle.video.video_stylizer import VideoStylizer
-    from fststyle.video.writer import (
-        SILENT_SUFFIXES,
-        Output,
-        check_video_output,
-        needs_square_pixels,
-    )
 
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes past FFmpeg's own log
     output = Output(options.output, **given(options, "codec", "crf"))
@@ -137,12 +132,11 @@ def video(options: argparse.Namespace) -> int:
     with VideoReader(
         options.video,
         **given(options, "size", "start", "duration"),
-        square=needs_square_pixels(output),
+        square=output.needs_square_pixels,
         copies=_copies(options),
     ) as source:
-        extension = options.output.suffix.lower()
-        if extension in SILENT_SUFFIXES and source.copied:
-            _warn(f"{extension[1:]} has no sound and no subtitles.")
+        if output.is_silent and source.copied:
+            _warn(f"{output.suffix[1:]} has no sound and no subtitles.")
         stylizer = VideoStylizer(
             options.style, **given(options, "steady", "smoothing", "device", "threads")
         )
@@ -174,7 +168,7 @@ def _copies(options: argparse.Namespace) -> tuple[str, ...]:
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
     """Refuse a result that would replace the video or a style, also through a link."""
-    from fststyle.video.writer import VIDEO_SUFFIXES
+    from fststyle.video.encoders import VIDEO_SUFFIXES
 
     output = options.output
     if output.suffix.lower() in VIDEO_SUFFIXES:

@@ -1,23 +1,21 @@
-"""Photos one after another, while the next are read and the last are written."""
+"""Many photos: the next ones are read and the last ones are written while one is stylised."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
+from fststyle.stylize.overlap import behind, prefetch
 
 
-class Picture(Protocol):
-    """What has a size to tell, such as a `Photo`."""
+class Sized(Protocol):
+    """An object with pixels, such as a `fststyle.images.photo.Photo`."""
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -27,26 +25,26 @@ class Picture(Protocol):
 
 _Task = TypeVar("_Task")
 _Read = TypeVar("_Read")
-_Result = TypeVar("_Result", bound=Picture)
+_Result = TypeVar("_Result", bound=Sized)
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
 _HELD_BYTES: Final = 2**30
-"""No more than about so much is held of photos read ahead, and of results to be written."""
+"""Approximate limit for the photos read ahead, and for the results to be written."""
 
-_BYTES_A_PIXEL: Final = 12
+_BYTES_PER_PIXEL: Final = 12
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[_Task]):
-    """How a task ended.
+    """The outcome of one task.
 
     Attributes:
-        task: As it was given.
-        seconds: That the work took, without reading and writing; 0 where it was not reached.
-        height: Of the result.
-        width: Of the result.
-        error: What went wrong, in a sentence; None where the result is written.
+        task: The task.
+        seconds: Time spent stylising, without reading and writing; 0 if the task failed before.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+        error: The error if the task failed, otherwise None.
     """
 
     task: _Task
@@ -57,7 +55,7 @@ class Outcome(Generic[_Task]):
 
 
 def default_jobs() -> int:
-    """Return how many threads read, and how many write, unless the user says otherwise."""
+    """Return the default number of threads that read, and of threads that write."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
@@ -69,83 +67,68 @@ def run(
     write: Callable[[_Task, _Result], None],
     threads: int,
 ) -> Generator[Outcome[_Task], None, None]:
-    """Do tasks in order: read by threads, worked on here, written by threads.
+    """Do tasks in order: read in background threads, work here, write in background threads.
 
-    At most ``threads`` photos are ahead and as many results behind, and of large ones fewer, so
-    memory is bounded. A task that fails stops no other one. When the caller stops early, by
-    Ctrl-C say, writing that has begun is finished, and nothing else is begun.
+    At most ``threads`` photos are read ahead and as many results wait to be written, or fewer if
+    they are large, so memory is bounded. A task that fails does not stop the others. If the
+    caller stops early, for example because of Ctrl-C, running writes are finished and nothing
+    else is started.
 
     Args:
-        tasks: In this order.
-        read: Called in another thread.
-        work: Called in this thread; returns the result and the seconds that count.
-        write: Called in another thread.
-        threads: At least 1.
+        tasks: The tasks, in order.
+        read: Reads a photo; called in another thread.
+        work: Returns the result and the seconds that it took; called in this thread.
+        write: Writes a result; called in another thread.
+        threads: Number of threads that read, and of threads that write.
 
     Yields:
-        How each task ended, in their order.
+        The outcome of each task, in order.
     """
-    todo, largest = iter(tasks), 0
-    ahead: deque[tuple[_Task, Future[_Read | FststyleError]]] = deque()
-    behind: deque[tuple[Outcome[_Task], Future[None | FststyleError] | None]] = deque()
-    readers = ThreadPoolExecutor(threads, "fststyle-read")
-    writers = ThreadPoolExecutor(threads, "fststyle-write")
+    largest = 0
 
-    def begin_reading(room: int) -> None:
-        for task in islice(todo, max(0, room - len(ahead))):
-            ahead.append((task, readers.submit(_caught, read, task)))
+    def room() -> int:
+        return max(1, min(threads, _HELD_BYTES // max(1, largest)))
 
-    try:
-        while True:
-            room = max(1, min(threads, _HELD_BYTES // max(1, largest)))
-            begin_reading(room)
-            if not ahead:
-                break
-            task, reading = ahead.popleft()
-            begin_reading(room)
-            behind.append(_worked(task, reading, work, write, writers))
-            del reading  # which holds the photo
-            newest = behind[-1][0]
-            largest = max(largest, newest.height * newest.width * _BYTES_A_PIXEL)
-            while len(behind) > room or (behind and _is_done(behind[0][1])):
-                yield _ended(*behind.popleft())
-        while behind:
-            yield _ended(*behind.popleft())
-    finally:
-        readers.shutdown(cancel_futures=True)
-        writers.shutdown(cancel_futures=True)
+    def read_one(task: _Task) -> tuple[_Task, _Read | FststyleError]:
+        return task, _caught(read, task)
 
+    def worked() -> Iterator[tuple[Outcome[_Task], _Result | None]]:
+        nonlocal largest
+        for task, photo in photos:
+            done = photo if isinstance(photo, FststyleError) else _caught(work, photo)
+            del photo  # it may be large
+            if isinstance(done, FststyleError):
+                yield Outcome(task, error=done), None
+                continue
+            result, seconds = done
+            del done
+            height, width = result.pixels.shape[:2]
+            largest = max(largest, height * width * _BYTES_PER_PIXEL)
+            yield Outcome(task, seconds, height, width), result
+            del result
 
-def _worked(
-    task: _Task,
-    reading: Future[_Read | FststyleError],
-    work: Callable[[_Read], tuple[_Result, float]],
-    write: Callable[[_Task, _Result], None],
-    writers: ThreadPoolExecutor,
-) -> tuple[Outcome[_Task], Future[None | FststyleError] | None]:
-    photo = reading.result()
-    done = photo if isinstance(photo, FststyleError) else _caught(work, photo)
-    if isinstance(done, FststyleError):
-        return Outcome(task, error=done), None
-    result, seconds = done
-    height, width = result.pixels.shape[:2]
-    writing = writers.submit(_caught, partial(write, task), result)
-    return Outcome(task, seconds, height, width), writing
+    def write_one(item: tuple[Outcome[_Task], _Result | None]) -> Outcome[_Task]:
+        outcome, result = item
+        if result is None:
+            return outcome
+        error = _caught(lambda made: write(outcome.task, made), result)
+        return outcome if error is None else replace(outcome, error=error)
+
+    with (
+        closing(prefetch(read_one, tasks, room, threads=threads)) as photos,
+        closing(behind(write_one, worked(), room, threads=threads)) as outcomes,
+    ):
+        yield from outcomes
 
 
 def _caught(function: Callable[[_Given], _Made], argument: _Given) -> _Made | FststyleError:
     try:
         return function(argument)
     except FststyleError as error:
-        return error.with_traceback(None)  # which would hold the photo
+        return error.with_traceback(None)  # the traceback would keep the photo in memory
     except MemoryError:
-        return FststyleError("There is not enough memory; make the photo smaller with --size.")
-
-
-def _is_done(writing: Future[Any] | None) -> bool:
-    return writing is None or writing.done()
-
-
-def _ended(outcome: Outcome[_Task], writing: Future[None | FststyleError] | None) -> Outcome[_Task]:
-    error = None if writing is None else writing.result()
-    return outcome if error is None else replace(outcome, error=error)
+        return FststyleError(
+            "There is not enough memory for this photo.",
+            remedy="Choose a smaller size.",
+            code="out_of_memory",
+        )

@@ -1,7 +1,7 @@
-"""What a film's file says of itself, and how its frames are stored.
+"""The types of the video package, and what a video's file says about its frames.
 
-PyAV, FFmpeg's libraries in Python, comes with the extra ``fststyle[video]``; it is imported when it
-is needed.
+PyAV (FFmpeg's libraries in Python) comes with the extra ``fststyle[video]``. It is imported only
+when it is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fststyle.errors import SettingError, VideoError
 from fststyle.files import reason
 
 MICROSECONDS: Final = 1_000_000
-# Of FFmpeg's codes for matrices, those that its scaler knows, and its own codes for them.
+# FFmpeg's codes of the matrices that its scaler knows, and the codes that the scaler uses.
 _MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _UNSPECIFIED: Final = 2
 _HD_WIDTH: Final = 1280
@@ -33,13 +33,13 @@ FULL: Final = 2
 
 @dataclass(frozen=True)
 class Colours:
-    """How RGB is stored as YCbCr, by the code numbers of ITU-T H.273.
+    """The storage of RGB as YCbCr, in the code numbers of ITU-T H.273.
 
     Attributes:
         matrix: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020.
-        is_full: Whether levels are 0 to 255, rather than 16 to 235.
-        primaries: Kept as they are; 2 is unspecified.
-        transfer: Likewise.
+        is_full: True for levels from 0 to 255, False for 16 to 235.
+        primaries: Code of the primaries; 2 means unspecified.
+        transfer: Code of the transfer curve; 2 means unspecified.
     """
 
     matrix: int
@@ -49,29 +49,29 @@ class Colours:
 
     @property
     def scaler_matrix(self) -> int:
-        """The matrix as FFmpeg's scaler numbers it."""
+        """The code of the matrix in FFmpeg's scaler."""
         return _MATRICES[self.matrix]
 
     @property
     def scaler_range(self) -> int:
-        """The range as FFmpeg numbers it."""
+        """FFmpeg's code of the range."""
         return FULL if self.is_full else _LIMITED
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a film before its frames are decoded.
+    """Facts about a video that are known before its frames are decoded.
 
     Attributes:
-        path: The file.
-        width: Of the frames as they are given: upright, and of the size asked for.
-        height: Likewise.
-        aspect: Width to height of a pixel; 1 where nothing else is said.
-        rate: Frames a second, on average.
-        time_base: Seconds of one unit of the frames' times.
-        frames: How many there will be, about; None where nothing says.
-        seconds: How long they last, about; likewise.
-        colours: How they are stored.
+        path: File of the video.
+        width: Width of the frames in pixels, upright and after resizing.
+        height: Height of the frames in pixels, upright and after resizing.
+        aspect: Width of a pixel divided by its height; 1 if the file does not say.
+        rate: Average number of frames per second.
+        time_base: Length of one unit of the frames' times, in seconds.
+        frames: Approximate number of frames; None if unknown.
+        seconds: Approximate duration; None if unknown.
+        colours: Storage of the colours.
     """
 
     path: Path
@@ -87,12 +87,13 @@ class VideoInfo:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a film.
+    """One frame of a video.
 
     Attributes:
-        pixels: ``(H, W, 3)`` uint8, RGB; None where it is broken.
-        pts: When it is shown, in the film's time base; from 0 where the film is cut.
-        duration: For how long, likewise; at least 1.
+        pixels: ``(H, W, 3)`` uint8, RGB; None if the frame could not be decoded.
+        pts: Time at which the frame is shown, in units of the video's time base, counted from the
+            start of the part that is read.
+        duration: Time for which the frame is shown, in the same units; at least 1.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -102,11 +103,11 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Copied:
-    """A packet of a stream that is not decoded.
+    """A packet of sound or subtitles, which is copied without decoding.
 
     Attributes:
-        index: Of the stream in the file.
-        packet: PyAV's.
+        index: Index of the packet's stream in the file.
+        packet: PyAV's packet.
     """
 
     index: int
@@ -114,17 +115,17 @@ class Copied:
 
     @property
     def seconds(self) -> float:
-        """When it begins."""
+        """Time at which the packet begins, in seconds."""
         return float(self.packet.pts * self.packet.time_base)
 
 
 @dataclass
 class Damage:
-    """What was wrong with a film.
+    """Damage found in a video.
 
     Attributes:
-        broken: Frames that could not be decoded.
-        truncated: Why the film ends early, in a clause; empty where it does not.
+        broken: Number of frames that could not be decoded.
+        truncated: Reason why the video ends early, as a clause; empty if it does not.
     """
 
     broken: int = 0
@@ -133,12 +134,12 @@ class Damage:
 
 @dataclass(frozen=True)
 class Turn:
-    """How stored frames become upright ones.
+    """The turn that makes stored frames upright.
 
     Attributes:
-        swaps: Whether rows become columns.
-        mirrors: Whether left and right are swapped after that.
-        flips: Whether top and bottom are.
+        swaps: True if rows become columns.
+        mirrors: True if left and right are then swapped.
+        flips: True if top and bottom are then swapped.
     """
 
     swaps: bool = False
@@ -147,7 +148,7 @@ class Turn:
 
     @classmethod
     def of(cls, frame: Any) -> Turn:
-        """Read it from a frame's display matrix, to the next quarter of a turn."""
+        """Read the turn from a frame's display matrix, rounded to quarter turns."""
         matrix = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None or len(bytes(matrix)) != 36:
             return cls()
@@ -169,67 +170,97 @@ class Turn:
 
 
 def check_av() -> None:
-    """Find out whether PyAV is there.
+    """Check that PyAV is installed.
 
     Raises:
-        SettingError: It is not.
+        SettingError: PyAV is missing (code ``missing_package``).
     """
     try:
         import av  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            'Films need PyAV, which is not installed: pip install "fststyle[video]".'
+            "Videos need the package av (PyAV).",
+            remedy="Install fststyle with the extra video.",
+            code="missing_package",
+            details={"packages": ["av"], "extra": "video"},
         ) from error
 
 
 def open_video(path: Path) -> Any:
-    """Open a film for reading.
+    """Open a video for reading.
+
+    Args:
+        path: File of the video.
+
+    Returns:
+        PyAV's container.
 
     Raises:
-        VideoError: There is none at the path that can be read.
+        VideoError: The file does not exist (code ``not_found``), or cannot be read as a video
+            (``cannot_read``, ``is_a_folder`` or ``is_a_photo``).
         SettingError: PyAV is missing.
     """
     check_av()
     import av
 
     if not path.exists():
-        raise VideoError(f"There is no film {path}; check the path.")
+        raise VideoError(
+            "{path} does not exist.", path=path, remedy="Check the path.", code="not_found"
+        )
     if path.is_dir():
-        raise VideoError(f"{path} is a folder; name one film.")
+        raise VideoError(
+            "{path} is a folder.", path=path, remedy="Choose one video.", code="is_a_folder"
+        )
     try:
         # A playlist must not lead to other places.
         options = {"protocol_whitelist": "file"}
         container = av.open(f"file:{os.path.abspath(path)}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{path} is no film that can be read ({why(error)}); if it is one, its file may be "
-            "damaged or incomplete."
+            f"Cannot read {{path}} as a video ({why(error)}).",
+            path=path,
+            remedy="The file may be damaged or incomplete.",
+            code="cannot_read",
         ) from error
     name = container.format.name
     if name.endswith("_pipe") or name in ("image2", "tty"):
         container.close()
-        raise VideoError(f"{path} is no film; for photos there is 'fststyle stylize'.")
+        raise VideoError(
+            "{path} is not a video.",
+            path=path,
+            remedy="Stylise photos with fststyle.Stylizer.",
+            code="is_a_photo",
+        )
     return container
 
 
 def why(error: Exception) -> str:
-    """Return what an error of FFmpeg's says, without its number and path."""
+    """Return the message of an FFmpeg error, without its number and path."""
     return str(getattr(error, "strerror", None) or reason(error))
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """Find the pictures among the streams, passing over cover art; without any, a `VideoError`."""
+    """Return the stream of the frames, which is not cover art.
+
+    Raises:
+        VideoError: The file has only other streams (code ``no_frames``).
+    """
     from av.stream import Disposition
 
     for stream in container.streams.video:
         is_cover = stream.disposition & (Disposition.attached_pic | Disposition.still_image)
         if not is_cover and stream.codec_context is not None:
             return stream
-    raise VideoError(f"{path} has no pictures that can be decoded, only other streams.")
+    raise VideoError(
+        "{path} has no frames that can be decoded, only other streams.",
+        path=path,
+        remedy="Choose another file.",
+        code="no_frames",
+    )
 
 
 def beginning_of(container: Any) -> Fraction:
-    """The time that becomes 0: of a broadcast's clock, which begins anywhere, the first."""
+    """Return the time that becomes 0: the first one of a broadcast, whose clock starts anywhere."""
     from av.format import Flags
 
     if container.format.flags & Flags.ts_discont.value and container.start_time:
@@ -238,7 +269,7 @@ def beginning_of(container: Any) -> Fraction:
 
 
 def seconds_of(stream: Any) -> float | None:
-    """How long a stream lasts, where its file says so."""
+    """Return the duration of a stream in seconds, or None if its file does not say."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
@@ -249,7 +280,7 @@ def seconds_of(stream: Any) -> float | None:
 
 
 def colours_of(frame: Any, width: int, height: int) -> Colours:
-    """Say how a frame is stored; where it does not say, as players take it."""
+    """Return the storage of a frame's colours; if the file does not say, as players assume."""
     is_rgb = is_stored_as_rgb(frame)
     matrix = int(frame.colorspace)
     if matrix not in _MATRICES or is_rgb:
@@ -260,5 +291,5 @@ def colours_of(frame: Any, width: int, height: int) -> Colours:
 
 
 def is_stored_as_rgb(frame: Any) -> bool:
-    """Tell whether a frame is stored as RGB, whose levels are always 0 to 255."""
+    """Tell whether a frame is stored as RGB, with levels from 0 to 255."""
     return bool(frame.format.is_rgb or frame.format.has_palette)

@@ -1,14 +1,13 @@
-"""Films into files: pictures are encoded, sound and subtitles are copied bit for bit.
+"""Videos into files: frames are encoded, sound and subtitles are copied bit for bit.
 
-H.264 unless something else is asked for, in the film's own colours, times and pixel aspect. GIF and
-WebP have neither sound nor subtitles, and square pixels.
+The default codec is H.264. Colours, frame times and the aspect ratio of the pixels are kept. GIF
+and WebP have neither sound nor subtitles, and their pixels are square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,159 +16,191 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import SettingError, VideoError
+from fststyle.errors import VideoError
 from fststyle.files import cannot_write
-from fststyle.video.container import Copied, VideoInfo, why
+from fststyle.video.container import FULL, Copied, why
+from fststyle.video.encoders import FORMATS, Output
 from fststyle.video.reader import VideoReader
 
-# FFmpeg's names, and those of its muxers.
-_FORMATS: Final = {
-    **{".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"},
-    **{".ts": "mpegts", ".gif": "gif", ".webp": "webp"},
-}
-VIDEO_SUFFIXES: Final = tuple(_FORMATS)
-"""Endings of the formats in which films can be written, in lower case."""
+# The first that the encoder supports is used.
+_PIXEL_FORMATS: Final = ("yuv420p", "bgra", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le")
+_HALF_WIDTH: Final = frozenset({"yuv420p", "yuv422p", "yuv422p10le"})
+"""Pixel formats whose colours have half the horizontal resolution."""
 
-SILENT_SUFFIXES: Final = (".gif", ".webp")
-"""Those without sound, subtitles and pixels that are not square."""
-
-CRF: Final = 20
-"""H.264's quality, unless the user says otherwise: the lower, the better."""
-
-PRESET: Final = "superfast"
-
-_CODECS: Final = {
-    "h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9",
-}  # fmt: skip
-# CRF of each encoder by default, and the most that it takes.
-_QUALITIES: Final = {
-    "libx264": (CRF, 51), "libx265": (24, 51), "libsvtav1": (32, 63), "libvpx-vp9": (31, 63),
-}  # fmt: skip
-_OPTIONS: Final[dict[str, dict[str, str]]] = {
-    "libx264": {"preset": PRESET},
-    "libx265": {"preset": PRESET, "x265-params": "log-level=error"},
-    "libsvtav1": {"preset": "10"},
-    "libvpx-vp9": {"b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"},
-    "libwebp_anim": {"quality": "80"},
-}
-# Encoders that take odd sizes where the colours have half the resolution; others lose a row.
-_ODD: Final = ("libvpx-vp9", "ffv1", "libwebp_anim", "gif")
-_PIXELS: Final = ("yuv420p", "bgra", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le")
-# Matroska says nothing of the pixels' aspect here (PyAV cannot tell it to); these streams do.
-_TELL_ASPECT: Final = ("libx264", "libx265")
-# Of the place where a film was made nothing is kept, as of photos.
-_PLACES: Final = ("location", "gps", "geo")
-_OF_THE_FILE: Final = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
+_CENTISECOND: Final = Fraction(1, 100)
 _LEAST_DELAY: Final = 2
-"""Hundredths of a second that a GIF's frame is shown at least; viewers slow down what is faster."""
+"""Shortest time of a GIF frame in hundredths of a second; viewers slow down shorter ones."""
+
+# As with photos, the place where a video was recorded is not kept.
+_PLACES: Final = ("location", "gps", "geo")
+_FILE_FACTS: Final = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 
 
-@dataclass(frozen=True)
-class Output:
-    """How a film is written.
-
-    Attributes:
-        path: Its ending says the format.
-        codec: Such as ``h264``, or the name of any encoder of FFmpeg's; by default what the format
-            is known for.
-        crf: The encoder's constant rate factor; by default ours.
-        note: What made it, as a comment.
-    """
-
-    path: Path
-    codec: str | None = None
-    crf: int | None = None
-    note: str = ""
-
-
-def needs_square_pixels(output: Output) -> bool:
-    """Tell whether a film so written cannot have pixels of another aspect."""
-    suffix = output.path.suffix.lower()
-    is_matroska = suffix in (".mkv", ".webm") and _encoder(output) not in _TELL_ASPECT
-    return suffix in SILENT_SUFFIXES or is_matroska
-
-
-def check_video_output(output: Output) -> None:
-    """Find out before any decoding whether a film can be written so.
-
-    Raises:
-        VideoError: The ending is none of `VIDEO_SUFFIXES`, or there is no such encoder.
-        SettingError: The encoder has no CRF, or it is out of range.
-    """
-    import av
-
-    suffix = output.path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise VideoError(
-            f"{output.path} is of a format that films are not written in; end it in one of "
-            f"{', '.join(VIDEO_SUFFIXES)}."
-        )
-    encoder = _encoder(output)
-    try:
-        codec = av.Codec(encoder, "w")
-    except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(
-            f"There is no encoder {encoder} here; choose one of {', '.join(_CODECS)} with --codec."
-        ) from error
-    if codec.type != "video":
-        raise VideoError(f"{encoder} does not encode pictures; choose h264 with --codec.")
-    if output.crf is not None:
-        if encoder not in _QUALITIES:
-            raise SettingError(f"{encoder} has no CRF; leave --crf out.")
-        most = _QUALITIES[encoder][1]
-        if not 0 <= output.crf <= most:
-            raise SettingError(
-                f"crf must be from 0, the best, to {most} for {encoder}, not {output.crf}."
-            )
-
-
-class VideoWriter:
-    """Writes one film; to be used in a ``with`` statement, whose end finishes the file.
+def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter | GifWriter:
+    """Open the writer for the format of the output.
 
     Args:
-        file: Where to.
-        output: How.
-        source: The film that it is made of, with its other streams.
+        file: File to write.
+        output: Format and encoder.
+        source: The video whose other streams and metadata are copied.
+    """
+    kind = GifWriter if output.suffix == ".gif" else VideoWriter
+    return kind(file, output, source)
 
-    Raises:
-        VideoError: The format cannot hold them, or the file cannot be written.
+
+class _File:
+    """An open output file: it takes packets, and turns FFmpeg's errors into `VideoError`.
+
+    Attributes:
+        container: PyAV's container.
+        frames: Number of frames so far.
+        seconds: Time at which the last frame ends.
     """
 
     def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
         import av
 
-        self._output, self._source, film = output, source, source.info
-        self._suffix = output.path.suffix.lower()
-        own = film.path.suffix.lower()
-        self._own_suffix = own if own in _FORMATS and own != self._suffix else ".mkv"
-        self._times: dict[int, int] = {}
-        self._graph: Any = None
-        self._last: int | None = None
+        self.output = output
         self.frames = 0
         self.seconds = 0.0
-        options = {"movflags": "+faststart"} if self._suffix in (".mp4", ".m4v", ".mov") else {}
-        if self._suffix in SILENT_SUFFIXES:
+        self._durations: dict[int, int] = {}
+        options = {"movflags": "+faststart"} if output.suffix in (".mp4", ".m4v", ".mov") else {}
+        if output.is_silent:
             options["loop"] = "0"
+        with self.errors():
+            self.container: Any = av.open(f"file:{file}", "w", FORMATS[output.suffix], options)
+        self.container.metadata.update(_kept(source.metadata, output.note))
+
+    def add_stream(self, source: VideoReader) -> Any:
+        """Add the stream of the frames, for the encoder of the output."""
+        encoder = self.output.encoder
+        options = dict(encoder.options)
+        if encoder.default_crf is not None:
+            crf = encoder.default_crf if self.output.crf is None else self.output.crf
+            options["crf"] = str(crf)
         try:
-            self._container: Any = av.open(f"file:{file}", "w", _FORMATS[self._suffix], options)
-        except (av.error.FFmpegError, OSError) as error:
-            raise self._failed(error) from error
+            stream: Any = self.container.add_stream(
+                encoder.name, rate=source.info.rate, options=options
+            )
+        except ValueError as error:
+            raise self._refused(f"{encoder.name} streams") from error
+        stream.metadata.update(_kept(source.stream_metadata))
+        return stream
+
+    def open_encoder(self, stream: Any, unit: Fraction) -> None:
+        """Open the encoder with the time unit of its frames."""
+        import av
+
+        stream.codec_context.time_base = stream.time_base = unit
         try:
-            self._container.metadata.update(_kept(source.metadata, output.note))
-            self._stream = self._add_pictures(film, source)
-            self._copies = {s.index: self._add_copy(s) for s in source.copied}
-            self._container.start_encoding()
-        except VideoError:
-            self._abandon()
-            raise
+            stream.codec_context.open()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._unusable(error) from error
+
+    def encode(self, stream: Any, frame: Any, duration: int = 0) -> None:
+        """Encode a frame and write its packets; None writes the last ones."""
+        import av
+
+        if frame is not None:
+            self._durations[frame.pts] = duration
+        try:
+            packets: Sequence[Any] = stream.encode(frame)
+        except av.error.FFmpegError as error:  # not an error of the file: nothing is written here
+            raise self._unusable(error) from error
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            self.container.mux(packet)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the errors of a block into a `VideoError`."""
+        import av
+
+        try:
+            yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            self._abandon()
-            raise self._failed(error) from error
+            if isinstance(error, OSError) and error.errno is not None:
+                raise cannot_write(self.output.path, error, VideoError) from error
+            raise self._error(
+                f"{self.output.encoder.name} cannot encode {{path}} ({why(error)}).",
+                "cannot_encode",
+            ) from error
+
+    def abandon(self) -> None:
+        """Close the file without finishing it."""
+        import av
+
+        with suppress(av.error.FFmpegError, OSError, ValueError):
+            self.container.close()
+
+    def _refused(self, kind: str) -> VideoError:
+        return self._error(f"{self.output.suffix} cannot hold {kind}.", "format_lacks_codec")
+
+    def _unusable(self, error: Exception) -> VideoError:
+        return self._error(
+            f"The encoder {self.output.encoder.name} cannot be used for this video ({why(error)}). "
+            "It may need other frames, or hardware that this machine lacks.",
+            "encoder_unusable",
+        )
+
+    def _error(self, problem: str, code: str) -> VideoError:
+        extension = "" if self.output.suffix == ".mkv" else ", or the extension .mkv"
+        return VideoError(
+            problem,
+            path=self.output.path,
+            remedy=f"Choose another codec, such as h264{extension}.",
+            code=code,
+            details={"or_extension": extension},
+        )
+
+
+class VideoWriter:
+    """Writes one video; use it in a ``with`` statement, whose end finishes the file.
+
+    Args:
+        file: File to write.
+        output: Format and encoder.
+        source: The video whose other streams and metadata are copied.
+
+    Attributes:
+        frames: Number of frames written so far.
+        seconds: Time at which the last frame ends.
+
+    Raises:
+        VideoError: The format cannot hold the streams, or the file cannot be written.
+    """
+
+    def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._source = source
+        self._unit = source.info.time_base
+        self._colours = None if output.is_silent else source.info.colours
+        self._file = _File(file, output, source)
+        try:
+            with self._file.errors():
+                self._stream = self._add_frames()
+                self._copies = {s.index: self._add_copy(s) for s in source.copied}
+                self._file.container.start_encoding()
+        except VideoError:
+            self._file.abandon()
+            raise
+        self._reformatter = VideoReformatter()
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what is written, in pixels."""
+        """Width and height of the frames in the file, in pixels."""
         return self._stream.width, self._stream.height
+
+    @property
+    def frames(self) -> int:
+        """Number of frames written so far."""
+        return self._file.frames
+
+    @property
+    def seconds(self) -> float:
+        """Time at which the last frame ends, in seconds."""
+        return self._file.seconds
 
     def __enter__(self) -> Self:
         return self
@@ -181,75 +212,212 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._abandon()
+            self._file.abandon()
             return
-        self._call(self._finish)
+        with self._file.errors():
+            self._file.encode(self._stream, None)
+            # Only now is it known where the video ends.
+            chapters = self._source.chapters(self.seconds)
+            if chapters and not self._file.output.is_silent:
+                self._file.container.set_chapters(chapters)
+            self._file.container.close()
 
     def add_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
         """Encode a frame.
 
         Args:
-            pixels: ``(H, W, 3)``, RGB.
-            pts: In the film's time base, later than the one before.
-            duration: Likewise.
+            pixels: Frame ``(H, W, 3)``, RGB.
+            pts: Time of the frame in units of the video's time base, after the frame before it.
+            duration: Duration of the frame in the same units.
 
         Raises:
-            VideoError: It cannot be encoded or written.
+            VideoError: The frame cannot be encoded or written.
         """
-        self._call(self._encode, pixels, pts, duration)
-
-    def add_copied(self, copied: Copied) -> None:
-        """Write a packet as it is; of a stream that the result does not have, nothing.
-
-        Raises:
-            VideoError: It cannot be written.
-        """
-        stream = self._copies.get(copied.index)
-        # The gaps between subtitles, which MP4's muxer makes by itself.
-        is_gap = copied.packet.size <= 2 and copied.packet.stream.type == "subtitle"
-        if stream is not None and not is_gap:
-            copied.packet.stream = stream
-            self._call(self._container.mux, copied.packet)
-
-    def _encode(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
         import av
         from av.video.reformatter import Interpolation
 
-        end = float((pts + duration) * self._time_base)
-        if self._suffix == ".gif":
-            pts = round(pts * self._time_base * 100)
-            if self._last is not None and pts < self._last + _LEAST_DELAY:
-                return
-            self._last = pts
-            duration = max(_LEAST_DELAY, round(duration * self._time_base * 100))
-        height, width = self._stream.height, self._stream.width
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "rgb24")
-        if self._graph is None:
-            colours = self._colours
+        width, height = self.size
+        colours = self._colours
+        with self._file.errors():
+            pixels = np.ascontiguousarray(pixels[:height, :width])
             frame = self._reformatter.reformat(
-                frame,
+                av.VideoFrame.from_ndarray(pixels, "rgb24"),
                 format=self._stream.pix_fmt,
-                src_color_range=2,
+                src_color_range=FULL,
                 dst_colorspace=None if colours is None else colours.scaler_matrix,
-                dst_color_range=2 if colours is None else colours.scaler_range,
+                dst_color_range=FULL if colours is None else colours.scaler_range,
                 interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
             )
             if colours is not None:
                 frame.colorspace = colours.matrix
                 frame.color_range = colours.scaler_range
                 frame.color_primaries, frame.color_trc = colours.primaries, colours.transfer
-        frame.pts, frame.time_base, frame.duration = pts, self._unit, duration
-        self._times[pts] = duration
-        if self._graph is None:
-            self._mux(self._encoded(frame))
-        else:
-            self._graph.push(frame)
-            self._drain()
-        self.frames += 1
-        self.seconds = end
+            frame.pts, frame.time_base, frame.duration = pts, self._unit, duration
+            self._file.encode(self._stream, frame, duration)
+        self._file.frames += 1
+        self._file.seconds = float((pts + duration) * self._unit)
 
-    def _drain(self) -> None:
-        """Encode what has got its palette."""
+    def add_copied(self, copied: Copied) -> None:
+        """Write a copied packet, if the result has its stream.
+
+        Raises:
+            VideoError: The packet cannot be written.
+        """
+        stream = self._copies.get(copied.index)
+        # MP4's muxer makes the gaps between subtitles itself.
+        is_gap = copied.packet.size <= 2 and copied.packet.stream.type == "subtitle"
+        if stream is not None and not is_gap:
+            copied.packet.stream = stream
+            with self._file.errors():
+                self._file.container.mux(copied.packet)
+
+    def _add_frames(self) -> Any:
+        import av
+
+        output, info = self._file.output, self._source.info
+        encoder = output.encoder
+        stream = self._file.add_stream(self._source)
+        formats = [f.name for f in av.Codec(encoder.name, "w").video_formats or ()]
+        usual = next((name for name in _PIXEL_FORMATS if name in formats), None)
+        pixels = usual or next(iter(formats), _PIXEL_FORMATS[0])
+        stream.pix_fmt = "bgra" if output.suffix == ".webp" else pixels
+        step = 2 if pixels in _HALF_WIDTH and not encoder.takes_odd_sizes else 1
+        stream.width, stream.height = info.width // step * step, info.height // step * step
+        if not (stream.width and stream.height):
+            raise VideoError(
+                f"The encoder {encoder.name} cannot encode frames of one pixel.",
+                remedy="Choose another codec, such as ffv1.",
+                code="too_small_to_encode",
+            )
+        if self._colours is not None:
+            context, colours = stream.codec_context, self._colours
+            context.sample_aspect_ratio = info.aspect
+            context.colorspace, context.color_range = colours.matrix, colours.scaler_range
+            context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        self._file.open_encoder(stream, self._unit)
+        return stream
+
+    def _add_copy(self, source: Any) -> Any:
+        output, info = self._file.output, self._source.info
+        if output.is_silent:
+            return None
+        kind = "sound" if source.type == "audio" else "subtitles"
+        name = source.codec_context.name if source.codec_context is not None else "unknown"
+        try:
+            stream = self._file.container.add_stream_from_template(source, opaque=True)
+        except ValueError as error:
+            own = info.path.suffix.lower()
+            extension = own if own in FORMATS and own != output.suffix else ".mkv"
+            raise VideoError(
+                f"{output.suffix} cannot hold the video's {kind} ({name}).",
+                path=output.path,
+                remedy=f"Use the extension {extension}, or omit the {kind}.",
+                code=f"format_lacks_{kind}",
+                details={"extension": extension},
+            ) from error
+        stream.metadata.update(_kept(dict(source.metadata)))
+        stream.disposition = source.disposition
+        return stream
+
+
+class GifWriter:
+    """Writes an animated GIF, with a palette for each frame; use it in a ``with`` statement.
+
+    Args:
+        file: File to write.
+        output: Format and encoder.
+        source: The video whose metadata is copied.
+
+    Attributes:
+        frames: Number of frames written so far.
+        seconds: Time at which the last frame ends.
+
+    Raises:
+        VideoError: The codec does not fit GIF, or the file cannot be written.
+    """
+
+    def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
+        self._time_base = source.info.time_base
+        self._last: int | None = None
+        self._waiting: dict[int, int] = {}
+        self._file = _File(file, output, source)
+        try:
+            with self._file.errors():
+                self._stream = self._file.add_stream(source)
+                self._stream.pix_fmt = "pal8"
+                self._stream.width, self._stream.height = source.info.width, source.info.height
+                self._file.open_encoder(self._stream, _CENTISECOND)
+                self._graph = _palettes(*self.size)
+                self._file.container.start_encoding()
+        except VideoError:
+            self._file.abandon()
+            raise
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames in the file, in pixels."""
+        return self._stream.width, self._stream.height
+
+    @property
+    def frames(self) -> int:
+        """Number of frames written so far."""
+        return self._file.frames
+
+    @property
+    def seconds(self) -> float:
+        """Time at which the last frame ends, in seconds."""
+        return self._file.seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._file.abandon()
+            return
+        with self._file.errors():
+            self._graph.push(None)
+            self._encode_ready()
+            self._file.encode(self._stream, None)
+            self._file.container.close()
+
+    def add_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
+        """Encode a frame, unless it follows the frame before it too closely.
+
+        Args:
+            pixels: Frame ``(H, W, 3)``, RGB.
+            pts: Time of the frame in units of the video's time base, after the frame before it.
+            duration: Duration of the frame in the same units.
+
+        Raises:
+            VideoError: The frame cannot be encoded or written.
+        """
+        import av
+
+        begin = round(pts * self._time_base * 100)
+        if self._last is not None and begin < self._last + _LEAST_DELAY:
+            return
+        self._last = begin
+        length = max(_LEAST_DELAY, round(duration * self._time_base * 100))
+        with self._file.errors():
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+            frame.pts, frame.time_base, frame.duration = begin, _CENTISECOND, length
+            self._waiting[begin] = length
+            self._graph.push(frame)
+            self._encode_ready()
+        self._file.frames += 1
+        self._file.seconds = float((pts + duration) * self._time_base)
+
+    def add_copied(self, copied: Copied) -> None:
+        """Ignore a packet: GIF has neither sound nor subtitles."""
+
+    def _encode_ready(self) -> None:
+        """Encode the frames that have their palette."""
         import av
 
         while True:
@@ -257,160 +425,30 @@ class VideoWriter:
                 frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            self._mux(self._encoded(frame))
-
-    def _encoded(self, frame: Any) -> Sequence[Any]:
-        """Packets of a frame, or with None the last ones."""
-        import av
-
-        try:
-            packets: Sequence[Any] = self._stream.encode(frame)
-        except av.error.FFmpegError as error:  # none of the file's: nothing is written here
-            raise self._unusable(error) from error
-        return packets
-
-    def _mux(self, packets: Sequence[Any]) -> None:
-        for packet in packets:
-            packet.duration = self._times.pop(packet.pts, packet.duration)
-            self._container.mux(packet)
-
-    def _finish(self) -> None:
-        if self._graph is not None:
-            self._graph.push(None)
-            self._drain()
-        self._mux(self._encoded(None))
-        # Now, since the film may have been ended early.
-        chapters = self._source.chapters(self.seconds)
-        if chapters and self._suffix not in SILENT_SUFFIXES:
-            self._container.set_chapters(chapters)
-        self._container.close()
-
-    def _abandon(self) -> None:
-        import av
-
-        with suppress(av.error.FFmpegError, OSError, ValueError):
-            self._container.close()
-
-    def _add_pictures(self, film: VideoInfo, source: VideoReader) -> Any:
-        import av
-        from av.video.reformatter import VideoReformatter
-
-        encoder = _encoder(self._output)
-        codec = av.Codec(encoder, "w")
-        options = dict(_OPTIONS.get(encoder, {}))
-        if encoder in _QUALITIES:
-            usual = _QUALITIES[encoder][0]
-            options["crf"] = str(usual if self._output.crf is None else self._output.crf)
-        try:
-            stream: Any = self._container.add_stream(encoder, rate=film.rate, options=options)
-        except ValueError as error:
-            raise VideoError(
-                f"{self._suffix} cannot hold what {encoder} encodes; {self._another()}."
-            ) from error
-        is_gif = encoder == "gif"
-        formats = [f.name for f in codec.video_formats or ()]
-        pixels = next((name for name in _PIXELS if name in formats), (*formats, _PIXELS[0])[0])
-        stream.pix_fmt = "pal8" if is_gif else "bgra" if self._suffix == ".webp" else pixels
-        step = 1 if encoder in _ODD or pixels not in _PIXELS[::2] else 2
-        stream.width, stream.height = film.width // step * step, film.height // step * step
-        if not (stream.width and stream.height):
-            raise VideoError(
-                f"{encoder} cannot encode frames of one pixel; choose another --codec."
-            )
-        self._time_base = film.time_base
-        self._unit = Fraction(1, 100) if is_gif else film.time_base
-        context = stream.codec_context
-        context.time_base = stream.time_base = self._unit
-        self._colours = None
-        if self._suffix not in SILENT_SUFFIXES:
-            self._colours = colours = film.colours
-            context.sample_aspect_ratio = film.aspect
-            context.colorspace, context.color_range = colours.matrix, colours.scaler_range
-            context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        try:
-            context.open()
-        except (av.error.FFmpegError, ValueError) as error:
-            raise self._unusable(error) from error
-        self._reformatter = VideoReformatter()
-        if is_gif:
-            self._graph = _palettes(stream.width, stream.height, self._unit)
-        stream.metadata.update(_kept(source.stream_metadata))
-        return stream
-
-    def _add_copy(self, source: Any) -> Any:
-        if self._suffix in SILENT_SUFFIXES:
-            return None
-        kind = "sound" if source.type == "audio" else "subtitles"
-        name = source.codec_context.name if source.codec_context is not None else "unknown"
-        try:
-            stream = self._container.add_stream_from_template(source, opaque=True)
-        except ValueError as error:
-            raise VideoError(
-                f"{self._suffix} cannot hold the film's {kind} ({name}); end the result's name in "
-                f"{self._own_suffix}, or leave them out: "
-                f"--no-{'audio' if kind == 'sound' else kind}."
-            ) from error
-        stream.metadata.update(_kept(dict(source.metadata)))
-        stream.disposition = source.disposition
-        return stream
-
-    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
-        import av
-
-        try:
-            function(*arguments)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
-
-    def _another(self) -> str:
-        ending = "" if self._suffix == ".mkv" else ", or end the film's name in .mkv"
-        return f"choose another --codec, such as h264{ending}"
-
-    def _unusable(self, error: Exception) -> VideoError:
-        encoder = _encoder(self._output)
-        return VideoError(
-            f"The encoder {encoder} cannot be used here for this film ({why(error)}); it may need "
-            f"other frames, or hardware that this machine lacks. {self._another().capitalize()}."
-        )
-
-    def _failed(self, error: Exception) -> VideoError:
-        path = self._output.path
-        if isinstance(error, OSError) and error.errno is not None:
-            return cannot_write(path, error, VideoError)
-        return VideoError(
-            f"{path} cannot be encoded by {_encoder(self._output)} ({why(error)}); "
-            f"{self._another()}."
-        )
-
-
-def _encoder(output: Output) -> str:
-    suffix = output.path.suffix.lower()
-    usual = {".gif": "gif", ".webp": "libwebp_anim", ".webm": "libvpx-vp9"}.get(suffix, "h264")
-    codec = usual if output.codec is None else output.codec
-    return _CODECS.get(codec, codec)
+            self._file.encode(self._stream, frame, self._waiting.pop(frame.pts, 0))
 
 
 def _kept(metadata: dict[str, str], note: str = "") -> dict[str, str]:
-    """Leave out what is not true of the result, and the place."""
+    """Select the metadata that holds for the result, without the place."""
     kept = {
         key: value
         for key, value in metadata.items()
-        if key.lower() not in _OF_THE_FILE and not any(p in key.lower() for p in _PLACES)
+        if key.lower() not in _FILE_FACTS and not any(p in key.lower() for p in _PLACES)
     }
     if note:
         kept["comment"] = f"{kept['comment']} {note}" if kept.get("comment") else note
     return kept
 
 
-def _palettes(width: int, height: int, unit: Fraction) -> Any:
-    """Make a filter that gives each frame a palette of its own.
+def _palettes(width: int, height: int) -> Any:
+    """Make a filter that gives each frame its own palette.
 
-    It dithers by a fixed pattern: what is diffused would flicker.
+    It dithers with a fixed pattern, since error diffusion would flicker.
     """
     from av.filter import Graph
 
     graph: Any = Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=unit)
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=_CENTISECOND)
     split = graph.add("split")
     palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
     use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=3")

@@ -61,10 +61,11 @@ from fststyle.stylize.blend import luma
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.container import Frame as Decoded
 from fststyle.video.convert import convert
+from fststyle.video.encoders import Output
 from fststyle.video.flow import FlowBlend
 from fststyle.video.reader import VideoReader
 from fststyle.video.video_stylizer import STEADY, VideoStylizer
-from fststyle.video.writer import Output, VideoWriter
+from fststyle.video.writer import VideoWriter
 
 BANDS = (0.0, 1 / 8, 1 / 4, 1 / 2)  # cycles a frame
 

@@ -13,8 +13,8 @@ from video_help import facts_of, frames_of, moving, packets_of, times_of, write_
 
 from fststyle.cli import main as cli
 from fststyle.styles import find
+from fststyle.video.encoders import CRF, VIDEO_SUFFIXES
 from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
-from fststyle.video.writer import CRF, VIDEO_SUFFIXES
 
 
 @pytest.fixture

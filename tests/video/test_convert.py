@@ -18,8 +18,8 @@ from video_help import chapters_of, facts_of, frames_of, moving, packets_of, tim
 from fststyle.errors import VideoError
 from fststyle.video.container import Frame
 from fststyle.video.convert import ConversionResult, convert
+from fststyle.video.encoders import Output
 from fststyle.video.reader import VideoReader
-from fststyle.video.writer import Output, needs_square_pixels
 
 UNEVEN = [0, 40, 80, 200, 220, 240, 300, 1000, 1033, 1066]
 
@@ -345,7 +345,7 @@ def test_pixels_that_are_not_square(
 ) -> None:
     film = write_video(tmp_path / "film.mp4", moving(3), aspect=Fraction(4, 3), audio=None)
     output = Output(tmp_path / f"result{suffix}", codec)
-    assert needs_square_pixels(output) == square
+    assert output.needs_square_pixels == square
     with VideoReader(film, square=square) as reader:
         convert(reader, output, same)
     facts = facts_of(output.path)
@@ -403,7 +403,7 @@ def test_a_film_that_is_killed_is_not_there(tmp_path: Path) -> None:
         "import sys, time\nfrom pathlib import Path\n"
         "from fststyle.video.reader import VideoReader\n"
         "from fststyle.video.convert import convert\n"
-        "from fststyle.video.writer import Output\n"
+        "from fststyle.video.encoders import Output\n"
         "def work(pixels, seconds):\n"
         "    print(seconds, flush=True)\n    time.sleep(0.2)\n    return pixels\n"
         "with VideoReader(Path(sys.argv[1])) as reader:\n"

@@ -4,17 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_help import facts_of, frames_of, moving, write_video
+from errors_help import raises
+from video_help import facts_of, frames_of, moving, times_of, write_video
 
 from fststyle.errors import VideoError
+from fststyle.video.convert import convert
+from fststyle.video.encoders import Output
 from fststyle.video.reader import VideoReader
-from fststyle.video.writer import Output, VideoWriter, check_video_output
+from fststyle.video.writer import GifWriter, VideoWriter, open_writer
 
 
 def test_frames_come_back_at_their_times(tmp_path: Path) -> None:
-    film = write_video(tmp_path / "film.mp4", moving(4), audio=None)
+    video = write_video(tmp_path / "video.mp4", moving(4), audio=None)
     target = tmp_path / "result.mkv"
-    with VideoReader(film) as reader:
+    with VideoReader(video) as reader:
         unit = reader.info.time_base
         with VideoWriter(target, Output(target, crf=0, note="A note."), reader) as writer:
             for index, frame in enumerate(moving(4)):
@@ -28,15 +31,45 @@ def test_frames_come_back_at_their_times(tmp_path: Path) -> None:
     assert facts["seconds"] == pytest.approx(0.4, abs=0.002)
 
 
-def test_a_film_of_one_pixel_needs_another_codec(tmp_path: Path) -> None:
+def test_a_video_of_one_pixel_needs_another_codec(tmp_path: Path) -> None:
     frames = [frame[:1, :1].copy() for frame in moving(2, 48, 64)]
-    film = write_video(tmp_path / "film.mkv", frames, codec="ffv1", pixels="yuv444p", audio=None)
-    with VideoReader(film) as reader, pytest.raises(VideoError, match="one pixel"):
+    video = write_video(tmp_path / "video.mkv", frames, codec="ffv1", pixels="yuv444p", audio=None)
+    with VideoReader(video) as reader, raises(VideoError, "too_small_to_encode", "libx264"):
         VideoWriter(tmp_path / "a.mp4", Output(tmp_path / "a.mp4"), reader)
 
 
-@pytest.mark.parametrize("suffix", [".MP4", ".mkv", ".mov", ".webm", ".ts", ".gif", ".webp"])
-def test_all_formats_have_an_encoder(suffix: str) -> None:
-    check_video_output(Output(Path(f"film{suffix}")))
-    with pytest.raises(VideoError, match="no encoder nothing"):
-        check_video_output(Output(Path(f"film{suffix}"), codec="nothing"))
+def test_streams_that_a_format_cannot_hold(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.mp4", moving(3), subtitles="mov_text")
+    with VideoReader(video) as reader:
+        with raises(VideoError, "format_lacks_sound", "aac") as caught:
+            open_writer(tmp_path / "a.webm", Output(tmp_path / "a.webm"), reader)
+        assert caught.value.details["extension"] == ".mp4"
+    with VideoReader(video, copies=("subtitle",)) as reader:
+        with raises(VideoError, "format_lacks_subtitles", "mov_text"):
+            open_writer(tmp_path / "a.mkv", Output(tmp_path / "a.mkv"), reader)
+        for name, codec in (("a.webm", "h264"), ("a.gif", "h264")):
+            with raises(VideoError, "format_lacks_codec", "libx264"):
+                open_writer(tmp_path / name, Output(tmp_path / name, codec), reader)
+
+
+def test_gif_has_a_writer_of_its_own(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.mp4", moving(4), audio=None)
+    target = tmp_path / "result.gif"
+    with VideoReader(video) as reader:
+        unit = reader.info.time_base
+        with open_writer(target, Output(target), reader) as writer:
+            assert isinstance(writer, GifWriter)
+            for index, frame in enumerate(moving(4)):
+                writer.add_frame(frame, round(index / 100 / unit), round(1 / 100 / unit))
+    # Frames that follow too closely are left out.
+    assert writer.frames == 2
+    assert times_of(target) == [0, 0.02]
+    assert writer.size == (64, 48)
+
+
+def test_gif_frames_in_another_format_keep_their_times(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.mp4", moving(4), audio=None)
+    target = tmp_path / "result.mov"
+    with VideoReader(video) as reader:
+        convert(reader, Output(target, "gif"), lambda pixels, seconds: pixels)
+    assert times_of(target) == times_of(video)
