@@ -15,6 +15,25 @@ REMEDIES: Final[dict[str, str]] = {
     "unknown_style": "List all styles with: fststyle styles.",
     "newer_version": "Update it: pip install --upgrade fststyle.",
     "no_network": "Train one: fststyle train {training}. Or choose a style from: fststyle styles.",
+    # photos
+    "already_exists": "Use --overwrite or --skip-existing, or name another folder with -o.",
+    "format_conflict": "Omit --format, or change the extension of the name after -o.",
+    "mask_missing": "Name an image with --mask that is black where that style belongs.",
+    "output_is_a_file": "Name a folder with -o.",
+    "would_replace": "Name another file or folder with -o.",
+    # videos
+    "cannot_encode": "Choose another --codec, such as h264{or_extension}.",
+    "encoder_unusable": "Choose another --codec, such as h264{or_extension}.",
+    "format_lacks_codec": "Choose another --codec, such as h264{or_extension}.",
+    "format_lacks_sound": "Use the extension {extension} after -o, or omit it with --no-audio.",
+    "format_lacks_subtitles": (
+        "Use the extension {extension} after -o, or omit them with --no-subtitles."
+    ),
+    "is_a_photo": "Stylise photos with: fststyle stylize.",
+    "no_crf": "Omit --crf.",
+    "start_too_late": "Choose an earlier --start.",
+    "too_small_to_encode": "Choose another --codec, such as ffv1.",
+    "unknown_codec": "Choose one of {codecs} with --codec.",
 }
 """Remedies that replace those of the library, by the error's code."""
 

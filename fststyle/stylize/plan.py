@@ -1,4 +1,4 @@
-"""Which photos a command means, and where their results go; settled before anything runs."""
+"""The plan of a command: its photos and the files of their results, before anything runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fststyle.errors import PhotoError, SettingError
+from fststyle.files import cannot_write
 from fststyle.images.animation import ANIMATION_SUFFIXES, check_animation_output, is_animation
 from fststyle.images.load import find_photos
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 
 Existing = Literal["refuse", "replace", "skip"]
-"""What to do where a result is there already."""
+"""What to do with results that already exist."""
 
-_LOSSLESS: Final = (".apng", ".gif", ".pgm", ".ppm")  # of photos; PNG does not harm them
+_LOSSLESS: Final = (".apng", ".gif", ".pgm", ".ppm")  # PNG loses nothing of these photos
 
-_BEGINNINGS: Final = {
+_SIGNATURES: Final = {
     ".jpg": rb"\xff\xd8\xff",
     ".webp": b"RIFF....WEBP",
     ".tif": rb"II[*+]\0|MM\0[*+]",
@@ -34,9 +35,9 @@ class Task:
     """A photo and its result.
 
     Attributes:
-        source: The photo's file.
-        target: Where the result goes.
-        skip: The result is there already and stays.
+        source: File of the photo.
+        target: File of the result.
+        skip: True if the result already exists and is kept.
     """
 
     source: Path
@@ -45,10 +46,10 @@ class Task:
 
 
 def is_one_file(inputs: Sequence[str]) -> bool:
-    """Tell whether inputs name one file, whose result is a file too, and not several or a folder.
+    """Tell whether inputs name a single file, whose result is a file too.
 
     Args:
-        inputs: Paths, folders and patterns.
+        inputs: Files, folders and patterns.
     """
     return len(inputs) == 1 and not os.path.isdir(inputs[0]) and not _is_pattern(inputs[0])
 
@@ -57,17 +58,17 @@ def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable
     """Plan one photo.
 
     Args:
-        source: The photo's file.
-        output: Where its result goes. A file there is replaced, except by ``skip``.
-        existing: What to do where a result is there already; here ``refuse`` is ``replace``.
+        source: File of the photo.
+        output: File of the result. An existing file is replaced unless ``existing`` is ``skip``.
+        existing: What to do if the result already exists; ``refuse`` means ``replace`` here.
         protected: Files that no result may replace, such as the mask.
 
     Returns:
-        What is to be done.
+        The task.
 
     Raises:
         PhotoError: The result cannot be written there, or would replace the photo or a
-            protected file.
+            protected file (code ``would_replace``).
     """
     if output.suffix.lower() in ANIMATION_SUFFIXES:
         check_animation_output(output)
@@ -87,37 +88,38 @@ def plan_many(
 ) -> list[Task]:
     """Plan several photos, whose results go into a folder.
 
-    A file's result has its name; what is in a folder or matches a pattern keeps its path within
-    that folder, or within the part of the pattern that has no wildcard.
+    The result of a file has the file's name. A photo in a folder, or that matches a pattern,
+    keeps its path within that folder, or within the part of the pattern without wildcards.
 
     Args:
-        inputs: Files; folders, searched as `fststyle.images.load.find_photos` does, without what
-        is
-            in ``output``; and patterns of `glob`, ``**`` included. What is there by that very
-            name is no pattern.
-        output: The folder of the results. It need not be there yet, and is not made here.
-        suffix: The ending of all results; by default each photo's or animation's own, or where
-            that cannot be written ``.jpg`` or, for pictures that may not be photographs,
-            ``.png``.
-        existing: What to do where a result is there already.
+        inputs: Files, folders and patterns. Folders are searched as
+            `fststyle.images.load.find_photos` does, without the contents of ``output``. Patterns
+            are those of `glob`, including ``**``; an existing file with that exact name is not a
+            pattern.
+        output: Folder of the results. It need not exist, and is not created here.
+        suffix: File extension of all results. By default it is that of each photo or animation;
+            if that format cannot be written, ``.png`` for lossless formats and ``.jpg`` for others.
+        existing: What to do if a result already exists.
         protected: Files that no result may replace, such as the mask.
 
     Returns:
-        What is to be done, at least one task, in the order of ``inputs``.
+        At least one task, in the order of ``inputs``.
 
     Raises:
-        PhotoError: A pattern or folder has no photos, two results would have one path, a result
-            is there already, or would replace an input or a protected file, or ``output`` is
-            no folder.
+        PhotoError: No photo was found (code ``no_match`` or ``no_photos``), two results would have
+            one path (``same_result``), a result already exists (``already_exists``) or would
+            replace an input or a protected file (``would_replace``), or ``output`` is not a folder
+            (``output_is_a_file``).
     """
-    endings = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
-    if output.suffix.lower() in endings and not output.is_dir():
+    suffixes = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
+    is_file = output.exists() or output.suffix.lower() in suffixes
+    if is_file and not output.is_dir():
         raise PhotoError(
-            f"The results of several photos go into a folder, but {output} is named as a picture; "
-            "name a folder with -o."
+            "The results of several photos need a folder, but {path} is a file or the name of one.",
+            path=output,
+            remedy="Choose a folder.",
+            code="output_is_a_file",
         )
-    if output.exists() and not output.is_dir():
-        raise PhotoError(f"{output} is a file, not a folder; name a folder for the results by -o.")
     tasks: dict[str, Task] = {}
     for source, name in _named(inputs, output):
         target = output / name.with_suffix(suffix or _own_suffix(source))
@@ -125,83 +127,98 @@ def plan_many(
         other = tasks.setdefault(os.path.realpath(target), task)
         if os.path.realpath(other.source) != os.path.realpath(source):
             raise PhotoError(
-                f"{other.source} and {source} would both become {target}; rename one, or do them "
-                "apart."
+                f"{other.source} and {source} would have the same result, {{path}}.",
+                path=target,
+                remedy="Rename one of them, or stylise them separately.",
+                code="same_result",
             )
     found = list(tasks.values())
     _check_protected(found, protected)
-    there = [task.target for task in found if task.target.exists()]
-    if there and existing == "refuse":
-        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+    results = [task.target for task in found if task.target.exists()]
+    if results and existing == "refuse":
+        more = f" (and {len(results) - 1} more)" if len(results) > 1 else ""
         raise PhotoError(
-            f"{there[0]} is there already{more}; say --overwrite or --skip-existing, or name "
-            "another folder with -o."
+            f"{{path}} already exists{more}.",
+            path=results[0],
+            remedy="Choose to replace or to skip existing results, or choose another folder.",
+            code="already_exists",
         )
     return found
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder of the results, and find out whether it can be written to.
+    """Create the folder of the results, and check that it can be written to.
 
     Args:
-        folder: With those above it that are missing.
+        folder: The folder. Missing folders above it are created too.
 
     Raises:
-        PhotoError: It cannot be made or written to.
+        PhotoError: The folder cannot be created or written to.
     """
     make_folder(folder)
     check_output(folder / "photo.png")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where need be, with those above it; failure is a `PhotoError`."""
+    """Create a folder, and those above it, if they do not exist.
+
+    Raises:
+        PhotoError: The folder cannot be created (code ``cannot_write``).
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PhotoError(
-            f"The folder {folder} cannot be made ({error.strerror}); choose another one with -o."
-        ) from error
+        raise cannot_write(folder, error, PhotoError) from error
 
 
 def suffix_of(name: str, output: Path | None = None) -> str:
-    """Turn ``jpg``, the value of ``--format``, into ``.jpg``.
+    """Turn the name of a format, such as ``jpg``, into a file extension, such as ``.jpg``.
 
     Args:
-        name: May be empty, for each photo's own format.
-        output: Where it is a file, its ending must be the same.
+        name: Name of the format; empty for each photo's own format.
+        output: File of the result, if there is only one. Its extension must be the same.
 
     Raises:
-        SettingError: It is not.
+        SettingError: The format and the file extension differ (code ``format_conflict``).
+
+    Example:
+        >>> suffix_of("jpg")
+        '.jpg'
     """
     suffix = f".{name}" if name else ""
     if suffix and output is not None and output.suffix and output.suffix.lower() != suffix:
-        raise SettingError(f"--format {name} and -o {output} contradict each other; leave one out.")
+        raise SettingError(
+            f"The format {name} and the file extension of {{path}} contradict each other.",
+            path=output,
+            remedy="Omit one of them.",
+            code="format_conflict",
+        )
     return suffix
 
 
 def suffix_by_content(path: Path) -> str:
-    """Tell by a file's first bytes what its name should end in.
+    """Return the file extension that fits a file's first bytes.
 
     Args:
-        path: A photo.
+        path: File of a photo.
 
     Returns:
-        Such as ``.jpg``, or ``.gif`` of an animation; ``.png`` where the format cannot be
-        written or is unknown.
+        An extension such as ``.jpg``, or ``.gif`` for an animation. It is ``.png`` if the format
+        cannot be written or is unknown.
     """
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError:
-        return ".png"  # reading the photo will say what is wrong
-    if head.startswith(b"GIF8") and _moves(path):
+        return ".png"  # reading the photo will raise an error
+    if head.startswith(b"GIF8") and _is_animated(path):
         return ".gif"
-    found = (suffix for suffix, pattern in _BEGINNINGS.items() if re.match(pattern, head, re.S))
+    found = (suffix for suffix, pattern in _SIGNATURES.items() if re.match(pattern, head, re.S))
     return next((suffix for suffix in found if suffix in OUTPUT_SUFFIXES), ".png")
 
 
 def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
-    """Find each photo with the path that its result has within the output, ending aside."""
+    """Find each photo and the path of its result in the output, apart from the extension."""
     named: list[tuple[Path, Path]] = []
     for text in inputs:
         if not _is_pattern(text):
@@ -209,11 +226,13 @@ def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
             continue
         matches = sorted(_matches(text))
         if not matches:
-            raise PhotoError(f"No file matches {text}; check the pattern.")
+            raise PhotoError(
+                "No file matches {path}.", path=text, remedy="Check the pattern.", code="no_match"
+            )
         base = Path(_plain_part(text))
         files = [Path(match) for match in matches if not os.path.isdir(match)]
         folders = [Path(match) for match in matches if os.path.isdir(match)]
-        # With **, what is in a folder matches by itself.
+        # With **, the files in a folder match themselves.
         folders = [] if files else folders
         for path in [*files, *folders]:
             named += _within(path, base, output, keeps_folder=True)
@@ -235,7 +254,12 @@ def _within(
         if not (is_inside and Path(os.path.realpath(photo)).is_relative_to(results))
     ]
     if not photos:
-        raise PhotoError(f"There are no photos in {path} but the results in {output}.")
+        raise PhotoError(
+            f"There are no photos in {{path}} except the results in {output}.",
+            path=path,
+            remedy="Choose another folder.",
+            code="no_photos",
+        )
     start = base if keeps_folder else path
     return [(photo, photo.relative_to(start)) for photo in photos]
 
@@ -245,7 +269,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def _matches(pattern: str) -> set[str]:
-    """As `glob.glob` has it, but ``**`` follows no links to folders: they may run in circles."""
+    """Match as `glob.glob` does, but ``**`` does not follow links to folders: they may loop."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return set(glob.glob(pattern))
@@ -267,36 +291,36 @@ def _plain_part(pattern: str) -> str:
 
 def _own_suffix(source: Path) -> str:
     suffix = source.suffix.lower()
-    if suffix in OUTPUT_SUFFIXES or (suffix in ANIMATION_SUFFIXES and _moves(source)):
+    if suffix in OUTPUT_SUFFIXES or (suffix in ANIMATION_SUFFIXES and _is_animated(source)):
         return source.suffix
     return ".png" if suffix in _LOSSLESS else ".jpg"
 
 
-def _moves(path: Path) -> bool:
+def _is_animated(path: Path) -> bool:
     try:
         return is_animation(path)
-    except PhotoError:  # reading it will say what is wrong
+    except PhotoError:  # reading it will raise an error
         return False
 
 
 def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
-    """Refuse a result that would replace any photo, also by way of a link."""
+    """Refuse a result that would replace a photo or protected file, also through a link."""
     inputs = {key: task.source for task in tasks for key in _identities(task.source)}
     others = {key: path for path in protected for key in _identities(path)}
     for task in tasks:
         for key in _identities(task.target):
-            if key in inputs:
+            replaced = inputs.get(key) or others.get(key)
+            if replaced is not None:
                 raise PhotoError(
-                    f"The result would replace the photo {inputs[key]}; give it a new name."
-                )
-            if key in others:
-                raise PhotoError(
-                    f"The result would replace {others[key]}, which is needed; give it a new name."
+                    "The result would replace {path}, which is needed.",
+                    path=replaced,
+                    remedy="Choose another name for the result.",
+                    code="would_replace",
                 )
 
 
 def _identities(path: Path) -> list[object]:
-    """Name a file by its path, links followed, and by itself, whatever its path."""
+    """Identify a file by its real path and, whatever its path, by its place on disk."""
     try:
         status = os.stat(path)
     except OSError:

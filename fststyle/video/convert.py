@@ -6,7 +6,7 @@ but the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
@@ -116,7 +116,7 @@ def convert(
         raise cannot_write(output.path, error, VideoError) from error
 
 
-def _groups_ahead(source: VideoReader, room: int) -> Iterator[Items]:
+def _groups_ahead(source: VideoReader, room: int) -> Generator[Items, None, None]:
     """Read groups of items ahead, in a background thread."""
     groups = _groups(source)
     with closing(prefetch(lambda _: next(groups, None), repeat(None), lambda: room)) as ahead:

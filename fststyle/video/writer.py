@@ -278,8 +278,8 @@ class VideoWriter:
         encoder = output.encoder
         stream = self._file.add_stream(self._source)
         formats = [f.name for f in av.Codec(encoder.name, "w").video_formats or ()]
-        usual = next((name for name in _PIXEL_FORMATS if name in formats), None)
-        pixels = usual or next(iter(formats), _PIXEL_FORMATS[0])
+        usual = [name for name in _PIXEL_FORMATS if name in formats]
+        pixels: str = [*usual, *formats, _PIXEL_FORMATS[0]][0]
         stream.pix_fmt = "bgra" if output.suffix == ".webp" else pixels
         step = 2 if pixels in _HALF_WIDTH and not encoder.takes_odd_sizes else 1
         stream.width, stream.height = info.width // step * step, info.height // step * step
