@@ -93,10 +93,10 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     assert run("short.mkv", "--style", style_path, "-o", "o.mkv", "--codec", "rawvideo") == 0
     assert "Traceback" not in capsys.readouterr().err
     arguments = ("short.mkv", "--style", style_path, "-o")
-    assert "no encoder nothing" in refused(capsys, *arguments, "o.mkv", "--codec", "nothing")
-    assert "does not encode pictures" in refused(capsys, *arguments, "o.mkv", "--codec", "aac")
+    assert "nothing is not a video encoder" in refused(capsys, *arguments, "o.mkv", "--codec", "nothing")
+    assert "aac is not a video encoder" in refused(capsys, *arguments, "o.mkv", "--codec", "aac")
     assert "no CRF" in refused(capsys, *arguments, "o.mkv", "--codec", "ffv1", "--crf", "3")
-    assert "to 51 for libx264" in refused(capsys, *arguments, "o.mkv", "--crf", "52")
+    assert "crf must be a whole number from 0 to 51" in refused(capsys, *arguments, "o.mkv", "--crf", "52")
     vp9 = ("--codec", "vp9", "--crf", "64")
     assert "to 63 for libvpx-vp9" in refused(capsys, *arguments, "o.mkv", *vp9)
     # Motion JPEG wants levels up to 255.
@@ -117,10 +117,10 @@ def test_what_is_refused(
     for words, arguments in {
         "would replace film.mp4": ("film.mp4", *options, "film.mp4"),
         "replace film.mp4": ("film.mp4", *options, "link.mp4"),
-        "sound (aac); end the result's name in .mp4": ("film.mp4", *options, "o.webm"),
+        "sound (aac). Use the extension .mp4": ("film.mp4", *options, "o.webm"),
         "--no-subtitles": ("film.mp4", *options, "o.mkv"),
-        "end it in one of .mp4": ("film.mp4", *options, "o.avi"),
-        "There is no film": ("none.mp4", *options, "o.mp4"),
+        "Use one of .mp4": ("film.mp4", *options, "o.avi"),
+        "none.mp4 does not exist": ("none.mp4", *options, "o.mp4"),
         "the folder none does not exist": ("film.mp4", *options, "none/o.mp4"),
         "duration must be": ("film.mp4", *options, "o.mp4", "--duration", "0"),
         "fststyle train style=ink_wash": ("film.mp4", "--style", "ink_wash", "-o", "o.mp4"),
