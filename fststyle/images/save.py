@@ -80,7 +80,7 @@ def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES)
                 remedy="Choose an existing folder.",
                 code=code,
             )
-        # os.access says yes to root and on read-only network drives, so really try.
+        # Create a file, because os.access is wrong for root and for read-only network drives.
         probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -1,7 +1,7 @@
 """Images of more than 8 bits per channel.
 
-Pillow reads 16-bit colour as 8 bits and cannot write it. `read_sixteen_bit` and
-`sixteen_bit_png` are the two ways through; `fststyle.images.tiff` writes TIFF files.
+Pillow reads 16-bit colour as 8 bits and cannot write it. Here `read_sixteen_bit` reads it with full
+precision, and `sixteen_bit_png` writes it as PNG; `fststyle.images.tiff` writes it as TIFF.
 """
 
 from __future__ import annotations
