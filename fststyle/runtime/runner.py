@@ -63,7 +63,7 @@ class ReadyStyle(Protocol):
 
     @property
     def info(self) -> StyleInfo:
-        """Where the style comes from and how it was trained."""
+        """The origin and the training of the style."""
 
     @property
     def device(self) -> str:
@@ -79,7 +79,7 @@ class Runtime:
     Several threads may share one. It runs for one photo at a time, on all cores of the processor.
 
     Attributes:
-        info: Where the style comes from and how it was trained.
+        info: The origin and the training of the style.
         device: The device that it runs on: ``cpu``, ``cuda`` or ``mps``.
     """
 

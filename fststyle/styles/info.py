@@ -1,4 +1,4 @@
-"""Where a style comes from and how it was trained."""
+"""The origin and the training of a style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class StyleInfo:
-    """Where a style comes from and how it was trained.
+    """The origin and the training of a style.
 
     Attributes:
         name: Name of the style's file: lower-case letters, digits, ``_`` and ``-``.

@@ -168,12 +168,12 @@ def read_weights(model: Any) -> Weights:
 
 
 def has_external_data(model: Any) -> bool:
-    """Tell whether a model refers to another file, which `build_model` never does."""
+    """Return whether a model refers to another file. Models of `build_model` never do."""
     return any(t.external_data or t.data_location != t.DEFAULT for t in model.graph.initializer)
 
 
 def foreign_operators(model: Any) -> list[str]:
-    """Name the operators, domains and functions in a model that `build_model` never uses."""
+    """List a model's operators, domains and functions that `build_model` never uses."""
     foreign = [f"{n.domain}:{n.op_type}" for n in model.graph.node if n.domain]
     foreign += [n.op_type for n in model.graph.node if n.op_type not in _OPERATORS]
     foreign += [f"{o.domain}:*" for o in model.opset_import if o.domain]

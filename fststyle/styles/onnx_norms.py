@@ -17,7 +17,7 @@ from fststyle.styles.onnx_protobuf import OPSET, Graph, Weights
 from fststyle.styles.shape import STRIDE
 
 EPSILON: Final = 1e-5
-"""What every norm adds to the variance; the default of torch and of ONNX."""
+"""Added to every variance. It is the default of torch and of ONNX."""
 
 _STEP: Final = 7
 """A video frame's statistics are read from every seventh pixel, down and across."""
@@ -234,7 +234,7 @@ class SmoothedNorm:
 
 
 def norm_names(weights: Weights) -> list[str]:
-    """Name the norms of a network: all weights that have a gain for each channel."""
+    """List the names of a network's norms: all weights with a gain for each channel."""
     return [
         name.removesuffix(".weight")
         for name, array in weights.items()

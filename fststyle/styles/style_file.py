@@ -59,7 +59,7 @@ class StyleFile:
     """The checked content of a style file.
 
     Attributes:
-        info: Where the style comes from and how it was trained.
+        info: The origin and the training of the style.
         network: The network's shape.
         weights: By their names in `TransformerNet`, as stored: kernels in float16 or float32,
             everything else in float32.
@@ -80,7 +80,7 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
 
     Args:
         network: A trained network on any device. It is not changed.
-        info: Where the style comes from and how it was trained.
+        info: The origin and the training of the style.
         path: The new file, with the extension ``.onnx``. Its folder is created if necessary, and
             an existing file is replaced.
 
@@ -236,7 +236,7 @@ def read_info(path: Path) -> StyleInfo:
         path: A style file.
 
     Returns:
-        Where the style comes from and how it was trained.
+        The origin and the training of the style.
 
     Raises:
         StyleError: The file cannot be used, as in `read_style`.

@@ -1,4 +1,4 @@
-"""Small networks with weights that never change."""
+"""Small networks with fixed weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINEAR_CONFIG = replace(SMALL_CONFIGS[1], linear_output=1)
 
 
 def make_small_network(config: NetworkConfig) -> TransformerNet:
-    """A network with weights that are all different, always the same ones."""
+    """Make a network whose weights all differ. They are always the same."""
     network = TransformerNet(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -49,7 +49,7 @@ Weights = dict[str, Tensor]
 
 
 def random_weights(kind: str, width: int = 32, trunk: int = 128, blocks: int = 5) -> Weights:
-    """As the originals name them; the biases before norms are large, to show if they matter."""
+    """Use the original names. Biases before norms are large, so that they would show."""
     generator = torch.Generator().manual_seed(3)
     weights: Weights = {}
 

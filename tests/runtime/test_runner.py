@@ -33,7 +33,7 @@ def run_torch(transformer: TransformerNet, pixels: NDArray[np.float32]) -> NDArr
 @pytest.mark.parametrize(
     ("height", "width"), [(64, 61), (7, 5), (3, 4), (1, 1), (1, 30), (30, 1), (4, 64)]
 )
-def test_cpu_gives_torchs_picture(each_style_path: Path, height: int, width: int) -> None:
+def test_cpu_gives_torchs_result(each_style_path: Path, height: int, width: int) -> None:
     pixels = random_pixels(height, width)
     before = pixels.copy()
     actual = load_runtime(each_style_path, device="cpu")(pixels)
@@ -49,9 +49,7 @@ def test_cpu_gives_torchs_picture(each_style_path: Path, height: int, width: int
     np.testing.assert_array_equal(pixels, before)
 
 
-def test_float32_where_there_is_no_bfloat16(
-    each_style_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_float32_without_bfloat16(each_style_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get_property = openvino.Core.get_property
 
     def without_bf16(core: openvino.Core, *args: str) -> object:
@@ -81,7 +79,7 @@ def test_photo_may_be_a_view(style_path: Path) -> None:
     np.testing.assert_array_equal(run(view), run(view.copy()))
 
 
-def test_torch_in_half_precision_gives_the_same_picture(each_style_path: Path) -> None:
+def test_torch_in_half_precision_gives_the_same_result(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
     loaded, info = load_style(each_style_path)
     pixels = random_pixels(33, 64)

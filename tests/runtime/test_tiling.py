@@ -38,7 +38,7 @@ from fststyle.styles.style_file import load_style
 
 
 def photo_of(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
-    """Noise that is coarser and brighter to the right and below, so that no two parts agree."""
+    """Return noise that gets coarser and brighter to the right and below."""
     random = np.random.default_rng(seed)
     photo = random.random((height, width, 3), np.float32)
     photo *= np.linspace(0.2, 1, width, dtype=np.float32)[None, :, None]
@@ -120,7 +120,7 @@ def test_bytes_stay_bytes(exact_by_stride: dict[int, Runtime]) -> None:
     + [NetworkConfig(width=4, trunk=8, residual_blocks=n) for n in (0, 2)],
     ids=str,
 )
-def test_reach_is_enough_and_not_much_more(config: NetworkConfig) -> None:
+def test_receptive_radius_is_enough_and_not_much_more(config: NetworkConfig) -> None:
     network = make_small_network(config)
     for module in network.modules():  # pinned, to anything
         if isinstance(module, torch.nn.InstanceNorm2d):
@@ -185,7 +185,7 @@ def test_sample_is_spread_over_the_photo(
     assert batch[:, 1].min() < 0.1
 
 
-def test_statistics_of_a_sample_are_near_the_wholes(
+def test_sample_has_about_the_statistics_of_the_photo(
     exact_by_stride: dict[int, Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = exact_by_stride[2]
@@ -245,7 +245,7 @@ def test_choice() -> None:
     assert choose_tile(3000, 4000, 0) == SMALLEST_TILE
 
 
-def test_photo_beyond_the_memory_is_tiled_by_itself(
+def test_photo_beyond_the_memory_is_tiled(
     exact_by_stride: dict[int, Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = exact_by_stride[2]

@@ -21,7 +21,7 @@ from fststyle.styles.info import StyleInfo
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Empty folders for the user's styles, the zoo and the artworks; and we stand in another."""
+    """Make empty folders for the user's styles, the zoo and the artworks, and enter another one."""
     folders = {name: tmp_path / name for name in ("zoo", "art", "here")}
     folders["user"] = tmp_path / "data" / "fststyle" / "styles"
     for folder in folders.values():
@@ -48,7 +48,7 @@ def test_name_is_looked_up_among_users_then_zoo_then_art(folders: dict[str, Path
         assert list_styles() == [find_style("wave")]
 
 
-def test_path_goes_by_its_ending(folders: dict[str, Path]) -> None:
+def test_path_goes_by_its_extension(folders: dict[str, Path]) -> None:
     for name in ("wave.onnx", "wave.JPG", "wave.png", "wave"):
         (folders["here"] / name).touch()
     (folders["zoo"] / "wave.onnx").touch()

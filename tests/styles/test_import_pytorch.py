@@ -1,4 +1,4 @@
-"""The originals' forward passes are written anew here, as their repositories describe them."""
+"""The original networks are written again here, as their repositories describe them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 def original(kind: str, weights: Weights, photo: Tensor) -> Tensor:
-    """What the original's program makes of a photo, before it is rounded to bytes.
+    """Return the original program's result for a photo, before it is rounded to bytes.
 
     Args:
         photo: ``(3, H, W)`` in [0, 1].
@@ -84,7 +84,7 @@ def small(kind: str) -> Weights:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 48), (61, 43), (34, 33), (7, 30), (9, 5)])
-def test_pictures_are_the_originals(kind: str, height: int, width: int, tmp_path: Path) -> None:
+def test_results_equal_the_originals(kind: str, height: int, width: int, tmp_path: Path) -> None:
     weights = random_weights(kind)
     network = read_checkpoint(saved(tmp_path / "a.pth", weights)).network
     photo = torch.rand(3, height, width, generator=torch.Generator().manual_seed(4))
@@ -96,7 +96,7 @@ def test_pictures_are_the_originals(kind: str, height: int, width: int, tmp_path
     assert expected.std() > 0.02
 
 
-def test_style_file_gives_the_originals_pictures(kind: str, tmp_path: Path) -> None:
+def test_style_file_gives_the_originals_results(kind: str, tmp_path: Path) -> None:
     weights = random_weights(kind, width=8, trunk=16, blocks=2)
     checkpoint = read_checkpoint(saved(tmp_path / "a.pth", weights))
     save_style(checkpoint.network, StyleInfo("a"), tmp_path / "a.onnx")

@@ -72,7 +72,7 @@ def test_a_tiny_photo_is_extended_by_its_edge(each_network: TransformerNet) -> N
 
 
 @pytest.mark.parametrize("size", [(16, 16), (23, 30)])
-def test_a_plain_photo_gives_a_plain_picture(
+def test_a_plain_photo_gives_a_plain_result(
     each_network: TransformerNet, size: tuple[int, int]
 ) -> None:
     """Zero padding anywhere would draw a frame."""
@@ -109,7 +109,7 @@ def test_parameters_are_those_of_the_paper(width: int, trunk: int, blocks: int) 
 
 
 @pytest.mark.parametrize(("width", "trunk", "blocks"), [(1, 4, 0), (8, 20, 2), (24, 64, 5)])
-def test_parameters_where_the_first_stride_is_2(width: int, trunk: int, blocks: int) -> None:
+def test_parameters_with_first_stride_2(width: int, trunk: int, blocks: int) -> None:
     layers = [
         (5, 3, width),
         (3, width, trunk),
@@ -130,7 +130,7 @@ def test_default_parameters() -> None:
 
 @pytest.mark.parametrize(("first_stride", "expected"), [(1, 32), (2, 3)])
 def test_channels_at_full_size(first_stride: int, expected: int) -> None:
-    """What convolutions make at the photo's size is what costs time and memory."""
+    """Layers at the photo's full size cost most of the time and memory."""
     sizes = []
     network = TransformerNet(NetworkConfig(first_stride, width=32, trunk=8, residual_blocks=1))
     for module in network.modules():

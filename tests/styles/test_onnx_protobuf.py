@@ -1,4 +1,4 @@
-"""ONNX's messages: as onnx's own helpers make them, and without importing onnx."""
+"""Messages equal those of onnx's own helpers, and are made without importing onnx."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_onnx_is_not_imported_and_may_come_later(style_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, style_path], check=True)
 
 
-def test_where_a_later_onnx_has_them_elsewhere(
+def test_later_onnx_with_its_messages_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = importlib.util.spec_from_file_location(

@@ -46,7 +46,7 @@ def test_measured_are_the_medians() -> None:
     assert actual.style_left() == pytest.approx(0.25)
 
 
-def test_more_than_was_made() -> None:
+def test_more_iterations_than_were_run() -> None:
     results = [result("a", math.inf, 0.1, 0.5)]
     actual = measured(Evaluation("x", "", results, (50,), []), 512)
     assert (actual.equals, actual.equals_worst) == (None, None)
@@ -80,7 +80,7 @@ def test_nothing_measured() -> None:
         ("style", 1e999),
     ],
 )
-def test_what_a_stranger_wrote(key: str, value: Any) -> None:
+def test_damaged_records_are_ignored(key: str, value: Any) -> None:
     record = dict(with_quality(StyleInfo("wave"), [SMALL]).training["quality"][0])
     text = json.dumps({"name": "wave", "training": {"quality": [{**record, key: value}, record]}})
     if value == 1e999:  # Infinity is not JSON
@@ -91,7 +91,7 @@ def test_what_a_stranger_wrote(key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("record", [3, "9.8", {"equals": 3}, [3], [[]], [{}]])
-def test_what_is_no_record(record: Any) -> None:
+def test_other_values_are_no_records(record: Any) -> None:
     assert recorded(StyleInfo("wave", training={"quality": record})) == []
 
 

@@ -100,7 +100,7 @@ def test_saving_what_was_loaded_gives_the_same_file(each_style_path: Path, tmp_p
 @pytest.mark.parametrize(
     ("height", "width"), [(64, 61), (7, 5), (5, 5), (34, 6), (40, 20), (6, 7), (41, 59)]
 )
-def test_file_gives_torchs_picture(
+def test_file_gives_torchs_result(
     each_style_path: Path, each_network: TransformerNet, height: int, width: int
 ) -> None:
     photo = random_photo(2, 3, height, width)
@@ -234,7 +234,7 @@ def test_missing_file(tmp_path: Path) -> None:
         read_style(tmp_path / "none.onnx")
 
 
-def test_folder_is_no_style_file(tmp_path: Path) -> None:
+def test_folder_is_not_a_style_file(tmp_path: Path) -> None:
     with raises(StyleError, "cannot_read", tmp_path):
         read_style(tmp_path)
 
