@@ -58,9 +58,9 @@ class PhotoResult:
     """One photograph's figures.
 
     Attributes:
-        name: Of the photograph.
-        height: In pixels.
-        width: In pixels.
+        name: Name of the photograph.
+        height: Height in pixels.
+        width: Width in pixels.
         photo: Losses of the photograph itself.
         network: Losses of the network's output.
         network_seconds: Time of the network on this photograph, the median of three runs.
@@ -68,8 +68,8 @@ class PhotoResult:
         network_psnr: Peak signal-to-noise ratio of the output against the photograph, in dB.
         curve: L-BFGS at every iteration, from 0.
         optimised: Iterations → losses of L-BFGS there.
-        optimised_ssim: Of the optimiser's last picture.
-        optimised_psnr: Of the optimiser's last picture, in dB.
+        optimised_ssim: Structural similarity of L-BFGS's last image and the photograph.
+        optimised_psnr: Peak signal-to-noise ratio of that image in dB.
         equals: Iterations of L-BFGS that reach the network's total, interpolated; infinite
             if the last one does not.
     """
@@ -183,7 +183,7 @@ def evaluate(
         if min(height, width) < _MIN_SIDE:
             raise SettingError(
                 f"{name} is {width}×{height} pixels at this size, and must be at least "
-                f"{_MIN_SIDE} on each side; leave it out, or choose a larger size."
+                f"{_MIN_SIDE} on each side; remove it, or choose a larger size."
             )
     if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
         raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")
@@ -371,7 +371,7 @@ def _count(value: float, most: int) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """What JSON can hold: NaN and the infinite are null."""
+    """Replace NaN and infinities by None, for JSON."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Plots beside pictures: loss curves, and the sheet of an optimisation."""
+"""Plots: loss curves, and the sheet of an optimisation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Curve:
 
 
 def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
-    """Losses against iterations on logarithmic axes, as a PNG.
+    """Draw losses against iterations on logarithmic axes, as a PNG.
 
     Args:
         curves: What to draw; a curve's level is dashed in its colour.
@@ -74,7 +74,7 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
 def optimisation_sheet(
     content: Pixels, style: Pixels, result: Pixels, terms: Mapping[str, Sequence[float]]
 ) -> bytes:
-    """Original, style and result beside one another, with the loss curve below, as a PNG.
+    """Draw original, style and result in a row, with the loss curve below, as a PNG.
 
     Args:
         content: The photograph, ``(H, W, 3)`` in [0, 1].

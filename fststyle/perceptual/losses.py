@@ -37,14 +37,21 @@ _FLOOR: Final = 0.1
 
 
 def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
-    """Gram matrix of features (Gatys et al. 2016, equation 3; Johnson et al., equation 3).
+    """Compute the Gram matrix of features (Gatys et al. 2016, equation 3; Johnson et al., equation 3).
 
     Args:
-        features: ``(N, C, h, w)``, any float dtype.
+        features: Features ``(N, C, h, w)`` of any float dtype.
         divisor: ``"hw"`` divides by h·w; ``"chw"`` by C·h·w, as Johnson et al. do.
 
     Returns:
-        ``(N, C, C)``, float32 or float64, also under autocast.
+        The matrices ``(N, C, C)``, float32 or float64, also under autocast.
+
+    Example:
+        >>> import torch
+        >>> from fststyle.perceptual.losses import gram_matrix
+        >>> gram_matrix(torch.ones(1, 2, 4, 4))
+        tensor([[[1., 1.],
+                 [1., 1.]]])
     """
     channels, height, width = features.shape[1:]
     scale = height * width * (channels if divisor == "chw" else 1)
@@ -77,10 +84,10 @@ class _Gram(torch.autograd.Function):
 
 
 def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
-    """How much neighbouring pixels differ.
+    """Compute the total variation, the difference between neighbouring pixels.
 
     Args:
-        image: ``(N, C, H, W)`` with H and W at least 2.
+        image: Images ``(N, C, H, W)`` with H and W at least 2.
         form: ``"mean_squares"``: mean squared difference along x plus that along y.
             ``"half_sum_squares"``: ½ Σ (dx² + dy²) over the pixels that have both
             neighbours and over the whole batch, whose gradient jcjohnson's
@@ -89,6 +96,12 @@ def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> from fststyle.perceptual.losses import total_variation
+        >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
+        tensor(1.)
     """
     image = _at_least_float32(image)
     dx = image[..., :, 1:] - image[..., :, :-1]
@@ -110,7 +123,7 @@ class LossTerms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """The sum, which is what is minimised."""
+        """The sum of the terms, which is minimised."""
         return self.content + self.style + self.palette + self.tv
 
 
@@ -129,18 +142,27 @@ class RelativeLosses(NamedTuple):
 
 
 class PerceptualLoss(nn.Module):
-    """Content, Gram style and total variation of an image under a frozen VGG.
+    """The content, style, palette and smoothness terms of an image, with a frozen VGG.
 
     Args:
-        config: What to compute.
-        weights: VGG's weights. Others than the recipe was tuned for are used as they are;
-            `substitution` then says so.
-        style: The style picture, ``(1, 3, h, w)``, RGB in [0, 1], or several of them (the
-            picture at several sizes), whose Gram matrices are averaged.
+        config: Settings of the loss.
+        weights: Weights of VGG. If the preset was tuned for others, `substitution` says so.
+        style: Style image ``(1, 3, h, w)``, RGB in [0, 1], or several sizes of it, whose Gram
+            matrices are averaged.
 
     Raises:
-        SettingError: The style picture is too small, or a layer is missing or cannot be
+        SettingError: The style image is too small, or a layer is missing or cannot be
             normalised with these weights.
+
+    Example:
+        Losses need the weights of VGG, so this example is not run:
+
+        >>> from fststyle.images.load import load_image
+        >>> from fststyle.perceptual.presets import PRESETS
+        >>> from fststyle.perceptual.vgg_weights import load_weights
+        >>> loss = PerceptualLoss.from_picture(  # doctest: +SKIP
+        ...     PRESETS["calibrated"], load_weights(), load_image("style.jpg")
+        ... )
     """
 
     def __init__(
@@ -174,18 +196,16 @@ class PerceptualLoss(nn.Module):
     def from_picture(
         cls, config: LossConfig, weights: VGGWeights, picture: NDArray[np.float32]
     ) -> PerceptualLoss:
-        """A loss whose style is a picture, seen at the sizes that the configuration names.
+        """Make a loss from a style image, at the sizes that the settings name.
 
         Args:
-            config: What to compute.
-            weights: VGG's weights.
-            picture: ``(h, w, 3)``, RGB in [0, 1], at its own size.
-
-        Returns:
-            The loss.
+            config: Settings of the loss.
+            weights: Weights of VGG.
+            picture: Style image ``(h, w, 3)``, RGB in [0, 1], at its own size.
 
         Raises:
-            SettingError: As the constructor does.
+            SettingError: The style image is too small, or a layer is missing or cannot be
+                normalised with these weights.
         """
         sized = [fit_short_side(picture, size) if size else picture for size in config.style_sizes]
         tensors = [torch.from_numpy(p.transpose(2, 0, 1).copy())[None] for p in sized]
@@ -193,7 +213,7 @@ class PerceptualLoss(nn.Module):
 
     @property
     def substitution(self) -> str | None:
-        """A sentence if these weights are not those that the recipe was tuned for."""
+        """A warning if the preset was tuned for other weights, otherwise None."""
         config = self.config
         fits = {
             "the original VGG16": self.vgg.architecture == "vgg16" and self.vgg.original,
@@ -208,10 +228,10 @@ class PerceptualLoss(nn.Module):
 
     @torch.no_grad()
     def content_targets(self, content: Tensor) -> Features:
-        """What `forward` needs to know of the content.
+        """Compute the content features that `forward` needs.
 
         Args:
-            content: ``(N, 3, H, W)``, RGB in [0, 1].
+            content: Photographs ``(N, 3, H, W)``, RGB in [0, 1].
 
         Returns:
             Content layer → activations, without gradient.
@@ -220,11 +240,11 @@ class PerceptualLoss(nn.Module):
         return features
 
     def forward(self, image: Tensor, targets: Features) -> LossTerms:
-        """The weighted loss terms of images.
+        """Compute the weighted loss terms of images.
 
         Args:
-            image: ``(N, 3, H, W)``, RGB in [0, 1].
-            targets: What `content_targets` gave for the photographs.
+            image: Images ``(N, 3, H, W)``, RGB in [0, 1].
+            targets: Result of `content_targets` for the photographs.
 
         Returns:
             The terms, each averaged over the batch (``half_sum_squares`` excepted), float32.
@@ -251,11 +271,11 @@ class PerceptualLoss(nn.Module):
 
     @torch.no_grad()
     def relative(self, image: Tensor, targets: Features) -> RelativeLosses:
-        """Unweighted relative losses per layer and photograph, whatever the forms.
+        """Compute the unweighted relative losses per layer and photograph.
 
         Args:
-            image: ``(N, 3, H, W)``, RGB in [0, 1].
-            targets: What `content_targets` gave for the photographs.
+            image: Images ``(N, 3, H, W)``, RGB in [0, 1].
+            targets: Result of `content_targets` for the photographs.
 
         Returns:
             The losses, on this loss's layers (channels normalised where it does so).
@@ -333,13 +353,13 @@ def _statistics() -> dict[str, Tensor]:
 def _channel_scale(layer: str) -> Tensor:
     """One over the mean activation per channel, ``(1, C, 1, 1)``."""
     mean = _statistics()[f"{layer}.mean"]
-    # A channel that hardly ever fires would otherwise drown all others.
+    # Otherwise a channel that is rarely active would dominate all others.
     return (1.0 / mean.clamp_min(0.1 * float(mean.median()))).reshape(1, -1, 1, 1)
 
 
 @cache
 def _content_floor(layer: str, normalised: bool) -> float:
-    """Least energy a content ratio divides by, so that a flat crop's does not explode."""
+    """Return the smallest divisor of a content ratio, so that flat crops do not dominate."""
     square = _statistics().get(f"{layer}.square")
     if square is None:
         return 1e-6
@@ -354,10 +374,12 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 def _check_style(picture: Tensor) -> None:
     if picture.ndim != 4 or picture.shape[:2] != (1, 3):
         raise SettingError(
-            f"A style picture has the shape (1, 3, h, w), not {tuple(picture.shape)}."
+            f"A style image must have the shape (1, 3, h, w), not {tuple(picture.shape)}."
         )
     if min(picture.shape[-2:]) < MIN_STYLE_SIDE:
         raise SettingError(
-            f"The style picture is {picture.shape[-1]}×{picture.shape[-2]} pixels; it must be at "
-            f"least {MIN_STYLE_SIDE} on each side (256 and more show the style well)."
+            f"The style image is {picture.shape[-1]}×{picture.shape[-2]} pixels, and must be at "
+            f"least {MIN_STYLE_SIDE} on each side.",
+            remedy="Choose a larger one; 256 pixels and more show the style well.",
+            code="too_small",
         )

@@ -38,21 +38,21 @@ _OUT_OF_RANGE: Final = 1.0
 
 @dataclass(frozen=True)
 class OptimizeConfig:
-    """How to optimise; the defaults go with the calibrated loss.
+    """Settings of the optimisation; the defaults suit the calibrated loss.
 
     Attributes:
         method: ``"lbfgs"`` or ``"adam"``.
-        rounds: Rounds; L-BFGS forgets its curvature after each, Adam goes on.
-        iterations: Iterations in a round, at each scale.
-        evaluations: A round of L-BFGS also ends after this many evaluations of the loss.
+        rounds: Number of rounds. L-BFGS forgets its curvature after each; Adam continues.
+        iterations: Number of iterations in a round, at each scale.
+        evaluations: Number of evaluations of the loss that also ends a round of L-BFGS.
         learning_rate: Step size on pixels in [0, 1]; None for 1 (L-BFGS) or 0.02 (Adam).
-        beta1: Adam's decay of the first moment.
-        beta2: Adam's decay of the second moment.
+        beta1: Decay of Adam's first moment.
+        beta2: Decay of Adam's second moment.
         epsilon: Adam's ε.
         scale_factor: Ratio between neighbouring scales, such as 2 or √2; 1 for a single
             scale; None for 2 above a long side of 512 pixels and 1 up to it.
-        history: Curvature pairs that L-BFGS keeps.
-        seed: Seed of the noise to start from.
+        history: Number of curvature pairs that L-BFGS keeps.
+        seed: Random seed of the noise to start from.
 
     Raises:
         SettingError: A value is out of range.
@@ -109,7 +109,7 @@ RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
 
 
 def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
-    """How to optimise under a loss preset, with some values replaced.
+    """Make the settings for a loss preset, with some values replaced.
 
     Args:
         preset: A name in `fststyle.perceptual.presets.PRESETS`.
@@ -131,7 +131,7 @@ def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What `optimize_image` tells after each iteration.
+    """The progress of `optimize_image` after an iteration.
 
     Attributes:
         index: Iterations so far, over all scales and rounds.
@@ -216,17 +216,17 @@ class _Problem:
         self._last: tuple[Tensor, Tensor, Tensor, LossTerms] | None = None
 
     def evaluate(self) -> Tensor:
-        """The scaled loss; the gradient is left in ``image.grad``."""
+        """Compute the scaled loss, and leave its gradient in ``image.grad``."""
         if self._last is not None and torch.equal(self._last[0], self.image):
             _, value, gradient, self.terms = self._last
             self.image.grad = gradient.clone()
             return value
         self.image.grad = None
-        # Values outside [0, 1] are no picture. The loss is taken of the nearest picture, and
-        # a spring pulls the pixel back; clamping between iterations instead would falsify
-        # the curvature that L-BFGS remembers.
-        # Not `clamp` alone: torch 2.14 gives it no gradient at 0 and 1 themselves, so that the
-        # black and white of a photograph would never move.
+        # Values outside [0, 1] cannot be shown. The loss is computed for the nearest valid image,
+        # and a quadratic penalty pulls the pixels back. Clamping between iterations instead would
+        # falsify the curvature that L-BFGS remembers.
+        # `clamp` alone has no gradient at exactly 0 and 1 in torch 2.14, so that the black and
+        # white pixels of a photograph would never change.
         image = self.image
         valid = (image >= 0) & (image <= 1)
         inside = torch.where(valid, image, image.detach().clamp(0, 1))
@@ -236,7 +236,9 @@ class _Problem:
         value = self._scale * terms.total + _OUT_OF_RANGE * (image - inside).square().sum()
         if not bool(torch.isfinite(value)):
             raise SettingError(
-                "The loss is no longer finite; choose a smaller learning rate or smaller weights."
+                "The loss is no longer finite.",
+                remedy="Choose a smaller learning rate or smaller weights.",
+                code="not_finite",
             )
         value.backward()
         self.evaluations += 1
@@ -268,7 +270,7 @@ class _Progress:
 
 def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -> None:
     for round_ in range(1, config.rounds + 1):
-        # One iteration a call, so that progress can be told; the state carries over.
+        # One iteration per call, to report progress; the state is kept between calls.
         optimizer = torch.optim.LBFGS(
             [problem.image],
             lr=config.learning_rate or 1.0,
@@ -299,7 +301,7 @@ def _run_adam(
             problem.evaluate()
             scale = problem._scale or 1.0
             assert problem.image.grad is not None
-            # Adam's ε is meant for the loss as it is, not as L-BFGS likes it.
+            # Adam's ε is meant for the unscaled loss.
             problem.image.grad.div_(scale)
             adam.step()
             with torch.no_grad():
@@ -312,7 +314,7 @@ def _run_adam(
 def _adam(
     image: Tensor, config: OptimizeConfig, carried: torch.optim.Adam | None
 ) -> torch.optim.Adam:
-    """Adam on an image; its moments carry over from the scale before, resized."""
+    """Make Adam for an image, with the moments of the previous scale, resized."""
     adam = torch.optim.Adam(
         [image],
         lr=config.learning_rate or 0.02,
@@ -331,7 +333,7 @@ def _adam(
 
 
 def _scales(height: int, width: int, factor: float | None) -> list[tuple[int, int]]:
-    """Sizes from coarse to fine, the last of them (height, width)."""
+    """List the sizes from coarse to fine; the last is (height, width)."""
     long_side = max(height, width)
     if factor is None:
         factor = 2.0 if long_side > MAX_SINGLE_SCALE else 1.0

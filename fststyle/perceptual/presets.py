@@ -34,30 +34,29 @@ def _canonical_weights(
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Everything that defines a perceptual loss; the defaults are the calibrated loss.
+    """All settings of a perceptual loss; the defaults are the calibrated loss.
 
     Attributes:
-        preset: Name, for logs and reports.
-        architecture: Which VGG computes the features.
-        content_layers: Layer → weight.
-        style_layers: Layer → weight.
+        preset: Name of the preset, for logs and reports.
+        architecture: VGG architecture that computes the features.
+        content_layers: Content layer → weight.
+        style_layers: Style layer → weight.
         content_weight: Weight of the content term.
         style_weight: Weight of the style term.
-        palette_weight: Weight of the palette's distance (`fststyle.perceptual.palette`).
+        palette_weight: Weight of the distance between palettes (`fststyle.perceptual.palette`).
         tv_weight: Weight of the total variation.
-        style_sizes: Sizes (short side, pixels; the aspect ratio is kept) at which the style
-            picture is seen, 0 for its own; with several, their Gram matrices are averaged.
-            A picture is never enlarged.
+        style_sizes: Short sides in pixels to which the style image is reduced; 0 keeps its size.
+            The Gram matrices of several sizes are averaged. An image is never enlarged.
         normalised_layers: Layers whose channels are divided by their mean activation over
-            natural photographs (as Gatys et al. normalised their VGG). Original VGG16 only.
+            natural photographs, as Gatys et al. did. This needs the original VGG16.
         content_form: ``"relative"``: ‖F−F_c‖² / ‖F_c‖² per photograph; ``"mean"``: the mean
             squared difference.
         style_form: ``"relative"``: ‖G−G_s‖² / ‖G_s‖² per layer; ``"mean"``: the mean
             squared difference.
         gram_divisor: See `gram_matrix`.
         tv_form: See `total_variation`.
-        pixel_range: Range of the pixels that the total variation sees, 1 or 255.
-        tuned_for: The weights that the recipe's own weights were chosen for.
+        pixel_range: Largest pixel value in the total variation, 1 or 255.
+        tuned_for: VGG for which the weights of the terms were chosen.
 
     Raises:
         SettingError: A layer is unknown, or a value is out of range.
@@ -106,12 +105,12 @@ class LossConfig:
         ):
             raise SettingError(
                 f"loss.style_sizes must be whole numbers of pixels from {MIN_STYLE_SIDE} "
-                f"(0 for the picture's own size), not {self.style_sizes!r}."
+                f"(0 for the image's own size), not {self.style_sizes!r}."
             )
         object.__setattr__(self, "style_sizes", sizes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The values as plain dicts, lists and numbers, for JSON."""
+        """Return the values as plain dicts, lists and numbers, for JSON."""
         return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
 
@@ -199,24 +198,33 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
 
 
 def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
-    """A preset, with some of its values replaced.
+    """Make the settings of a loss from a preset, with some values replaced.
 
     Args:
-        preset: A name in `PRESETS`.
-        **overrides: Values of `LossConfig`; None leaves the preset's own.
-
-    Returns:
-        The configuration.
+        preset: Name of a preset in `PRESETS`.
+        **overrides: Values of `LossConfig`; None keeps the value of the preset.
 
     Raises:
         SettingError: The preset or a key is unknown, or a value is out of range.
+
+    Example:
+        >>> from fststyle.perceptual.presets import loss_config
+        >>> loss_config("johnson", style_weight=10).style_weight
+        10
+        >>> loss_config("johnson").content_layers
+        mappingproxy({'relu3_3': 1.0})
     """
     if preset not in PRESETS:
-        raise SettingError(f"Unknown loss {preset!r}; choose from {', '.join(PRESETS)}.")
+        raise SettingError(
+            f"Unknown loss {preset!r}; choose from {', '.join(PRESETS)}.", code="unknown_loss"
+        )
     known = {item.name for item in dataclasses.fields(LossConfig)} - {"preset", "tuned_for"}
     for key in overrides:
         if key not in known:
-            raise SettingError(f"There is no loss.{key}; known are {', '.join(sorted(known))}.")
+            names = ", ".join(sorted(known))
+            raise SettingError(
+                f"Unknown setting loss.{key}; known are {names}.", code="unknown_setting"
+            )
     given = {key: value for key, value in overrides.items() if value is not None}
     return replace(PRESETS[preset], **given)
 

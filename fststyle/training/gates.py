@@ -64,7 +64,7 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether the value is within the limit."""
+        """True if the value is within the limit."""
         return self.value <= self.limit
 
 
@@ -196,8 +196,9 @@ def require(gates: Sequence[Gate], style_file: Path) -> None:
     failed = [gate.sentence for gate in gates if not gate.passed]
     if failed:
         raise QualityError(
-            f"{' '.join(failed)} So the style is not installed; it is in {style_file}, and "
-            f"--style {style_file} uses it all the same."
+            f"{' '.join(failed)} Therefore the style is not installed.",
+            path=style_file,
+            remedy=f"You can still use its file: {style_file}.",
         )
 
 
@@ -214,7 +215,7 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: The stylised photo, likewise.
+        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         A distance of colours, from 0 to √3.
@@ -252,7 +253,7 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
 
 
 def lattice(picture: Pixels, period: Literal[2, 4]) -> float:
-    """How visible a checkerboard of a period is, where it is most.
+    """Measure the visibility of a checkerboard where it is strongest.
 
     A lattice is a sharp line in the spectrum, texture is broad: a frequency of the period counts
     by its power above that of those near it in its row and its column. The root of their sum
@@ -298,7 +299,7 @@ def lattice(picture: Pixels, period: Literal[2, 4]) -> float:
 
 
 def frame(photo: Pixels, picture: Pixels) -> float:
-    """How unlike the rest the outermost pixels are, on at least two sides.
+    """Measure how much the outermost pixels differ from the rest, on at least two sides.
 
     The outermost 4 (and 8) pixels of a side are compared with the next ones, by mean colour and
     by mean gradient. What the photo differs there is taken off, and the rest is divided by what
@@ -306,7 +307,7 @@ def frame(photo: Pixels, picture: Pixels) -> float:
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: The stylised photo, likewise.
+        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         The ratio for the second worst side.
@@ -326,14 +327,14 @@ def frame(photo: Pixels, picture: Pixels) -> float:
 
 
 def lost_structure(photo: Pixels, picture: Pixels) -> float:
-    """How much of the photo's coarse structure is lost.
+    """Measure the loss of the photo's coarse structure.
 
     Gradients of the luminance, softened by σ = 3, are compared as lines without direction (a
     style may make dark of bright): as vectors ``|g|·(cos 2θ, sin 2θ)``, by their correlation.
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: The stylised photo, likewise.
+        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         One minus the correlation: 0 for the photo itself, 1 where nothing of it is left.
@@ -346,14 +347,14 @@ def lost_structure(photo: Pixels, picture: Pixels) -> float:
 
 
 def blur(photo: Pixels, picture: Pixels) -> float:
-    """How much softer the picture is than the photo.
+    """Measure how much softer the result is than the photo.
 
     Sharpness is the mean gradient of the luminance at σ = 0.7 by that at σ = 3: whatever the
     contrast, blurring takes the former first.
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: The stylised photo, likewise.
+        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         The photo's sharpness by the picture's; 1 for the photo itself.
@@ -425,12 +426,12 @@ def _lines(pixels: Pixels) -> NDArray[np.complex128]:
 
 
 def measure(name: GateName, photo: Pixels, picture: Pixels) -> float:
-    """One gate's value for a photo and what was made of it.
+    """Compute the value of one gate for a photo and its stylised version.
 
     Args:
-        name: Of the gate.
+        name: Name of the gate.
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: The stylised photo, likewise.
+        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         The value; the lower, the better. NaN for a picture that is not finite.

@@ -30,7 +30,7 @@ _NOTES: Final = "FSTSTYLE_RUN_NOTES"
 
 @dataclass(frozen=True)
 class RunNote:
-    """How one run of a command ended.
+    """The end of one run of a command.
 
     Attributes:
         status: Exit status.

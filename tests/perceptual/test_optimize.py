@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from errors_help import raises
 from torch import Tensor
 
 from fststyle.errors import SettingError
@@ -418,20 +419,20 @@ def test_the_loss_s_own_recipe_is_the_default(narrow_weights: VGGWeights) -> Non
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"method": "sgd"}, "must be lbfgs or adam, not 'sgd'"),
-        ({"method": None}, "must be lbfgs or adam, not None"),
-        ({"rounds": 0}, "rounds must be at least 1, not 0"),
-        ({"iterations": 0}, "iterations must be at least 1, not 0"),
-        ({"history": 0}, "history must be at least 1, not 0"),
-        ({"evaluations": 1}, "evaluations must be at least 2, not 1"),
-        ({"learning_rate": 0.0}, "learning rate must be above 0, not 0"),
-        ({"learning_rate": math.nan}, "learning rate must be above 0, not nan"),
-        ({"learning_rate": math.inf}, "learning rate must be above 0, not inf"),
-        ({"scale_factor": 0.5}, "scale factor must be from 1 to 4, not 0.5"),
-        ({"scale_factor": math.nan}, "scale factor must be from 1 to 4, not nan"),
-        ({"beta1": 1.0}, "beta1 must be from 0 to below 1, not 1.0"),
-        ({"beta2": -0.1}, "beta2 must be from 0 to below 1, not -0.1"),
-        ({"epsilon": 0.0}, "epsilon must be above 0, not 0.0"),
+        ({"method": "sgd"}, "method must be one of lbfgs, adam, not 'sgd'"),
+        ({"method": None}, "method must be one of lbfgs, adam, not None"),
+        ({"rounds": 0}, "rounds must be a whole number from 1, not 0"),
+        ({"iterations": 0}, "iterations must be a whole number from 1, not 0"),
+        ({"history": 0}, "history must be a whole number from 1, not 0"),
+        ({"evaluations": 1}, "evaluations must be a whole number from 2, not 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0, not 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number above 0, not nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be a number above 0, not inf"),
+        ({"scale_factor": 0.5}, "scale_factor must be a number from 1 to 4, not 0.5"),
+        ({"scale_factor": math.nan}, "scale_factor must be a number from 1 to 4, not nan"),
+        ({"beta1": 1.0}, "beta1 must be a number from 0 and below 1, not 1.0"),
+        ({"beta2": -0.1}, "beta2 must be a number from 0 and below 1, not -0.1"),
+        ({"epsilon": 0.0}, "epsilon must be a number above 0, not 0.0"),
     ],
 )
 def test_impossible_settings(values: dict[str, Any], said: str) -> None:
@@ -449,5 +450,5 @@ def test_a_loss_that_is_not_finite(
 ) -> None:
     config = OptimizeConfig(method=method, iterations=2, scale_factor=1.0)
     loss = make_loss(narrow_weights, **weights)
-    with pytest.raises(SettingError, match="no longer finite; choose a smaller learning rate"):
+    with raises(SettingError, "not_finite"):
         optimize_image(smooth(16, 16), loss, config, init=factor * smooth(16, 16))

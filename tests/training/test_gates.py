@@ -234,7 +234,7 @@ def test_require(tmp_path: Path) -> None:
     sentence = str(caught.value)
     assert isinstance(caught.value, FststyleError)
     assert "A checkerboard of 2 pixels shows on " in sentence
-    assert f"--style {path} uses it all the same" in sentence
+    assert f"use its file: {path}." in sentence
     assert "\n" not in sentence
     passed = [dataclasses.replace(gate, value=0.0) for gate in found]
     gates.require(passed, path)

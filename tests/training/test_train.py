@@ -886,7 +886,7 @@ def test_network_with_a_fault_is_not_installed(tmp_path: Path) -> None:
     assert run.wait() == 1
     (path,) = tmp_path.glob("outputs/*/*/ink_wash.onnx")
     assert not (tmp_path / "data_home").exists()
-    assert f"--style {path} uses it all the same" in run.err
+    assert f"use its file: {path}." in run.err
     assert run.out.startswith(f"Style file    {path}\n")
     assert " of 6 passed\n" in run.out
     assert "Use it" not in run.out
