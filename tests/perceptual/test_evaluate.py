@@ -175,7 +175,7 @@ def test_measure_is_fixed(original_weights: VGGWeights, measure: PerceptualLoss)
 
 
 def test_measure_needs_the_original_weights(narrow_weights: VGGWeights) -> None:
-    with pytest.raises(SettingError, match="original VGG16, and a narrow VGG16 is not it"):
+    with raises(SettingError, "other_weights", "a narrow VGG16"):
         measure_for(checks(), narrow_weights)
 
 

