@@ -73,7 +73,8 @@ def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]
         >>> fit_long_side(np.ones((20, 30, 3), np.float32), 15).shape
         (10, 15, 3)
     """
-    return _resized_to(pixels, fitted_size(*pixels.shape[:2], size))
+    height, width = pixels.shape[:2]
+    return _resized_to(pixels, fitted_size(height, width, size))
 
 
 def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -89,7 +90,8 @@ def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32
     Raises:
         SettingError: ``size`` is below 1.
     """
-    return _resized_to(pixels, _scaled(*pixels.shape[:2], size, min(pixels.shape[:2])))
+    height, width = pixels.shape[:2]
+    return _resized_to(pixels, _scaled(height, width, size, min(height, width)))
 
 
 def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
