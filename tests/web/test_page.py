@@ -42,6 +42,8 @@ from fststyle.web.page_files import export_page, ort_files, ort_folder
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 STYLED = "#status:text-matches(', in [0-9.]+ (s|min)')"
 
+expect.set_options(timeout=30_000)  # milliseconds; computers may be busy
+
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"
 )
