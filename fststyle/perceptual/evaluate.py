@@ -45,7 +45,7 @@ Pixels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Point:
-    """L-BFGS after some iterations: what it had cost by then, and what it had reached."""
+    """State of L-BFGS after some iterations: its cost so far and the loss it has reached."""
 
     iterations: int
     evaluations: int
@@ -55,7 +55,7 @@ class Point:
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """One photograph's figures.
+    """The figures of one photograph.
 
     Attributes:
         name: Name of the photograph.
@@ -99,7 +99,7 @@ class PhotoResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A style's figures on some photographs, and the pictures behind them."""
+    """A style's figures on some photographs, and the images behind them."""
 
     style: str
     vgg: str
@@ -114,7 +114,7 @@ class Evaluation:
         return statistics.median(values), min(values)
 
     def equal_evaluations(self) -> tuple[float, float]:
-        """The same in evaluations of the loss."""
+        """`equals` in evaluations of the loss."""
         values = [result.equal_evaluations() for result in self.photos]
         return statistics.median(values), min(values)
 

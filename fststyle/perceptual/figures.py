@@ -78,9 +78,9 @@ def optimisation_sheet(
 
     Args:
         content: The photograph, ``(H, W, 3)`` in [0, 1].
-        style: The style picture, of any size.
+        style: The style image, of any size.
         result: The result.
-        terms: Term → its weighted value at each iteration; all zero ones are left out.
+        terms: Term → its weighted value at each iteration; terms that stay zero are not drawn.
 
     Returns:
         The PNG's bytes.
@@ -119,7 +119,7 @@ def _logarithmic(axes: Any) -> None:
 
 
 def _plain(text: str) -> str:
-    """A text, such as a file's name, in which matplotlib finds nothing to interpret."""
+    """Escape a text, such as a file name, so that matplotlib prints it as it is."""
     text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) > _LONGEST:  # it would leave no room for the plot
         text = text[: _LONGEST // 2] + "…" + text[-_LONGEST // 2 :]

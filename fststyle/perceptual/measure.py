@@ -1,4 +1,4 @@
-"""The fixed measure that networks are compared by, whatever they were trained under."""
+"""The fixed measure that compares networks, whatever loss they were trained with."""
 
 from __future__ import annotations
 

@@ -56,6 +56,11 @@ class OptimizeConfig:
 
     Raises:
         SettingError: A value is out of range.
+
+    Example:
+        >>> from fststyle.perceptual.optimize import OptimizeConfig
+        >>> OptimizeConfig(method="adam", iterations=300).rounds
+        1
     """
 
     method: Method = "lbfgs"
@@ -173,6 +178,17 @@ def optimize_image(
     Raises:
         SettingError: The loss stopped being finite, `init` has another shape, or the
             photograph is too small for the loss's layers.
+
+    Example:
+        >>> import torch
+        >>> from fststyle.perceptual.losses import PerceptualLoss
+        >>> from fststyle.perceptual.optimize import OptimizeConfig, optimize_image
+        >>> from fststyle.perceptual.presets import loss_config
+        >>> from fststyle.perceptual.vgg_weights import load_weights
+        >>> photo, style = torch.rand(2, 1, 3, 32, 32)
+        >>> loss = PerceptualLoss(loss_config(), load_weights(), style)
+        >>> optimize_image(photo, loss, OptimizeConfig(iterations=1)).shape
+        torch.Size([1, 3, 32, 32])
     """
     config = config or optimize_config(loss.config.preset)
     height, width = content.shape[-2:]

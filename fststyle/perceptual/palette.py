@@ -1,4 +1,4 @@
-"""The palette: how the colours of a picture are distributed, wherever they stand.
+"""The palette: the distribution of an image's colours, regardless of their positions.
 
 Gram matrices say which activations occur together, and leave much freedom as to the colours
 themselves: purple with lime can have (nearly) the Gram matrices of purple with gold. The sliced
@@ -31,7 +31,7 @@ _BLOCK: Final = 4  # in pixels: colours are averaged over blocks, outlines and g
 
 
 def palette_quantiles(style: Tensor | Sequence[Tensor]) -> Tensor:
-    """The palette of a style picture, as `palette_distance` takes it.
+    """Return the palette of a style image, for `palette_distance`.
 
     Args:
         style: ``(1, 3, h, w)``, RGB in [0, 1], or several of them, whose quantiles are averaged.

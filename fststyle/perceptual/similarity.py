@@ -17,7 +17,7 @@ _PATCH: Final = 7  # side, in pixels
 def ssim(picture: Pixels, photo: Pixels) -> float:
     """Structural similarity (Wang et al. 2004, Gaussian window) of two RGB images in [0, 1].
 
-    NaN where a side is shorter than the window, 11 pixels.
+    NaN if a side is shorter than the window, 11 pixels.
     """
     if min(photo.shape[:2]) < 11:
         return math.nan
@@ -39,10 +39,10 @@ def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int
     """Measure the distance between the textures of an image and a style, regardless of position.
 
     The sliced Wasserstein distance (Rabin et al. 2011) of 7×7 patches, as Karras et al. (2018,
-    section 5) compare sets of pictures: 4096 random patches of each picture are projected on 256
+    section 5) compare sets of images: 4096 random patches of each image are projected on 256
     random directions of length 1, and the distance of the sorted projections (of order 1) is
-    averaged over the directions, then over the levels of a pyramid of which each halves the one
-    before. Karras et al. have a Laplacian pyramid and normalised colours; here the colours count.
+    averaged over the directions, then over the levels of a pyramid, each half the size of the
+    previous one. Karras et al. use a Laplacian pyramid and normalised colours; here colours count.
 
     Args:
         picture: ``(H, W, 3)``, RGB in [0, 1].
@@ -51,9 +51,9 @@ def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int
         seed: Random seed of the positions and directions.
 
     Returns:
-        The distance in 1/255, 0 for equal pictures, the same both ways. Of two flat pictures
-        whose values differ by c in all channels it is 255·c·√(2/π), roughly: the mean of |Σd|
-        over random directions d. NaN if a picture is smaller than a patch.
+        The distance in 1/255, symmetric, and 0 for equal images. For two images of a single
+        colour that differ by c in all channels it is about 255·c·√(2/π), the mean of |Σd|
+        over random directions d. NaN if an image is smaller than a patch.
     """
     distances = []
     for level in range(levels):
@@ -71,14 +71,14 @@ def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int
 
 
 def _patches(pixels: Pixels, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Patches at 4096 random places, ``(4096, 3 · 7 · 7)``."""
+    """Patches at 4096 random positions, ``(4096, 3 · 7 · 7)``."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (_PATCH, _PATCH), axis=(0, 1))
     rows, columns = (rng.integers(size, size=4096) for size in windows.shape[:2])
     return windows[rows, columns].reshape(4096, -1).astype(np.float64)
 
 
 def _halved(pixels: Pixels) -> Pixels:
-    """Means of 2×2 pixels; an odd last row or column is left out."""
+    """Means of 2×2 pixels; an odd last row or column is dropped."""
     height, width = (side // 2 for side in pixels.shape[:2])
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
     halved: Pixels = blocks.mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""Between pictures as arrays (files, runtime) and as tensors (networks, losses)."""
+"""Conversion between images as arrays (files, runtime) and as tensors (networks, losses)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_tensor(pixels: NDArray[np.float32]) -> Tensor:
-    """``(H, W, 3)`` → ``(1, 3, H, W)``, contiguous, of its own memory or not."""
+    """``(H, W, 3)`` → ``(1, 3, H, W)``, contiguous; may share memory with the input."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
 
 

@@ -1,4 +1,4 @@
-"""VGG features: the eye that the perceptual loss sees with, and where its weights come from.
+"""VGG features, on which the perceptual loss is computed.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition" (2014). The original weights (Visual Geometry Group, CC BY 4.0) were trained

