@@ -236,5 +236,15 @@ def test_public_objects_have_examples(name: str) -> None:
     assert any(test.examples for test in tests)
 
 
+def test_codes_of_the_troubleshooting_page_exist() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", page, re.MULTILINE)
+    codes = {code for cell in cells for code in re.findall("`(.*?)`", cell)}
+    package = Path(fststyle.__file__).parent
+    source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert codes
+    assert [code for code in sorted(codes) if f'"{code}"' not in source] == []
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

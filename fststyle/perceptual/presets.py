@@ -60,6 +60,11 @@ class LossConfig:
 
     Raises:
         SettingError: A layer is unknown, or a value is out of range.
+
+    Example:
+        >>> from fststyle.perceptual.presets import LossConfig
+        >>> LossConfig(style_weight=1).content_weight
+        1.0
     """
 
     preset: str = "calibrated"

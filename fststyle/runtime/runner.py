@@ -81,6 +81,14 @@ class Runtime:
     Attributes:
         info: The origin and the training of the style.
         device: The device that it runs on: ``cpu``, ``cuda`` or ``mps``.
+
+    Example:
+        >>> import numpy as np
+        >>> from fststyle.runtime.runner import load_runtime
+        >>> from fststyle.styles.find import find_network
+        >>> runtime = load_runtime(find_network("great_wave").path)
+        >>> runtime(np.zeros((48, 64, 3), np.uint8)).shape
+        (48, 64, 3)
     """
 
     def __init__(

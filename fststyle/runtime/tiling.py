@@ -78,6 +78,11 @@ def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
 
     Yields:
         The tiles row by row. Their kept parts cover each pixel of the photo once.
+
+    Example:
+        >>> from fststyle.runtime.tiling import tiles
+        >>> len(list(tiles(100, 200, side=100, margin=16)))
+        2
     """
     for rows in _spans(height, side, margin):
         for columns in _spans(width, side, margin):

@@ -28,6 +28,11 @@ class FoundStyle:
             network.
         path: The style file or the style image.
         name: The file's name without its extension.
+
+    Example:
+        >>> from fststyle.styles.find import find_style
+        >>> find_style("great_wave").kind
+        'network'
     """
 
     kind: Literal["network", "picture"]
@@ -109,6 +114,11 @@ def find_network(text: str) -> FoundStyle:
         StyleError: There is no such style, as in `find_style`.
         NoNetworkError: The style is only an image (code ``no_network``). The error's
             ``details["training"]`` are the settings with which ``train.py`` trains a network.
+
+    Example:
+        >>> from fststyle.styles.find import find_network
+        >>> find_network("great_wave").name
+        'great_wave'
     """
     found = find_style(text)
     if found.kind == "network":

@@ -64,6 +64,12 @@ class StyleFile:
         weights: By their names in `TransformerNet`, as stored: kernels in float16 or float32,
             everything else in float32.
         model: An ONNX model for a runner, made from ``network`` and ``weights`` alone.
+
+    Example:
+        >>> from fststyle.styles.find import find_network
+        >>> from fststyle.styles.style_file import read_style
+        >>> len(read_style(find_network("great_wave").path).model) > 1000
+        True
     """
 
     info: StyleInfo
@@ -185,6 +191,12 @@ def read_style(path: Path) -> StyleFile:
             is damaged (``damaged``), was made by a newer fststyle (``newer_version``), or its graph
             is not the one that fststyle writes, because it refers to another file, for example,
             or holds another operator (``unsafe``).
+
+    Example:
+        >>> from fststyle.styles.find import find_network
+        >>> from fststyle.styles.style_file import read_style
+        >>> read_style(find_network("great_wave").path).info.name
+        'great_wave'
     """
     try:
         with path.open("rb") as file:
@@ -240,6 +252,12 @@ def read_info(path: Path) -> StyleInfo:
 
     Raises:
         StyleError: The file cannot be used, as in `read_style`.
+
+    Example:
+        >>> from fststyle.styles.find import find_network
+        >>> from fststyle.styles.style_file import read_info
+        >>> read_info(find_network("great_wave").path).artist
+        'Katsushika Hokusai'
     """
     return read_style(path).info
 

@@ -308,7 +308,7 @@ def test_a_spoilt_cache_is_made_anew(
     assert torch.equal(first.convolutions["relu5_3"][0], again.convolutions["relu5_3"][0])
     (warning,) = (record for record in caplog.records if record.levelno == logging.WARNING)
     assert str(cache) in warning.getMessage()
-    assert "made anew" in warning.getMessage()
+    assert "created again" in warning.getMessage()
 
 
 def test_a_cache_that_cannot_be_written(
