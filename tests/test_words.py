@@ -157,7 +157,6 @@ def test_faults_are_found(tmp_path: Path, text: str, number: int) -> None:
     assert len(faults(path)) == number
 
 
-@pytest.mark.skip(reason="the texts are being rewritten")
 @pytest.mark.parametrize("path", sources(), ids=relative)
 def test_words(path: Path) -> None:
     assert faults(path) == []

@@ -91,6 +91,16 @@ def train(
 
     Raises:
         FststyleError: Any problem that the user can fix.
+
+    Example:
+        >>> import hydra
+        >>> from fststyle.training.settings import config_folder
+        >>> from fststyle.training.train import train
+        >>> with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        ...     cfg = hydra.compose("config", ["style=ink_wash", "output_dir=run"])
+        >>> cfg.style.name
+        'ink_wash'
+        >>> result = train(cfg)  # doctest: +SKIP
     """
     plan = prepare(cfg)
     mode = "same" if in_sweep and cfg.resume == "auto" else cfg.resume
