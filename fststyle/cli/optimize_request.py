@@ -1,4 +1,4 @@
-"""What is asked for when one photo is optimised, with the defaults."""
+"""A request to optimise one photo, with its defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OptimizeRequest:
         loss_values: Values of the loss that replace those of the preset.
         optimizer_values: Values of the optimiser that replace those of the preset.
         vgg_weights: File with the weights of VGG; None to use those found.
-        save_every: Also save the image every so many iterations.
+        save_every: Also save the image every `save_every` iterations.
         sheet: Path of a PNG with the photo, the style image, the result and the loss curve.
         json: Print a line of JSON for each iteration.
     """

@@ -172,7 +172,7 @@ def _check_settings(
         )
     if opset is not None:
         if suffix != ".onnx":
-            raise SettingError("Only ONNX has an opset.", remedy="Leave it out for OpenVINO.")
+            raise SettingError("Only ONNX has an opset.", remedy="Omit the opset for OpenVINO.")
         highest = onnx.defs.onnx_opset_version()
         check_number("opset", opset, LOWEST_OPSET, highest, whole=True)
     if precision == "int8":

@@ -267,7 +267,7 @@ def _unknown(what: str, text: str, names: list[str]) -> StyleError:
 def install(style_file: Path, interrupted: bool) -> Path | None:
     """Copy a style file to the folder where `find_style` finds it by name.
 
-    A network that is already there is kept under another name.
+    An existing network is kept under another name.
 
     Args:
         style_file: The trained style.

@@ -14,7 +14,7 @@ from fststyle.video.container import Damage, why
 
 _MOST_ERRORS: Final = 3
 _LATEST: Final = 10
-"""Seconds by which the sound may lag behind the frames in the file."""
+"""Longest delay of the sound behind the frames in the file, in seconds."""
 
 
 @dataclass(frozen=True)
