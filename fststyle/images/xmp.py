@@ -6,16 +6,10 @@ belong to Dublin Core, to XMP itself and to the IPTC Photo Metadata Standard.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from html import escape  # the one of xml.sax loads all of http
 from typing import Final
-from xml.etree.ElementTree import (
-    Element,
-    ParseError,
-    SubElement,
-    TreeBuilder,
-    XMLParser,
-    register_namespace,
-    tostring,
-)
+from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
 
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _META: Final = "{adobe:ns:meta/}"
@@ -30,19 +24,10 @@ _IPTC: Final = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a camera image that was changed by an algorithm."""
 
-# Usual prefixes. ElementTree writes those of other namespaces as ns0, ns1 and so on.
-for _prefix, _namespace in {
-    "x": _META[1:-1], "rdf": _RDF[1:-1], "dc": _DC[1:-1], "xmp": _XMP[1:-1], "exif": _EXIF[1:-1],
-    "tiff": _TIFF[1:-1], "photoshop": _PHOTOSHOP[1:-1], "Iptc4xmpExt": _IPTC[1:-1],
-    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
-    "aux": "http://ns.adobe.com/exif/1.0/aux/", "exifEX": "http://cipa.jp/exif/1.0/",
-    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
-    "lr": "http://ns.adobe.com/lightroom/1.0/", "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
-    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
-    "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
-    "stRef": "http://ns.adobe.com/xap/1.0/sType/ResourceRef#",
-}.items():  # fmt: skip
-    register_namespace(_prefix, _namespace)
+_PREFIXES: Final = {
+    "http://www.w3.org/XML/1998/namespace": "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x",
+    _DC[1:-1]: "dc", _XMP[1:-1]: "xmp", _IPTC[1:-1]: "Iptc4xmpExt",
+}  # fmt: skip
 
 # Properties of the photo's file that do not hold for the result: previews, data stored with the
 # image (depth, gain map, video), size, colour space, and the place of the rest of the packet.
@@ -78,12 +63,12 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
         A packet in UTF-8.
     """
     try:
-        root = _parse(xmp)
+        root, prefixes = _parse(xmp)
         rdf = root if root.tag == _RDF + "RDF" else root.find(_RDF + "RDF")
     except (ParseError, ValueError, LookupError):  # LookupError: unknown encoding
         rdf = None
     if rdf is None:
-        root = Element(_META + "xmpmeta")
+        root, prefixes = Element(_META + "xmpmeta"), {}
         rdf = SubElement(root, _RDF + "RDF")
     _drop(rdf, keep_gps=keep_gps)
     descriptions = rdf.findall(_RDF + "Description")
@@ -92,18 +77,23 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     _set_text(descriptions, _XMP + "CreatorTool", software)
     _set_text(descriptions, _IPTC + "DigitalSourceType", ENHANCED)
     _add_to_description(descriptions, note)
-    return _PACKET.format(tostring(root, encoding="unicode")).encode("utf-8", "replace")
+    return _PACKET.format(_serialise(root, prefixes)).encode("utf-8", "replace")
 
 
 class _SafeBuilder(TreeBuilder):
-    """Builds a tree, and refuses XML bombs."""
+    """Builds a tree, records its namespace prefixes, and refuses XML bombs."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.prefixes: dict[str, str] = {}
         self._depth = 0
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("a document type could define entities")
+
+    def start_ns(self, prefix: str, uri: str) -> None:
+        if prefix not in self.prefixes.values():
+            self.prefixes.setdefault(uri, prefix)
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
         self._depth += 1
@@ -116,13 +106,15 @@ class _SafeBuilder(TreeBuilder):
         return super().end(tag)
 
 
-def _parse(xmp: bytes) -> Element:
+def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
+    """Parse a packet; returns its root and the prefix of each namespace."""
     if len(xmp) > _MAX_BYTES:
         raise ValueError("too large")
-    parser: XMLParser[Element] = XMLParser(target=_SafeBuilder())
-    is_utf16 = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # a zero byte may be half a letter
-    parser.feed(xmp if is_utf16 else xmp.strip(b"\0 \r\n\t"))
-    return parser.close()
+    builder = _SafeBuilder()
+    parser: XMLParser[Element] = XMLParser(target=builder)
+    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where a zero is half a letter
+    parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
+    return parser.close(), builder.prefixes
 
 
 def _is_dropped(name: str, *, keep_gps: bool) -> bool:
@@ -171,3 +163,45 @@ def followed_by(description: str, note: str) -> str:
     if not description or note in description:
         return description or note
     return f"{description} {note}" if description[-1] in ".!?" else f"{description}. {note}"
+
+
+def _serialise(root: Element, prefixes: dict[str, str]) -> str:
+    """Write a tree with its own prefixes. ElementTree would register them globally."""
+    names = dict(prefixes)
+    for uri, prefix in _PREFIXES.items():
+        if not names.get(uri):  # the default namespace does not apply to attributes
+            names.pop(uri, None)
+            names[uri] = _free(prefix, names)
+    used = {n[1:].partition("}")[0] for e in root.iter() for n in (e.tag, *e.attrib) if n[0] == "{"}
+    for uri in sorted(used):
+        if not names.get(uri):
+            names[uri] = _free("ns1", names)
+    spaces = "".join(
+        f" xmlns:{names[uri]}={_quoted(uri)}" for uri in sorted(used) if names[uri] != "xml"
+    )
+    return "".join(_written(root, names, spaces))
+
+
+def _free(prefix: str, names: dict[str, str]) -> str:
+    taken = set(names.values())
+    choices = (prefix if n == 0 else f"{prefix}{n}" for n in range(len(taken) + 1))
+    return next(choice for choice in choices if choice not in taken)
+
+
+def _written(element: Element, names: dict[str, str], spaces: str = "") -> Iterator[str]:
+    def prefixed(name: str) -> str:
+        uri, brace, local = name[1:].partition("}")
+        return f"{names[uri]}:{local}" if brace else name
+
+    tag = prefixed(element.tag)
+    attributes = "".join(f" {prefixed(n)}={_quoted(v)}" for n, v in element.attrib.items())
+    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '', quote=False)}"
+    for child in element:
+        yield from _written(child, names)
+        yield escape(child.tail or "", quote=False)
+    yield f"</{tag}>"
+
+
+def _quoted(value: str) -> str:
+    """Quote an attribute. Parsers turn line breaks that are not escaped into spaces."""
+    return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'
