@@ -238,7 +238,7 @@ def test_metadata_is_kept(tmp_path: Path, suffix: str, bits: int, keep_gps: bool
     note = ex.entry_text(exif.image[ex.IMAGE_DESCRIPTION])
     assert note.endswith("in the style waves (licence of the style: CC0-1.0).")
     assert bool(exif.gps) == keep_gps
-    assert b'my:word="hello"' in result.metadata.xmp
+    assert b'mine:word="hello"' in result.metadata.xmp
     assert b"digitalsourcetype/algorithmicallyEnhanced" in result.metadata.xmp
     if suffix not in (".webp", ".avif"):
         assert result.metadata.dpi == pytest.approx((240, 240), abs=0.5)
