@@ -26,6 +26,7 @@ REMEDIES: Final[dict[str, str]] = {
     "mask_missing": "Name an image with --mask that is black where that style belongs.",
     "output_is_a_file": "Name a folder with -o.",
     "would_replace": "Name another file or folder with -o.",
+    "single_weight": "Apply {style} only in part with --strength.",
     # videos
     "cannot_encode": "Choose another --codec, such as h264{or_extension}.",
     "encoder_unusable": "Choose another --codec, such as h264{or_extension}.",

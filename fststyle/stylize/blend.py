@@ -1,8 +1,8 @@
-"""Control over a style: how much of it, where, in whose colours, and mixed with which others.
+"""Blends of styles, the strength of a style, and the colours of the photo.
 
-Pictures are float32 ``(H, W, 3)``, RGB in [0, 1], as everywhere. They are mixed in sRGB as it is
-stored, not in linear light, where the brighter one of two pictures outweighs the other: seen side
-by side at equal weights the two differ little, but dark strokes keep more of their contrast so.
+Images are float32 ``(H, W, 3)``, RGB in [0, 1]. They are mixed in sRGB values, not in linear light.
+In linear light the brighter of two images outweighs the other. The difference is small, but in
+sRGB dark strokes keep more of their contrast.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from numpy.typing import NDArray
 from fststyle.errors import SettingError
 from fststyle.images.photo import Pixels
 
-_RED: Final = np.float32(0.2126)  # of luma, by ITU-R BT.709, whose primaries sRGB has
+_RED: Final = np.float32(0.2126)  # luma of ITU-R BT.709, which has the primaries of sRGB
 _BLUE: Final = np.float32(0.0722)
-_ROWS: Final = 256  # worked on at a time, to need little memory beside the pictures
+_ROWS: Final = 256  # processed at a time, to save memory
 
 
 def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[str, float]:
-    """Say how much of which style a blend holds.
+    """Return the styles of a blend and their weights.
 
     Args:
-        style: One style; several as ``"great_wave:0.6,thanos_poster:0.4"``, where a weight that
-            is left out is 1; or such a mapping. The name of a file that is there is one style,
-            whatever it contains.
+        style: One style, a blend such as ``"great_wave:0.6,thanos_poster:0.4"``, or a mapping of
+            styles to weights. The default weight is 1. The name of an existing file is one style,
+            even if it contains commas or colons.
 
     Returns:
-        The styles and their weights, which add up to 1. Styles of weight 0 are left out.
+        The styles and their weights, which add up to 1. Styles with the weight 0 are omitted.
 
     Raises:
-        SettingError: A weight is negative or no number, or all of them are 0.
+        SettingError: A weight is not a number from 0 (code ``bad_weight``), or all are 0.
+
+    Example:
+        >>> style_weights("great_wave:3,thanos_poster:1")
+        {'great_wave': 0.75, 'thanos_poster': 0.25}
     """
     if not isinstance(style, str | os.PathLike | Mapping):
         raise SettingError(f"A style must be a name, a path or a mapping of them, not {style!r}.")
@@ -48,17 +52,23 @@ def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
         pairs = [(text, 1.0)] if one else [_pair(item) for item in text.split(",")]
         if len(pairs) == 1 and pairs[0][1] not in (0, 1):
             raise SettingError(
-                f"A weight needs several styles; for {pairs[0][0]} at less than its full strength "
-                "use --strength."
+                "A weight needs several styles.",
+                remedy=f"Use strength to apply {pairs[0][0]} only in part.",
+                code="single_weight",
+                details={"style": pairs[0][0]},
             )
     weights: dict[str, float] = {}
     for name, weight in pairs:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
-            raise SettingError(f"The weight of {name} must be a number from 0, not {weight!r}.")
+            raise SettingError(
+                f"The weight of {name} must be a number from 0, not {weight!r}.", code="bad_weight"
+            )
         weights[name] = weights.get(name, 0.0) + weight
     total = math.fsum(weights.values())
     if not 0 < total < math.inf:
-        raise SettingError(f"The weights of {style!r} must add up to more than 0.")
+        raise SettingError(
+            f"The weights of {style!r} must add up to more than 0.", code="bad_weight"
+        )
     return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
@@ -88,12 +98,13 @@ def mix(images: Iterable[Pixels], weights: Sequence[float]) -> Pixels:
 def between(
     start: NDArray[np.float32], end: NDArray[np.float32], amount: float | NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Go from one picture to another.
+    """Interpolate between two images.
 
     Args:
-        start: ``(H, W, 3)``.
-        end: ``(H, W, 3)``.
-        amount: From 0, exactly ``start``, to 1, exactly ``end``; or ``(H, W)``, for each pixel.
+        start: Image ``(H, W, 3)``.
+        end: Image ``(H, W, 3)``.
+        amount: Number from 0 (exactly ``start``) to 1 (exactly ``end``), or an array ``(H, W)``
+            with one for each pixel.
 
     Returns:
         A new array, ``(1 - amount) · start + amount · end``.
@@ -107,33 +118,39 @@ def between(
 
 
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh the channels as ITU-R BT.709 does: ``(H, W, 3)`` → ``(H, W)``; of grey, exactly it."""
+    """Return the luma of ITU-R BT.709, ``(H, W)``; for a grey image, exactly the grey level."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     result: NDArray[np.float32] = green + _RED * (red - green) + _BLUE * (blue - green)
     return result
 
 
-def keep_colors(photo: NDArray[np.float32], picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give a stylised picture the colours of the photo ("luminance-only transfer").
+def keep_colors(photo: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give a stylised image the colours of the photo ("luminance-only transfer").
 
-    The result has the picture's luma Y' and the photo's colour differences R'-Y', G'-Y' and
-    B'-Y' (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", section 3,
-    who use YIQ). Where that leaves [0, 1], the colour differences of the pixel shrink alike, as
-    far as needed: it pales, but neither its luma nor its hue changes as clipping would.
+    The result has the luma Y' of the stylised image, and the colour differences R'-Y', G'-Y' and
+    B'-Y' of the photo (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer",
+    section 3, who use YIQ). If a pixel would leave [0, 1], its colour differences are reduced by
+    the same factor. It becomes paler, but unlike clipping this changes neither luma nor hue.
 
     Args:
-        photo: ``(H, W, 3)``.
-        picture: ``(H, W, 3)``, the photo stylised.
+        photo: Photo ``(H, W, 3)``.
+        image: Stylised photo ``(H, W, 3)``.
 
     Returns:
-        A new array, ``(H, W, 3)``.
+        A new array ``(H, W, 3)``.
+
+    Example:
+        >>> photo = np.full((8, 8, 3), (0.8, 0.4, 0.4), np.float32)
+        >>> grey = np.full((8, 8, 3), 0.5, np.float32)
+        >>> print(keep_colors(photo, grey)[0, 0].round(2))
+        [0.81 0.41 0.41]
     """
     result = np.empty_like(photo)
     for rows in _bands(photo):
-        level = luma(picture[rows])[..., None]
+        level = luma(image[rows])[..., None]
         color = photo[rows] - luma(photo[rows])[..., None]
         room = np.where(color > 0, 1 - level, level)
-        # A difference that is nearly 0 has room enough.
+        # A difference of nearly 0 always fits.
         fits = room / np.maximum(np.abs(color), np.float32(1e-6))
         color *= np.clip(fits.min(axis=2, keepdims=True), 0, 1)
         np.add(level, color, out=result[rows])
@@ -150,7 +167,9 @@ def _pair(item: str) -> tuple[str, float]:
         number = math.nan
     if not name or not 0 <= number < math.inf:
         raise SettingError(
-            f"{item.strip()!r} is no style with a weight; write great_wave:0.6,thanos_poster:0.4."
+            f"Cannot parse {item.strip()!r} as a style with a weight.",
+            remedy="Write styles and weights as great_wave:0.6,thanos_poster:0.4.",
+            code="bad_weight",
         )
     return name, number
 

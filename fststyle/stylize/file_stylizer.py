@@ -1,4 +1,4 @@
-"""A picture's file stylised into another file: photos, and animations frame by frame."""
+"""Stylising from file to file: photos, and animations frame by frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fststyle.stylize.stylizer import Stylizer
 
 @dataclass(frozen=True, eq=False)
 class AnimatedInput:
-    """An animation whose result is one too; its frames are read when they are stylised."""
+    """An animation whose result is an animation too; its frames are read one at a time."""
 
     task: Task
     animation: Animation
@@ -36,25 +36,24 @@ class AnimatedInput:
 
 @dataclass(frozen=True, eq=False)
 class AlreadyWritten:
-    """An animation whose result is in its file already.
+    """The result of an animation, which is already in its file.
 
     Attributes:
-        pixels: Its last frame, ``(H, W, 3)``.
+        pixels: Last frame ``(H, W, 3)``.
     """
 
     pixels: NDArray[Any]
 
 
 class FileStylizer:
-    """The steps from file to file, as `fststyle.stylize.pipeline.run` takes them.
+    """The steps from file to file, for `fststyle.stylize.pipeline.run`.
 
     Args:
         stylizer: The style.
-        control: For every photo.
-        strip: Keep nothing of what a photo's file says beside the picture. What the result is, and
-            of which style, is said all the same.
-        keep_gps: Keep where the photo was taken.
-        quality: Of JPEG, WebP and AVIF, from 1 to 100; by default each format's own.
+        control: Controls for every photo.
+        strip: Remove all metadata of the photo. The result still names fststyle and the style.
+        keep_gps: Keep the place where the photo was taken.
+        quality: Quality of JPEG, WebP and AVIF, from 1 to 100; by default that of each format.
     """
 
     def __init__(
@@ -77,24 +76,24 @@ class FileStylizer:
         self._style_licence = "; ".join(licences)
 
     def read(self, task: Task) -> Photo | AnimatedInput:
-        """Read a photo, or look at an animation where the result's format has animations too.
+        """Read a photo, or open an animation if the format of the result supports animations.
 
         Raises:
-            PhotoError: The file is no picture that can be read.
+            PhotoError: The file cannot be read as an image.
         """
         if task.target.suffix.lower() in ANIMATION_SUFFIXES and is_animation(task.source):
             return AnimatedInput(task, load_frames(task.source))
         return load_photo(task.source, as_bytes=True)
 
     def work(self, given: Photo | AnimatedInput) -> tuple[Photo | AlreadyWritten, float]:
-        """Stylise a photo; an animation is written too, since its frames are not all held.
+        """Stylise a photo; an animation is also written, since its frames do not all fit in memory.
 
         Returns:
             The result, and the seconds that stylising took.
 
         Raises:
-            FststyleError: As in `Stylizer.stylize`; of an animation, as in `load_frames` and
-                `save_animation` too.
+            FststyleError: The photo does not fit into memory, or an animation cannot be read or
+                written.
         """
         if isinstance(given, AnimatedInput):
             return self._animate(given)
@@ -103,14 +102,14 @@ class FileStylizer:
         return result, time.perf_counter() - begin
 
     def write(self, task: Task, result: Photo | AlreadyWritten) -> None:
-        """Write a photo's result, and make its folder where need be.
+        """Write the result of a photo, and create its folder if it does not exist.
 
         Raises:
-            FststyleError: It cannot be written.
+            FststyleError: The result cannot be written.
         """
         if isinstance(result, AlreadyWritten):
             return
-        _make_room(task)
+        _make_parent(task)
         metadata = self._metadata(result.metadata)
         if task.target.suffix.lower() in OUTPUT_SUFFIXES:
             save_photo(
@@ -140,7 +139,7 @@ class FileStylizer:
                 newest = result.pixels
                 yield result
 
-        _make_room(task)
+        _make_parent(task)
         metadata = self._metadata(animation.metadata)
         save_animation(
             frames(),
@@ -162,6 +161,6 @@ class FileStylizer:
         )
 
 
-def _make_room(task: Task) -> None:
+def _make_parent(task: Task) -> None:
     if not task.target.parent.is_dir():
         make_folder(task.target.parent)

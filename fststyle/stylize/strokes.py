@@ -1,12 +1,12 @@
 """The size of the brush strokes: the network works at another size than that of the result.
 
-A network paints strokes of the size in pixels that it was trained with, so on a photo of 4000
-pixels they are a fine grain. Here the network sees a smaller photo; its picture is enlarged, and
-what the smaller photo had lost of the large one, in luminance, is put back:
+A network paints strokes of a fixed size in pixels, so on a photo of 4000 pixels they look like a
+fine grain. Therefore the network works on a smaller photo, its result is upscaled, and the
+luminance detail that the smaller photo had lost is added back:
 
-    result = upscale(picture) + DETAIL · luminance(photo - upscale(seen))
+    result = upscale(small result) + DETAIL · luminance(photo - upscale(small photo))
 
-docs/large_photos.md shows what comes of it.
+docs/large_photos.md has examples.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from fststyle.images.photo import Pixels
 from fststyle.images.resize import resize
 
 WORKING_SIDE: Final = 1280
-"""Long side at which photos are stylised that are larger, in pixels, unless a scale is given."""
+"""Long side at which larger photos are stylised by default, in pixels."""
 
 LOWEST_SCALE: Final = 0.25
 HIGHEST_SCALE: Final = 64.0
 
 DETAIL: Final = 0.5
-"""Share of the photo's fine luminance that is put back; at 1 edges look embossed."""
+"""Share of the photo's fine luminance detail that is added back; at 1 edges look embossed."""
 
 _BAND_PIXELS: Final = 4_000_000
-_FILTER: Final = 4  # more than the 3 pixels of Lanczos's filter
+_FILTER: Final = 4  # more than the 3 pixels of the Lanczos filter
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
 def default_scale(height: int, width: int) -> float:
-    """Return the scale at which a photo's long side is seen at `WORKING_SIDE`, at least 1."""
+    """Return the scale that makes the network work at `WORKING_SIDE`, at least 1."""
     return min(HIGHEST_SCALE, max(1.0, max(height, width) / WORKING_SIDE))
 
 
@@ -45,41 +45,42 @@ def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resize as `fststyle.images.resize.resize` does; ``pixels`` itself where nothing changes."""
+    """Resize as `fststyle.images.resize.resize` does; return ``pixels`` if the size is the same."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return resize(pixels, width=width, height=height)
 
 
-def upscale(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
-    """Enlarge a stylised picture to the size of its photo, with the photo's fine detail.
+def upscale(result: Pixels, small: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
+    """Upscale a stylised small photo to the size of the photo, with the photo's fine detail.
 
-    It is done in bands of rows, so that a large photo takes little memory beyond the result.
+    The work is done in bands of rows, so that a large photo takes little memory in addition to
+    the result.
 
     Args:
-        picture: ``(h, w, 3)``, the stylised small photo; uint8, or float32 in [0, 1].
-        seen: ``(h, w, 3)``, the small photo.
-        photo: ``(H, W, 3)``, the large photo.
-        detail: Share of its fine luminance that is put back, from 0.
+        result: Stylised small photo ``(h, w, 3)``; uint8, or float32 in [0, 1].
+        small: Small photo ``(h, w, 3)``.
+        photo: Photo ``(H, W, 3)``.
+        detail: Share of the fine luminance detail that is added back, from 0.
 
     Returns:
         ``(H, W, 3)`` of the same type.
     """
     height, width = photo.shape[:2]
-    low_height, low_width = picture.shape[:2]
-    result = np.empty_like(photo, order="C")
+    small_height, small_width = result.shape[:2]
+    upscaled = np.empty_like(photo, order="C")
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
         end = min(top + rows, height)
-        # The rows that these are made of, and as many more as Lanczos's filter reaches; as
-        # floats, since pillow's bytes differ by some levels from one part to the next.
-        first, last = top * low_height / height, end * low_height / height
+        # The rows that these depend on, including those that the Lanczos filter reaches. Floats,
+        # because bytes resized by pillow differ by some levels between parts.
+        first, last = top * small_height / height, end * small_height / height
         start = max(0, int(first) - _FILTER)
-        stop = min(low_height, math.ceil(last) + _FILTER)
-        box = (0.0, first - start, float(low_width), last - start)
+        stop = min(small_height, math.ceil(last) + _FILTER)
+        box = (0.0, first - start, float(small_width), last - start)
         painted, plain = (
-            resize(_floats(small[start:stop]), width=width, height=end - top, box=box)
-            for small in (picture, seen)
+            resize(_floats(image[start:stop]), width=width, height=end - top, box=box)
+            for image in (result, small)
         )
         lost = (_floats(photo[top:end]) - plain) @ _LUMINANCE
         painted += np.float32(detail) * lost[:, :, None]
@@ -87,8 +88,8 @@ def upscale(picture: Pixels, seen: Pixels, photo: Pixels, *, detail: float = DET
         if photo.dtype == np.uint8:
             painted *= 255
             np.rint(painted, out=painted)
-        result[top:end] = painted
-    return result
+        upscaled[top:end] = painted
+    return upscaled
 
 
 def _floats(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,13 +1,13 @@
-"""Pictures of a film that follow its motion: the picture before, moved, is mixed into the next.
+"""Steady videos: the previous result is moved along with the video and mixed into the next.
 
-The motion is measured in the film itself, by dense inverse search (Kroeger, Timofte, Dai, Van Gool,
-"Fast Optical Flow using Dense Inverse Search", ECCV 2016), as OpenCV has it. The picture before is
-trusted only where two things hold, so that nothing drags a ghost behind it: forward and backward
-motion undo one another (Sundaram, Brox, Keutzer, "Dense Point Trajectories by GPU-accelerated Large
+The motion is measured in the video itself, with OpenCV's dense inverse search (Kroeger, Timofte,
+Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016). The previous result is
+used only where two conditions hold, so that nothing leaves a ghost: forward and backward motion
+cancel each other (Sundaram, Brox, Keutzer, "Dense Point Trajectories by GPU-accelerated Large
 Displacement Optical Flow", ECCV 2010, equation 5, as in Ruder, Dosovitskiy, Brox, "Artistic Style
-Transfer for Videos", GCPR 2016), and the frame before, moved, looks as the frame does.
+Transfer for Videos", GCPR 2016), and the previous frame, moved, looks like the frame.
 
-OpenCV comes with the extra ``fststyle[video]``; it is imported when it is needed.
+OpenCV comes with the extra ``fststyle[video]``. It is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_number
 from fststyle.images.photo import Pixels
 
 FLOW_SIDE: Final = 224
-"""Long side at which motion is measured at most, in pixels."""
+"""Largest long side at which motion is measured, in pixels."""
 
 _TRUST_SIDE: Final = 200
-"""Likewise, at which it is checked."""
+"""Largest long side at which motion is checked, in pixels."""
 
 _LEAST_SIDE: Final = 40
-"""Side to which smaller frames are enlarged: OpenCV 5 fails or crashes on long and narrow ones."""
+"""Shortest side at which motion is measured: OpenCV 5 crashes on long and narrow frames."""
 _MOST_KEPT: Final = 0.9
 _ALIKE: Final = 9.0
-"""Frames that differ by less, locally and in 1/255, show the same thing; noise is less."""
+"""Frames that differ by less, locally and in 1/255, show the same thing; noise is below this."""
 _UNLIKE: Final = 28.0
-"""Those that differ by more do not."""
+"""Frames that differ by more, locally and in 1/255, show different things."""
 _WINDOW: Final = 5
 _SHARPENED: Final = 0.45
 
@@ -44,20 +44,20 @@ _Map = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Motion:
-    """How the picture before is fetched, and how much of it counts.
+    """The motion from the previous frame, and the shares of both frames.
 
     Attributes:
-        places: Where each pixel was, as ``cv2.convertMaps`` has it.
-        share: Of the picture before, ``(H, W)``.
-        rest: Of the new one, likewise.
+        places: Previous place of each pixel, in the form of ``cv2.convertMaps``.
+        share: Share of the previous image, ``(H, W)``.
+        rest: Share of the new image, ``(H, W)``.
     """
 
     places: tuple[NDArray[Any], NDArray[Any]]
     share: _Map
     rest: _Map
 
-    def mixed(self, old: _Frame, new: _Frame) -> _Frame:
-        """Mix an old picture, moved, into a new one, both ``(H, W, 3)``."""
+    def mix(self, old: _Frame, new: _Frame) -> _Frame:
+        """Mix an old image, moved, into a new one, both ``(H, W, 3)``."""
         cv2 = opencv()
         border = cv2.BORDER_REPLICATE
         moved = cv2.remap(old, *self.places, cv2.INTER_CUBIC, borderMode=border)
@@ -67,36 +67,41 @@ class _Motion:
 
 @dataclass(frozen=True)
 class _Before:
-    """What is kept of the frame before.
+    """The previous frame.
 
     Attributes:
-        small: The frame, for its motion.
+        small: Small copy of the frame, to measure the motion.
         frame: The frame as the network saw it.
-        picture: What was made of it, not sharpened, or that would add up.
+        result: Its result before sharpening; otherwise sharpening would add up.
     """
 
     small: _Frame
     frame: _Frame
-    picture: _Frame
+    result: _Frame
 
 
 class FlowBlend:
-    """Mixes into each picture of a film the one before, moved as the film moves.
+    """Mixes the previous result of a video into each new one, moved along with the video.
 
-    The frame before is mixed into the frame likewise, before the network sees it: its noise, which
-    would be painted as other strokes each time, is less then.
+    The previous frame is also mixed into the new one before the network sees it. This reduces the
+    noise, which the network would otherwise turn into different strokes in every frame.
 
     Args:
-        steady: From 0, nothing of it, to 1, as much as can be.
+        steady: Share of the previous result, from 0 (none) to 1 (the most that is useful).
 
     Raises:
         SettingError: ``steady`` is out of range, or OpenCV is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> blend = FlowBlend(0)
+        >>> frame = np.zeros((48, 64, 3), np.uint8)
+        >>> blend(frame, lambda pixels: 255 - pixels).max()
+        np.uint8(255)
     """
 
     def __init__(self, steady: float) -> None:
-        is_number = isinstance(steady, int | float) and not isinstance(steady, bool)
-        if not is_number or not 0 <= steady <= 1:
-            raise SettingError(f"steady must be a number from 0 to 1, not {steady!r}.")
+        check_number("steady", steady, 0, 1)
         self._share = _MOST_KEPT * steady
         self._before: _Before | None = None
         if self._share > 0:
@@ -109,37 +114,37 @@ class FlowBlend:
             self._flow.setVariationalRefinementIterations(3)
 
     def reset(self) -> None:
-        """Begin anew: the next picture has none before it."""
+        """Start again: the next frame has no frame before it."""
         self._before = None
 
-    def __call__(self, seen: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
-        """Paint the next frame.
+    def __call__(self, pixels: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
+        """Stylise the next frame.
 
         Args:
-            seen: The frame, ``(H, W, 3)``.
-            paint: Stylises a frame; its picture is of the same shape and type.
+            pixels: Frame ``(H, W, 3)``.
+            paint: Stylises a frame; the result has the same shape and type.
 
         Returns:
-            The picture; where no frame was before, what ``paint`` makes of this one.
+            The steadied result; for the first frame, the result of ``paint``.
         """
         if self._share == 0:
-            return paint(seen)
-        frame = _levels(seen)
+            return paint(pixels)
+        frame = _levels(pixels)
         small, before = _shrunk(frame, FLOW_SIDE), self._before
         if before is None or before.frame.shape != frame.shape:
-            picture = paint(seen)
-            # The caller may use the frame's memory again.
-            self._before = _Before(small.copy(), frame.copy(), _levels(picture))
-            return picture
+            result = paint(pixels)
+            # The caller may reuse the memory of the frame.
+            self._before = _Before(small.copy(), frame.copy(), _levels(result))
+            return result
         motion = self._motion(before.small, small, *frame.shape[:2])
-        calm = motion.mixed(before.frame, frame)
-        picture = paint(_typed_as(seen, calm))
-        mixed = motion.mixed(before.picture, _levels(picture))
+        calm = motion.mix(before.frame, frame)
+        result = paint(_typed_as(pixels, calm))
+        mixed = motion.mix(before.result, _levels(result))
         self._before = _Before(small.copy(), calm, mixed)
-        return _typed_as(picture, _sharpened(mixed, _SHARPENED * self._share))
+        return _typed_as(result, _sharpened(mixed, _SHARPENED * self._share))
 
     def _motion(self, old: _Frame, new: _Frame, height: int, width: int) -> _Motion:
-        """Measure the motion of small frames, for pictures of a height and width."""
+        """Measure the motion of small frames, for images of a height and width."""
         cv2 = opencv()
         grey, old_grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (new, old))
         to_old: _Map = self._flow.calc(grey, old_grey, None)
@@ -150,16 +155,16 @@ class FlowBlend:
         return _Motion(places, share, 1 - share)
 
 
-def _sharpened(picture: _Frame, amount: float) -> _Frame:
-    """Give back what moving by fractions of a pixel takes: an unsharp mask of (1 2 1)."""
+def _sharpened(image: _Frame, amount: float) -> _Frame:
+    """Restore the sharpness lost by moves of fractions of a pixel: an unsharp mask of (1 2 1)."""
     cv2 = opencv()
-    blurred = cv2.GaussianBlur(picture, (3, 3), 0)
-    sharpened: _Frame = cv2.addWeighted(picture, 1 + amount, blurred, -amount, 0)
+    blurred = cv2.GaussianBlur(image, (3, 3), 0)
+    sharpened: _Frame = cv2.addWeighted(image, 1 + amount, blurred, -amount, 0)
     return sharpened
 
 
 def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
-    """Say from 0 to 1 where the moved old frame shows what the new one shows: ``(h, w)``."""
+    """Return where the moved old frame shows the same as the new one: ``(h, w)`` in [0, 1]."""
     cv2 = opencv()
     old, new = _shrunk(old, _TRUST_SIDE), _shrunk(new, _TRUST_SIDE)
     height, width = new.shape[:2]
@@ -172,23 +177,23 @@ def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
     local = cv2.blur(difference, (_WINDOW, _WINDOW)).astype(np.float32)
     trust *= np.clip((_UNLIKE - local) / (_UNLIKE - _ALIKE), 0, 1)
     x, y = _places(to_old)
-    # What comes in from outside is new.
+    # Pixels that come from outside the frame are new.
     trust[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
-    # What is uncovered begins a little before it differs.
+    # Uncovered areas begin slightly before the frames differ.
     eroded: _Map = cv2.erode(trust.astype(np.float32), np.ones((3, 3), np.uint8))
     smooth: _Map = cv2.blur(eroded, (3, 3))
     return smooth
 
 
-def _moved(picture: NDArray[Any], to_old: _Map) -> Any:
-    """Fetch each pixel from where it was."""
+def _moved(image: NDArray[Any], to_old: _Map) -> Any:
+    """Fetch each pixel from its previous place."""
     cv2 = opencv()
     border = cv2.BORDER_REPLICATE
-    return cv2.remap(picture, *_places(to_old), cv2.INTER_LINEAR, borderMode=border)
+    return cv2.remap(image, *_places(to_old), cv2.INTER_LINEAR, borderMode=border)
 
 
 def _places(to_old: _Map) -> tuple[_Map, _Map]:
-    """Where each pixel was: x and y, each ``(h, w)``."""
+    """Return the previous place of each pixel: x and y, each ``(h, w)``."""
     x, y = _grid(*to_old.shape[:2])
     return to_old[..., 0] + x, to_old[..., 1] + y
 
@@ -200,7 +205,7 @@ def _grid(height: int, width: int) -> tuple[_Map, _Map]:
 
 
 def _shrunk(frame: _Frame, side: int) -> _Frame:
-    """Shrink a frame to a long side at most, but for sides below `_LEAST_SIDE`."""
+    """Shrink a frame to a largest long side, but keep each side at `_LEAST_SIDE` or more."""
     height, width = frame.shape[:2]
     ratio = min(1.0, side / max(height, width))
     size = (max(_LEAST_SIDE, round(ratio * width)), max(_LEAST_SIDE, round(ratio * height)))
@@ -212,7 +217,7 @@ def _shrunk(frame: _Frame, side: int) -> _Frame:
 
 
 def _scaled(flow: _Map, height: int, width: int) -> _Map:
-    """Give a flow another size, and its vectors with it."""
+    """Resize a flow, and scale its vectors to match."""
     if flow.shape[:2] == (height, width):
         return flow
     cv2 = opencv()
@@ -238,13 +243,15 @@ def opencv() -> Any:
     """Import OpenCV.
 
     Raises:
-        SettingError: It is missing.
+        SettingError: OpenCV is missing (code ``missing_package``).
     """
     try:
         import cv2
     except ImportError as error:
         raise SettingError(
-            'Steadying by the motion of a film needs OpenCV: pip install "fststyle[video]"; or '
-            "leave it out: --steady 0."
+            "Steadying a video by its motion (steady above 0) needs OpenCV.",
+            remedy="Install fststyle with the extra video, or set steady to 0.",
+            code="missing_package",
+            details={"packages": ["cv2"], "extra": "video"},
         ) from error
     return cv2

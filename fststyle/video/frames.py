@@ -1,4 +1,4 @@
-"""Run a style file over the frames of a film, one after another."""
+"""Run a style file on the frames of a video, one after another."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from fststyle.styles.onnx_norms import SmoothedNorm
 from fststyle.styles.style_file import load_style, read_style
 
 FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
-"""A frame ``(H, W, 3)`` and how much of the statistics before it is kept → its picture."""
+"""Takes a frame ``(H, W, 3)`` and the share of the previous statistics; returns the result."""
 
 _LEAST_STEADY: Final = 32
-"""Least side of frames whose statistics are kept, in pixels."""
+"""Shortest side of frames whose statistics are kept, in pixels."""
 
 
 class FrameRuntime:
-    """A style for the frames of a film, in order; `load_frame_runtime` makes it.
+    """A style for the frames of a video, in order; made by `load_frame_runtime`.
 
-    The statistics that instance norm takes are kept from frame to frame, so that what enters or
-    leaves the picture does not change all the rest of it ("pumping").
+    The statistics of the instance norms are carried from frame to frame, so that an object that
+    enters or leaves the frame does not change the rest of it ("pumping").
 
     Attributes:
-        info: Where the style comes from and how it was trained.
-        device: Where it runs: ``cpu``, ``cuda`` or ``mps``.
-        keep: How much of the statistics of the frames before counts, from 0, the frame for itself,
-            to 1, for the next frame.
+        info: Origin and training of the style.
+        device: The device that the style runs on: ``cpu``, ``cuda`` or ``mps``.
+        keep: Share of the previous frames' statistics in those of the next frame, from 0 (only
+            the frame itself) to 1.
     """
 
     def __init__(self, info: StyleInfo, device: str, forward: FrameForward) -> None:
@@ -47,48 +47,49 @@ class FrameRuntime:
         self._forward = forward
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
-        """Stylise the next frame; it is computed at once, in 8 bits.
+        """Stylise the next frame, without tiles and in 8 bits.
 
         Args:
-            pixels: As in `fststyle.runtime.runner.Runtime`.
-            tile: None; it is here because photos have it.
+            pixels: Frame ``(H, W, 3)``, uint8 or float32 in [0, 1].
+            tile: Always None; the parameter exists because photos have it.
 
         Returns:
-            As `Runtime` does.
+            The stylised frame, of the same shape and type.
 
         Raises:
             SettingError: ``tile`` is given.
-            FststyleError: The frame is too large for the memory.
+            FststyleError: The frame does not fit into memory.
         """
         if tile is not None:
-            raise SettingError("Films are not computed in tiles; leave tile out.")
+            raise SettingError("tile must be None for videos.")
         height, width = pixels.shape[:2]
         levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
-        # What is read off a tiny frame says nothing of its statistics.
+        # The sampled statistics of a tiny frame are not accurate.
         keep = self.keep if min(height, width) >= _LEAST_STEADY else 0.0
         with memory_errors(self.device, width, height):
-            picture: Any = self._forward(np.ascontiguousarray(extended(levels)), keep)
-        picture = picture[:height, :width]
-        result: Pixels = picture if pixels.dtype == np.uint8 else picture / np.float32(255)
+            image: Any = self._forward(np.ascontiguousarray(extended(levels)), keep)
+        image = image[:height, :width]
+        result: Pixels = image if pixels.dtype == np.uint8 else image / np.float32(255)
         return result
 
 
 def load_frame_runtime(
     path: Path, *, device: Device = "auto", threads: int | None = None
 ) -> FrameRuntime:
-    """Make a style file ready to run over the frames of a film.
+    """Make a style file ready to run on the frames of a video.
 
     Args:
-        path: As in `load_runtime`, and so all that follows.
-        device: See there.
-        threads: See there.
+        path: Style file.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
+            `fststyle.runtime.runner.load_runtime`.
+        threads: Number of CPU threads; by default OpenVINO chooses.
 
     Returns:
         The style, ready to run.
 
     Raises:
-        StyleError: See there.
-        SettingError: See there.
+        StyleError: The style file cannot be used.
+        SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
     """
     device = checked_device(device, threads)
     if device == "cpu":
@@ -120,7 +121,7 @@ def _torch_forward(network: Any, device: str) -> FrameForward:
     from torch import nn
 
     kept: dict[str, tuple[Any, Any]] = {}
-    share = 0.0  # of what was kept
+    share = 0.0  # of the kept statistics
 
     def norm(name: str, layer: Any, hidden: Any) -> Any:
         hidden = hidden.float()

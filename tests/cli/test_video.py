@@ -93,12 +93,15 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     assert run("short.mkv", "--style", style_path, "-o", "o.mkv", "--codec", "rawvideo") == 0
     assert "Traceback" not in capsys.readouterr().err
     arguments = ("short.mkv", "--style", style_path, "-o")
-    assert "nothing is not a video encoder" in refused(capsys, *arguments, "o.mkv", "--codec", "nothing")
-    assert "aac is not a video encoder" in refused(capsys, *arguments, "o.mkv", "--codec", "aac")
+    for codec in ("nothing", "aac"):
+        words = refused(capsys, *arguments, "o.mkv", "--codec", codec)
+        assert f"{codec} is not a video encoder" in words
     assert "no CRF" in refused(capsys, *arguments, "o.mkv", "--codec", "ffv1", "--crf", "3")
-    assert "crf must be a whole number from 0 to 51" in refused(capsys, *arguments, "o.mkv", "--crf", "52")
+    assert "crf must be a whole number from 0 to 51" in refused(
+        capsys, *arguments, "o.mkv", "--crf", "52"
+    )
     vp9 = ("--codec", "vp9", "--crf", "64")
-    assert "to 63 for libvpx-vp9" in refused(capsys, *arguments, "o.mkv", *vp9)
+    assert "from 0 to 63" in refused(capsys, *arguments, "o.mkv", *vp9)
     # Motion JPEG wants levels up to 255.
     unusable = refused(capsys, *arguments, "o.mkv", "--codec", "mjpeg")
     assert "encoder mjpeg cannot be used here" in unusable
