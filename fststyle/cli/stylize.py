@@ -316,7 +316,7 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
         device=options.device,
         **given(options, "threads"),
     )
-    mask = {name: read_mask(path) for name, path in given(options, "mask").items()}
+    mask: dict[str, Any] = {n: read_mask(path) for n, path in given(options, "mask").items()}
     control = Control(**given(options, *_CONTROL), **mask)
     return FileStylizer(stylizer, control, **given(options, *_FILES))
 
