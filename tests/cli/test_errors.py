@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import fststyle
 from fststyle.cli import errors
 from fststyle.cli.errors import REMEDIES, CommandError, sentence
 from fststyle.cli.extras import install_line
-from fststyle.errors import FststyleError, NoNetworkError, PhotoError, SettingError
+from fststyle.errors import FststyleError, PhotoError, SettingError
 
 PACKAGE = Path(fststyle.__file__).parent
 ALWAYS = {"path", "option"}
@@ -20,22 +22,28 @@ FROM_DETAILS = {"install": "extra"}
 """Values that are made of details."""
 
 
-def raised() -> Iterator[tuple[str, set[str]]]:
-    """Yield each code in the source of the library, and the details that go with it."""
+def texts() -> Iterator[tuple[Path, str]]:
+    """Yield the strings in the source of the library as patterns, with the files they are in."""
     for path in PACKAGE.rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(call, ast.Call):
-                continue
-            keywords = {word.arg: word.value for word in call.keywords}
-            code = keywords.get("code")
-            details = keywords.get("details")
-            keys = details.keys if isinstance(details, ast.Dict) else []
-            names = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
-            for value in ast.walk(code) if code is not None else ():
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    yield value.value, names
-            if isinstance(call.func, ast.Name) and call.func.id == "NoNetworkError" and not code:
-                yield NoNetworkError.default_code, names
+        if path == Path(errors.__file__):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield path, re.escape(node.value)
+            elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                parts = (
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else r"\w+"
+                    for part in node.values
+                )
+                yield path, "".join(parts)
+
+
+@functools.cache
+def files_with(text: str) -> frozenset[Path]:
+    return frozenset(path for path, pattern in TEXTS if re.fullmatch(pattern, text))
+
+
+TEXTS = list(texts())
 
 
 def placeholders(text: str) -> set[str]:
@@ -44,14 +52,13 @@ def placeholders(text: str) -> set[str]:
 
 @pytest.mark.parametrize("code", REMEDIES)
 def test_every_remedy_is_for_a_code_that_is_raised(code: str) -> None:
-    assert code in {code for code, _ in raised()}
+    assert files_with(code)
 
 
 @pytest.mark.parametrize("code", REMEDIES)
 def test_every_placeholder_is_a_detail(code: str) -> None:
-    details = [names for raised_code, names in raised() if raised_code == code]
     for name in placeholders(REMEDIES[code]) - ALWAYS:
-        assert any(FROM_DETAILS.get(name, name) in names for names in details), name
+        assert files_with(code) & files_with(FROM_DETAILS.get(name, name)), name
 
 
 def test_remedy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
