@@ -44,8 +44,8 @@ ONLY_IN = {
     "pytorch_lightning": {"training"},
     "hydra": {"training.settings", "training.main"},
     "omegaconf": {f"training.{name}" for name in ("settings", "prepare", "train", "main")},
-    # stylizer and transforms: for the type of an image; arrays stretches a mask
-    "PIL": {"images", "stylize.arrays", "stylize.stylizer", "transforms"},
+    # control, stylizer and transforms: for the type of an image; arrays stretches a mask
+    "PIL": {"images", "stylize.arrays", "stylize.control", "stylize.stylizer", "transforms"},
     "openvino": {"openvino_core", "styles.export"},
     "pillow_heif": {"images"},
     "torchvision": {"transforms", "perceptual.vgg_weights"},

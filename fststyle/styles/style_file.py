@@ -64,12 +64,6 @@ class StyleFile:
         weights: By their names in `TransformerNet`, as stored: kernels in float16 or float32,
             everything else in float32.
         model: An ONNX model for a runner, made from ``network`` and ``weights`` alone.
-
-    Example:
-        >>> from fststyle.styles.find import find_network
-        >>> from fststyle.styles.style_file import read_style
-        >>> len(read_style(find_network("great_wave").path).model) > 1000
-        True
     """
 
     info: StyleInfo
