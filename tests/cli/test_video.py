@@ -104,8 +104,8 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     assert "from 0 to 63" in refused(capsys, *arguments, "o.mkv", *vp9)
     # Motion JPEG wants levels up to 255.
     unusable = refused(capsys, *arguments, "o.mkv", "--codec", "mjpeg")
-    assert "encoder mjpeg cannot be used here" in unusable
-    assert ".mkv cannot hold what png encodes; choose another --codec, such as h264.\n" in refused(
+    assert "encoder mjpeg cannot be used" in unusable
+    assert ".mkv cannot hold png streams. Choose another --codec, such as h264.\n" in refused(
         capsys, *arguments, "o.mkv", "--codec", "png"
     )
     assert ".webm cannot hold" in refused(capsys, *arguments, "o.webm", "--codec", "h264")

@@ -10,8 +10,9 @@ from video_help import facts_of, frames_of, moving, times_of, write_video
 from fststyle.errors import VideoError
 from fststyle.video.convert import convert
 from fststyle.video.encoders import Output
+from fststyle.video.gif_writer import GifWriter
 from fststyle.video.reader import VideoReader
-from fststyle.video.writer import GifWriter, VideoWriter, open_writer
+from fststyle.video.writer import VideoWriter, open_writer
 
 
 def test_frames_come_back_at_their_times(tmp_path: Path) -> None:
