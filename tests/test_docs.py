@@ -212,7 +212,8 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_docstring_examples(name: str, folder: Path) -> None:
     module = importlib.import_module(name.removesuffix(".__init__"))
-    runner, report = doctest.DocTestRunner(optionflags=FLAGS), []
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
     for test in doctest.DocTestFinder().find(module):
         runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)

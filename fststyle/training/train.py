@@ -191,8 +191,12 @@ def finish(
         else None
     )
     # A sweep reads this when all of its runs have ended, perhaps in another process.
-    facts = {"overrides": list(overrides), "style_file": style_file.name}
-    facts |= {"install": wanted, "gates_passed": passed}
+    facts = {
+        "overrides": list(overrides),
+        "style_file": style_file.name,
+        "install": wanted,
+        "gates_passed": passed,
+    }
     run.mark("interrupted" if trained.interrupted else "finished", facts)
     written = None
     if plan.cfg.report and not trained.interrupted:
