@@ -1,16 +1,16 @@
-"""Gates: what a trained network must not do to a photograph.
+"""Gates: checks of a trained network for visible faults.
 
-Losses do not see every fault. Six probe photographs show the ones that networks of this kind are
-known for, and each is measured by a number that is compared with a limit:
+A loss does not detect every fault. Six probe photographs reveal the typical faults of these
+networks. Each fault is measured by a number, which must not exceed a limit:
 
-- ``blobs``: isolated flat patches of a colour that nothing explains, as instance norm leaves them;
-- ``lattice_2`` and ``lattice_4``: a checkerboard of period 2 or 4, as upsampling leaves it;
-- ``frame``: a border unlike the rest of the picture, as padding leaves it;
-- ``structure``: how much of the photograph's coarse structure is lost;
-- ``blur``: how much softer the picture is than the photograph.
+- ``blobs``: isolated flat patches of an unrelated colour, an artefact of instance norm;
+- ``lattice_2`` and ``lattice_4``: a checkerboard of period 2 or 4, an artefact of upsampling;
+- ``frame``: a border that differs from the rest of the result, an artefact of padding;
+- ``structure``: the loss of the photograph's coarse structure;
+- ``blur``: the loss of sharpness.
 
-Each is the lower the better, up to a limit by what ``scripts/zoo/calibrate_gates.py`` prints of
-pictures and planted faults; ``lattice_4`` was 0.9, too little for dots on the network's own grid.
+Lower is better. ``scripts/zoo/calibrate_gates.py`` prints the values of good results and of planted
+faults, from which the limits were chosen.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ LIMITS: Final[dict[GateName, float]] = {
     "structure": 0.75,
     "blur": 1.25,
 }
-"""The largest value of each that passes."""
+"""Gate → largest value that passes."""
 
 _WINDOW: Final = 64
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One measured fault.
+    """The result of one check.
 
     Attributes:
-        name: Which.
-        value: The worst of the probes; the lower, the better. NaN does not pass.
-        limit: The largest value that passes.
-        probe: The probe photograph on which it is worst.
-        sentence: What was found, where, and what to do.
+        name: Name of the gate.
+        value: Highest value of all probe photographs; lower is better. NaN does not pass.
+        limit: Largest value that passes.
+        probe: Name of the probe photograph with the highest value.
+        sentence: Description of the result; for a fault, with a remedy.
     """
 
     name: GateName
@@ -69,15 +69,15 @@ class Gate:
 
 
 def probe_photos() -> dict[str, Pixels]:
-    """The probe photographs, made here or taken from scikit-image's bundled pictures.
+    """Return the probe photographs: synthetic ones, and bundled ones of scikit-image.
 
     Returns:
-        Name → ``(H, W, 3)``, RGB in [0, 1], sides from 191 to 384 pixels, some of them odd.
+        Name → ``(H, W, 3)``, RGB in [0, 1]. Sides are 191 to 385 pixels, and some are odd.
     """
     from skimage import data
 
-    def photo(picture: NDArray[np.uint8]) -> Pixels:
-        grey = picture[..., None] if picture.ndim == 2 else picture
+    def photo(image: NDArray[np.uint8]) -> Pixels:
+        grey = image[..., None] if image.ndim == 2 else image
         colour = np.repeat(grey, 3, axis=2) if grey.shape[2] == 1 else grey
         return colour.astype(np.float32) / np.float32(255)
 
@@ -95,7 +95,7 @@ def probe_photos() -> dict[str, Pixels]:
 
 
 def _clear_sky(height: int = 270, width: int = 360) -> Pixels:
-    """A blue that pales towards the horizon, with a camera's grain of 1/255."""
+    """Draw a blue sky, paler towards the horizon, with camera noise of 1/255."""
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     zenith, horizon = np.array([[0.18, 0.42, 0.78], [0.70, 0.83, 0.93]], np.float32)
@@ -105,7 +105,7 @@ def _clear_sky(height: int = 270, width: int = 360) -> Pixels:
 
 
 def _night(height: int = 256, width: int = 383) -> Pixels:
-    """A row of houses at night: near black, a few lit windows and lamps."""
+    """Draw a row of houses at night: almost black, with a few lit windows and lamps."""
     rng = np.random.default_rng(1)
     night = np.full((height, width, 3), (0.02, 0.025, 0.05), np.float32)
     night += np.float32(0.03) * np.linspace(1, 0, height, dtype=np.float32)[:, None, None]
@@ -130,26 +130,23 @@ _PROBES: Final[dict[GateName, tuple[str, ...]]] = {
 }
 _FOUND: Final[dict[GateName, tuple[str, str]]] = {
     "blobs": (
-        "there are isolated blobs of flat colour on {probe}",
+        "isolated blobs of flat colour are visible on {probe}",
         "train longer, or lower loss.style_weight or optim.lr",
     ),
     "lattice_2": (
-        "a checkerboard of 2 pixels shows on {probe}",
+        "a checkerboard of 2 pixels is visible on {probe}",
         "train longer, or raise loss.tv_weight",
     ),
     "lattice_4": (
-        "a grid of 4 pixels shows on {probe}",
-        "train longer, lower loss.style_weight, or take a smaller loss.style_sizes",
+        "a grid of 4 pixels is visible on {probe}",
+        "train longer, lower loss.style_weight, or set a smaller loss.style_sizes",
     ),
-    "frame": ("there is a frame along the border of {probe}", "train longer, or raise data.size"),
+    "frame": ("a frame is visible around {probe}", "train longer, or raise data.size"),
     "structure": (
-        "too little of {probe} can be made out",
+        "too little of {probe} is recognisable",
         "lower loss.style_weight, or train longer",
     ),
-    "blur": (
-        "{probe} comes out blurred",
-        "train longer, or lower loss.tv_weight",
-    ),
+    "blur": ("the result for {probe} is blurred", "train longer, or lower loss.tv_weight"),
 }
 
 
@@ -157,17 +154,18 @@ def check(stylise: Callable[[Pixels], Pixels]) -> tuple[Gate, ...]:
     """Run a network on the probe photographs and measure every fault.
 
     Args:
-        stylise: The network: ``(H, W, 3)`` float32, RGB in [0, 1] → the same.
+        stylise: The network, as a function from photo to result, both ``(H, W, 3)`` float32, RGB
+            in [0, 1].
 
     Returns:
-        The gates, each with the value of the probe on which it is worst.
+        One gate for each fault, in the order of `LIMITS`.
     """
     photos = probe_photos()
-    pictures = {name: stylise(photo) for name, photo in photos.items()}
+    results = {name: stylise(photo) for name, photo in photos.items()}
     gates = []
     for name, probes in _PROBES.items():
-        values = {probe: measure(name, photos[probe], pictures[probe]) for probe in probes}
-        # NaN is worse than any number.
+        values = {probe: measure(name, photos[probe], results[probe]) for probe in probes}
+        # NaN counts as worse than any number.
         probe = max(values, key=lambda key: math.inf if math.isnan(values[key]) else values[key])
         gates.append(_gate(name, values[probe], probe))
     return tuple(gates)
@@ -184,14 +182,14 @@ def _gate(name: GateName, value: float, probe: str) -> Gate:
 
 
 def require(gates: Sequence[Gate], style_file: Path) -> None:
-    """Refuse a network with a fault.
+    """Reject a network that has a fault.
 
     Args:
-        gates: What `check` gave.
-        style_file: Where the network is, for the sentence.
+        gates: Result of `check`.
+        style_file: Style file of the network, for the message.
 
     Raises:
-        QualityError: A gate is not passed.
+        QualityError: A gate did not pass.
     """
     failed = [gate.sentence for gate in gates if not gate.passed]
     if failed:
@@ -202,25 +200,25 @@ def require(gates: Sequence[Gate], style_file: Path) -> None:
         )
 
 
-# What is measured
+# The measures
 
 
-def blobs(photo: Pixels, picture: Pixels) -> float:
-    """The strongest isolated patch of flat colour that neither photo nor picture explains.
+def blobs(photo: Pixels, result: Pixels) -> float:
+    """Measure the most visible isolated patch of flat colour.
 
-    A patch is a compact area, from about 10 pixels across to 4 % of the picture, within which
-    the colour hardly varies. It counts by how far its colour is from that around it, and from
-    the colours that the picture has wherever the photo looks alike (so black patches where the
-    photo is dark are the style's), less what the photo itself differs there.
+    A patch is a compact area of almost one colour, from about 10 pixels across to 4 % of the image.
+    Its value is the distance of its colour from the colours around it, or from the colours of the
+    result in similar parts of the photo, whichever is smaller. (Black patches in dark parts of the
+    photo therefore belong to the style.) Differences in the photo itself are subtracted.
 
     Args:
-        photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)``, RGB in [0, 1].
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
-        A distance of colours, from 0 to √3.
+        The difference in colour, at most √3.
     """
-    labels, _ = ndimage.label(_local_deviation(picture, 3) < 0.04)
+    labels, _ = ndimage.label(_local_deviation(result, 3) < 0.04)
     areas = np.bincount(labels.ravel())
     softened = ndimage.gaussian_filter(photo, (2, 2, 0))
     worst = 0.0
@@ -230,11 +228,11 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
         rows, columns = (slice(max(0, side.start - 10), side.stop + 10) for side in box)
         core = labels[rows, columns] == label
         extent = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-        if areas[label] < 0.3 * extent:  # a line or a frame, no blob
+        if areas[label] < 0.3 * extent:  # a line or a frame, not a blob
             continue
         patch = ndimage.binary_dilation(core, iterations=4)
         around = ndimage.binary_dilation(patch, iterations=6) & ~patch
-        near, own_near = picture[rows, columns], softened[rows, columns]
+        near, own_near = result[rows, columns], softened[rows, columns]
         colour = np.median(near[core], axis=0)
         contrast = float(_distance(np.median(near[around], axis=0), colour))
         if contrast <= worst:
@@ -243,7 +241,7 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
         unlike = _distance(softened, own)
         unlike[rows, columns][patch] = np.inf
         alike = unlike <= max(0.06, float(np.quantile(unlike, 0.05)))
-        usual = float(np.quantile(_distance(picture[alike], colour), 0.02))
+        usual = float(np.quantile(_distance(result[alike], colour), 0.02))
         explained = max(
             float(_distance(np.median(own_near[around], axis=0), own)),
             float(np.median(unlike[alike])),
@@ -252,26 +250,26 @@ def blobs(photo: Pixels, picture: Pixels) -> float:
     return worst
 
 
-def lattice(picture: Pixels, period: Literal[2, 4]) -> float:
-    """Measure the visibility of a checkerboard where it is strongest.
+def lattice(result: Pixels, period: Literal[2, 4]) -> float:
+    """Measure the visibility of a checkerboard.
 
-    A lattice is a sharp line in the spectrum, texture is broad: a frequency of the period counts
-    by its power above that of those near it in its row and its column. The root of their sum
-    is the lattice's amplitude. The eye misses it in a rich texture of about that size, so it is
-    divided by 1/255 and 0.8 times the deviation of the picture between half and twice the
-    frequency (a masking contrast in the manner of Legge and Foley 1980). This is done in Hann
-    windows of 64 pixels that overlap by half.
+    A lattice is a sharp line in the spectrum, whereas texture is broad. Each frequency of the
+    lattice is compared with neighbouring frequencies in its row and column. The root of the sum of
+    the excess powers is the amplitude of the lattice. A rich texture of similar scale hides it, so
+    it is divided by 1/255 plus 0.8 times the standard deviation of the result between half and
+    twice the frequency (contrast masking, Legge and Foley 1980). The windows are Hann windows of
+    64 pixels that overlap by half.
 
     Args:
-        picture: ``(H, W, 3)``, RGB in [0, 1], of any H and W from 16.
-        period: In pixels.
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1], with H and W at least 16.
+        period: Period in pixels.
 
     Returns:
-        The ratio that a tenth of the windows reaches; about 0.3 where there is no lattice.
+        The 90 % quantile of the ratio over all windows; about 0.3 without a lattice.
     """
-    power = _spectra(picture)
+    power = _spectra(result)
     side = power.shape[1]
-    unit = side * side / 8  # of a wave of amplitude 1 under the Hann window
+    unit = side * side / 8  # spectrum of a wave of amplitude 1 in the Hann window
     quarter = side // 4
     steps = np.array([-5, -4, -3, 3, 4, 5])
     excess = np.zeros((len(power), 3))
@@ -280,13 +278,13 @@ def lattice(picture: Pixels, period: Literal[2, 4]) -> float:
         if (row, column) == (0, 0) or is_coarse != (period == 2):
             continue
         top, left = row * quarter, column * quarter
-        beside = np.maximum(
+        neighbours = np.maximum(
             np.median(power[:, (top + steps) % side, left], axis=1),
             np.median(power[:, top, (left + steps) % side], axis=1),
         )
-        # A wave of period 2 is its own mirror image; of the others, each is met twice.
+        # A wave of period 2 is its own mirror image; all others appear twice.
         share = 0.25 if period == 2 else 0.5
-        excess += share * np.maximum(power[:, top, left] - 4 * beside, 0)
+        excess += share * np.maximum(power[:, top, left] - 4 * neighbours, 0)
     down, across = np.meshgrid(*2 * (np.fft.fftfreq(side, 1 / side),), indexing="ij")
     frequency = np.hypot(down, across) / side * period
     to_line = np.maximum(
@@ -298,23 +296,23 @@ def lattice(picture: Pixels, period: Literal[2, 4]) -> float:
     return float(np.quantile(ratios, 0.9))
 
 
-def frame(photo: Pixels, picture: Pixels) -> float:
+def frame(photo: Pixels, result: Pixels) -> float:
     """Measure how much the outermost pixels differ from the rest, on at least two sides.
 
     The outermost 4 (and 8) pixels of a side are compared with the next ones, by mean colour and
-    by mean gradient. What the photo differs there is taken off, and the rest is divided by what
-    neighbouring bands inside the picture differ at most, but for one in ten.
+    by mean gradient. The same difference in the photo is subtracted. The rest is divided by the
+    90 % quantile of the differences between neighbouring bands inside the result.
 
     Args:
-        photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)``, RGB in [0, 1].
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
         The ratio for the second worst side.
     """
     sides = []
     for turns in range(4):
-        pair = [np.rot90(pixels, turns) for pixels in (photo, picture)]
+        pair = [np.rot90(pixels, turns) for pixels in (photo, result)]
         values = []
         for width in (4, 8):
             colour = [_steps_between_bands(pixels, width) for pixels in pair]
@@ -326,49 +324,49 @@ def frame(photo: Pixels, picture: Pixels) -> float:
     return max(0.0, float(sorted(sides)[-2]))
 
 
-def lost_structure(photo: Pixels, picture: Pixels) -> float:
+def lost_structure(photo: Pixels, result: Pixels) -> float:
     """Measure the loss of the photo's coarse structure.
 
-    Gradients of the luminance, softened by σ = 3, are compared as lines without direction (a
-    style may make dark of bright): as vectors ``|g|·(cos 2θ, sin 2θ)``, by their correlation.
+    The gradients of the luminance, blurred with σ = 3, are compared without their sign, because a
+    style may swap dark and bright: as vectors ``|g|·(cos 2θ, sin 2θ)``, by their correlation.
 
     Args:
-        photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)``, RGB in [0, 1].
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
-        One minus the correlation: 0 for the photo itself, 1 where nothing of it is left.
+        One minus the correlation: 0 for the photo itself, 1 if nothing of it is left.
     """
-    a, b = (_lines(pixels) for pixels in (photo, picture))
+    a, b = (_lines(pixels) for pixels in (photo, result))
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     if not size > 1e-6 * a.size:
         return math.nan if not math.isfinite(size) else 1.0
     return 1 - float(np.vdot(a, b).real) / size
 
 
-def blur(photo: Pixels, picture: Pixels) -> float:
+def blur(photo: Pixels, result: Pixels) -> float:
     """Measure how much softer the result is than the photo.
 
-    Sharpness is the mean gradient of the luminance at σ = 0.7 by that at σ = 3: whatever the
-    contrast, blurring takes the former first.
+    Sharpness is the ratio of the mean gradients of the luminance at σ = 0.7 and at σ = 3. It does
+    not depend on contrast, and falls if the image is blurred.
 
     Args:
-        photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)``, RGB in [0, 1].
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
-        The photo's sharpness by the picture's; 1 for the photo itself.
+        Sharpness of the photo divided by that of the result; 1 for the photo itself.
     """
     sharpness = []
-    for pixels in (photo, picture):
+    for pixels in (photo, result):
         fine, coarse = (np.abs(_gradient(pixels, sigma)).mean() for sigma in (0.7, 3.0))
         sharpness.append(float(fine) / max(float(coarse), 1e-4))
     return sharpness[0] / max(sharpness[1], 1e-3)
 
 
-def _local_deviation(picture: Pixels, side: int) -> NDArray[np.float64]:
-    """The standard deviation within a square around each pixel, of the channel where it is most."""
-    pixels = picture.astype(np.float64)
+def _local_deviation(result: Pixels, side: int) -> NDArray[np.float64]:
+    """Return the standard deviation around each pixel, of the channel where it is largest."""
+    pixels = result.astype(np.float64)
     mean = ndimage.uniform_filter(pixels, (side, side, 0))
     square = ndimage.uniform_filter(pixels**2, (side, side, 0))
     return np.asarray(np.sqrt(np.maximum(square - mean**2, 0)).max(axis=2))
@@ -378,30 +376,26 @@ def _distance(colours: NDArray[Any], colour: NDArray[Any]) -> Any:
     return np.sqrt(np.square(colours - colour).sum(axis=-1))
 
 
-def _spectra(picture: Pixels) -> NDArray[np.float64]:
-    """The power in each window, ``(windows, S, S, 3)``; S is a multiple of 4."""
-    height, width = picture.shape[:2]
+def _spectra(result: Pixels) -> NDArray[np.float64]:
+    """Return the power spectrum of each window, ``(windows, S, S, 3)``; S is a multiple of 4."""
+    height, width = result.shape[:2]
     side = min(_WINDOW, min(height, width) // 4 * 4)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(side) / side)
     window = (hann[:, None] * hann)[..., None]
     powers = []
     for top in range(0, height - side + 1, side // 2):
         for left in range(0, width - side + 1, side // 2):
-            patch = picture[top : top + side, left : left + side].astype(np.float64)
+            patch = result[top : top + side, left : left + side].astype(np.float64)
             patch = (patch - patch.mean(axis=(0, 1))) * window
             powers.append(np.abs(np.fft.fft2(patch, axes=(0, 1))) ** 2)
     return np.stack(powers)
 
 
 def _steps_between_bands(pixels: NDArray[Any], width: int) -> NDArray[np.float64]:
-    """Distances between the means of neighbouring bands of rows, from the top; at least two."""
+    """Return the distances between the mean colours of neighbouring bands, from the top."""
     count = max(3, len(pixels) // width)
-    bands = np.stack(
-        [
-            band.mean(axis=(0, 1))
-            for band in np.array_split(pixels[: count * width].astype(np.float64), count)
-        ]
-    )
+    split = np.array_split(pixels[: count * width].astype(np.float64), count)
+    bands = np.stack([band.mean(axis=(0, 1)) for band in split])
     return np.asarray(_distance(bands[1:], bands[:-1]))
 
 
@@ -410,7 +404,7 @@ def _luminance(pixels: Pixels) -> NDArray[np.float64]:
 
 
 def _gradient(pixels: Pixels, sigma: float) -> NDArray[np.complex128]:
-    """The gradient of the softened luminance, ``(H, W)``, as a complex number."""
+    """Return the gradient of the blurred luminance, ``(H, W)``, as complex numbers."""
     soft = ndimage.gaussian_filter(_luminance(pixels), sigma)
     down, across = np.gradient(soft)
     return np.asarray(across + 1j * down)
@@ -425,27 +419,27 @@ def _lines(pixels: Pixels) -> NDArray[np.complex128]:
     return gradient**2 / np.maximum(np.abs(gradient), 1e-9)
 
 
-def measure(name: GateName, photo: Pixels, picture: Pixels) -> float:
+def measure(name: GateName, photo: Pixels, result: Pixels) -> float:
     """Compute the value of one gate for a photo and its stylised version.
 
     Args:
         name: Name of the gate.
-        photo: ``(H, W, 3)``, RGB in [0, 1].
-        picture: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)``, RGB in [0, 1].
+        result: Stylised photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
-        The value; the lower, the better. NaN for a picture that is not finite.
+        The value; lower is better. NaN if the result is not finite.
     """
-    if not np.isfinite(picture).all():
+    if not np.isfinite(result).all():
         return math.nan
     match name:
         case "blobs":
-            return blobs(photo, picture)
+            return blobs(photo, result)
         case "lattice_2" | "lattice_4":
-            return lattice(picture, 2 if name == "lattice_2" else 4)
+            return lattice(result, 2 if name == "lattice_2" else 4)
         case "frame":
-            return frame(photo, picture)
+            return frame(photo, result)
         case "structure":
-            return lost_structure(photo, picture)
+            return lost_structure(photo, result)
         case "blur":
-            return blur(photo, picture)
+            return blur(photo, result)

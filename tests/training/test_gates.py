@@ -233,7 +233,7 @@ def test_require(tmp_path: Path) -> None:
         gates.require(found, path)
     sentence = str(caught.value)
     assert isinstance(caught.value, FststyleError)
-    assert "A checkerboard of 2 pixels shows on " in sentence
+    assert "A checkerboard of 2 pixels is visible on " in sentence
     assert f"use its file: {path}." in sentence
     assert "\n" not in sentence
     passed = [dataclasses.replace(gate, value=0.0) for gate in found]
