@@ -1,1 +1,1 @@
-"""Stylising photos: `Stylizer`, stroke size, blends, and folders of photos."""
+"""Photo stylisation: `Stylizer`, brush-stroke size, style blends, and folders of photos."""

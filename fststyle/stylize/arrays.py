@@ -1,4 +1,4 @@
-"""Conversion between the arrays, tensors and masks of a program and photos."""
+"""Conversion between photos and the arrays, tensors and masks that a program uses."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def read_mask(mask: object) -> NDArray[np.float32]:
-    """Read a mask, as `fststyle.stylize.control.Control` accepts it.
+    """Read a mask from any of the types that `fststyle.stylize.control.Control` accepts.
 
     Args:
-        mask: A path, a pillow image, an array or a tensor.
+        mask: A path, a Pillow image, a NumPy array or a torch tensor.
 
     Returns:
         ``(H, W)`` in [0, 1]: the mask's luma, multiplied by its opacity.
 
     Raises:
         PhotoError: The file cannot be read as an image.
-        SettingError: The array has another shape, type or range.
+        SettingError: The array has an unsupported shape, type or range of values.
     """
     if isinstance(mask, str | os.PathLike):
         photo = load_photo(os.fspath(mask))
@@ -52,11 +52,11 @@ def read_mask(mask: object) -> NDArray[np.float32]:
 
 
 def fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
-    """Read a mask as `read_mask` does, and stretch it to ``(height, width)``."""
+    """Read a mask with `read_mask`, and stretch it to ``(height, width)``."""
     values = read_mask(mask)
     if values.shape == (height, width):
         return values
-    # A Lanczos filter would ring: a little style would appear next to every edge.
+    # Not Lanczos: its ringing would let a little of the style show next to every edge.
     plane = pillow.fromarray(np.ascontiguousarray(values))
     return np.asarray(plane.resize((width, height), pillow.Resampling.BILINEAR))
 
@@ -64,19 +64,19 @@ def fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
 def check_array(
     image: object, layout: str = "(height, width, channels)", name: str = "photo"
 ) -> NDArray[Any]:
-    """Check an array from a user.
+    """Check an array that a user has passed.
 
     Args:
-        image: ``(H, W, C)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels, of uint8 or
-            floating-point numbers.
-        layout: The axes as the user knows them, for the message.
-        name: The word for the array in the message.
+        image: ``(H, W, C)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels, with uint8 or
+            floating-point values.
+        layout: Names of the axes in the user's own layout, for the error message.
+        name: Word that stands for the array in the error message.
 
     Returns:
-        ``image`` itself.
+        ``image``, unchanged.
 
     Raises:
-        SettingError: The array has another shape or type (code ``bad_array``).
+        SettingError: The array has an unsupported shape or type (code ``bad_array``).
 
     Example:
         >>> check_array(np.zeros((8, 8, 3), np.uint8)).shape
@@ -84,48 +84,48 @@ def check_array(
     """
     if not isinstance(image, np.ndarray):
         raise SettingError(
-            f"The {name} must be a path, a pillow image, a numpy array or a torch tensor, "
+            f"The {name} must be a path, a Pillow image, a NumPy array or a torch tensor, "
             f"not {image!r:.60}.",
             code="bad_array",
         )
     if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3, 4) or image.size == 0:
         raise SettingError(
-            f"The {name} must be an array {layout} with 1, 3 (RGB) or 4 channels, or several in "
-            f"one array, not {image.shape}.",
+            f"The {name} must be an array of shape {layout} with 1, 3 (RGB) or 4 channels, or "
+            f"several such images stacked in one array; its shape is {image.shape}.",
             code="bad_array",
         )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SettingError(
             f"The {name} must have uint8 values from 0 to 255 or floating-point values from 0 to "
             f"1, not {image.dtype}.",
-            remedy="Divide it by its white level, for example image / 65535 for uint16.",
+            remedy="Divide the array by its white level, for example image / 65535 for uint16.",
             code="bad_array",
         )
     return image
 
 
 def split_array(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Split a checked array ``(H, W, C)`` into colour and transparency.
+    """Split a checked array ``(H, W, C)`` into its colour and its transparency.
 
     Args:
         image: An array with 1, 3 or 4 channels that `check_array` has accepted.
 
     Returns:
-        ``(H, W, 3)``, and for 4 channels the transparency ``(H, W)``; uint8 values are kept,
-        others become float32 in [0, 1].
+        The colour ``(H, W, 3)``, and the transparency ``(H, W)`` if there are 4 channels, otherwise
+        ``None``. A uint8 array stays uint8; any other array becomes float32 in [0, 1].
 
     Raises:
         SettingError: Floating-point values are outside [0, 1] (code ``bad_array``).
     """
     if image.dtype != np.uint8:
         image = image.astype(np.float32, copy=False)
-        # Rounding may move a value slightly out of the range. NaN fails the comparison.
+        # Rounding errors may put a value slightly outside the range. NaN fails the comparison.
         lowest, highest = float(image.min()), float(image.max())
         if not (lowest >= -0.001 and highest <= 1.001):
             raise SettingError(
-                "A photo with floating-point values must be in [0, 1], not from "
+                "The values of a floating-point photo must be in [0, 1], not from "
                 f"{lowest:g} to {highest:g}.",
-                remedy="Divide it by 255, or clip it.",
+                remedy="Divide the values by 255, or clip them.",
                 code="bad_array",
             )
     if image.shape[2] == 1:
@@ -135,29 +135,35 @@ def split_array(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]
 
 
 def floats_of(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert uint8 to float32 in [0, 1]; return a float32 array unchanged."""
+    """Convert a uint8 array to float32 in [0, 1]; return a float32 array unchanged."""
     if values.dtype == np.uint8:
         return values.astype(np.float32) / np.float32(255)
     return values
 
 
 def is_tensor(image: object) -> bool:
-    """Tell whether an object is a torch tensor, without loading torch."""
-    torch = sys.modules.get("torch")  # a program that has a tensor has loaded torch
+    """Return whether an object is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")  # a program that has a tensor has already imported torch
     return torch is not None and isinstance(image, torch.Tensor)
 
 
 def array_of_tensor(tensor: Any) -> NDArray[Any]:
-    """Convert a tensor ``(…, C, H, W)`` to ``(…, H, W, C)``; ``(H, W)`` keeps its axes."""
+    """Convert a tensor ``(…, C, H, W)`` to an array ``(…, H, W, C)``.
+
+    A tensor ``(H, W)`` keeps its axes.
+    """
     tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # numpy has no such type
+    if str(tensor.dtype) == "torch.bfloat16":  # NumPy does not have this type
         tensor = tensor.float()
     array: NDArray[Any] = tensor.numpy()
     return np.moveaxis(array, -3, -1) if array.ndim > 2 else array
 
 
 def tensor_like(tensor: Any, image: NDArray[Any]) -> Tensor:
-    """Convert ``(…, H, W, C)`` to ``(…, C, H, W)`` with the type and device of ``tensor``."""
+    """Convert an array ``(…, H, W, C)`` to a tensor ``(…, C, H, W)`` like ``tensor``.
+
+    The result has the dtype and the device of ``tensor``.
+    """
     import torch
 
     planes = np.ascontiguousarray(np.moveaxis(image, -1, -3))

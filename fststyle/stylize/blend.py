@@ -1,8 +1,8 @@
-"""Blends of styles, the strength of a style, and the colours of the photo.
+"""Blending styles, adjusting their strength, and keeping the colours of the photo.
 
-Images are float32 ``(H, W, 3)``, RGB in [0, 1]. They are mixed in sRGB values, not in linear light.
-In linear light the brighter of two images outweighs the other. The difference is small, but in
-sRGB dark strokes keep more of their contrast.
+Images are float32 ``(H, W, 3)``, RGB in [0, 1]. Their sRGB values are mixed directly, not in linear
+light, where the brighter of two images would outweigh the other. The difference is small, but in
+sRGB, dark strokes keep more of their contrast.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ from numpy.typing import NDArray
 from fststyle.errors import SettingError
 from fststyle.images.photo import Pixels
 
-_RED: Final = np.float32(0.2126)  # luma of ITU-R BT.709, which has the primaries of sRGB
+_RED: Final = np.float32(0.2126)  # luma of ITU-R BT.709, which uses the same primaries as sRGB
 _BLUE: Final = np.float32(0.0722)
-_ROWS: Final = 256  # processed at a time, to save memory
+_ROWS: Final = 256  # rows processed at a time, to save memory
 
 
 def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[str, float]:
-    """Return the styles of a blend and their weights.
+    """Parse a style or a blend of styles into names and weights.
 
     Args:
         style: One style, a blend such as ``"great_wave:0.6,thanos_poster:0.4"``, or a mapping of
-            styles to weights. The default weight is 1. The name of an existing file is one style,
-            even if it contains commas or colons.
+            styles to weights. The default weight is 1. The path of an existing file is always
+            treated as one style, even if it contains commas or colons.
 
     Returns:
-        The styles and their weights, which add up to 1. Styles with the weight 0 are omitted.
+        The styles and their weights, which add up to 1. Styles with a weight of 0 are omitted.
 
     Raises:
-        SettingError: A weight is not a number from 0 (code ``bad_weight``), or all are 0.
+        SettingError: A weight is negative or not a number, or all weights are 0 (code
+            ``bad_weight``).
 
     Example:
         >>> style_weights("great_wave:3,thanos_poster:1")
         {'great_wave': 0.75, 'thanos_poster': 0.25}
     """
     if not isinstance(style, str | os.PathLike | Mapping):
-        raise SettingError(f"A style must be a name, a path or a mapping of them, not {style!r}.")
+        raise SettingError(
+            f"A style must be a name, a path, or a mapping of these to weights, not {style!r}."
+        )
     if isinstance(style, Mapping):
         pairs = list(style.items())
     else:
@@ -52,8 +55,8 @@ def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
         pairs = [(text, 1.0)] if one else [_pair(item) for item in text.split(",")]
         if len(pairs) == 1 and pairs[0][1] not in (0, 1):
             raise SettingError(
-                "A weight needs several styles.",
-                remedy=f"Use strength to apply {pairs[0][0]} only in part.",
+                "A weight has no effect on a single style.",
+                remedy=f"To weaken {pairs[0][0]}, set strength instead.",
                 code="single_weight",
                 details={"style": pairs[0][0]},
             )
@@ -61,7 +64,8 @@ def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
     for name, weight in pairs:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
             raise SettingError(
-                f"The weight of {name} must be a number from 0, not {weight!r}.", code="bad_weight"
+                f"The weight of {name} must be a number of at least 0, not {weight!r}.",
+                code="bad_weight",
             )
         weights[name] = weights.get(name, 0.0) + weight
     total = math.fsum(weights.values())
@@ -76,12 +80,12 @@ def mix(images: Iterable[Pixels], weights: Sequence[float]) -> Pixels:
     """Return the weighted mean of images.
 
     Args:
-        images: At least one image ``(H, W, 3)``; several must be float32. If this is an
-            iterator, only one image of it is in memory at a time.
-        weights: One weight for each image. They add up to 1.
+        images: At least one image ``(H, W, 3)``. If there are several, they must be float32. An
+            iterator is consumed one image at a time, to save memory.
+        weights: One weight per image. The weights must add up to 1.
 
     Returns:
-        ``(H, W, 3)``; a single image is returned unchanged.
+        The mean ``(H, W, 3)``. A single image is returned unchanged.
     """
     total: Any = None
     for image, weight in zip(images, weights, strict=True):
@@ -101,10 +105,10 @@ def between(
     """Interpolate between two images.
 
     Args:
-        start: Image ``(H, W, 3)``.
-        end: Image ``(H, W, 3)``.
-        amount: Number from 0 (exactly ``start``) to 1 (exactly ``end``), or an array ``(H, W)``
-            with one for each pixel.
+        start: Image ``(H, W, 3)`` that an amount of 0 returns.
+        end: Image ``(H, W, 3)`` that an amount of 1 returns.
+        amount: Position between ``start`` and ``end``, from 0 to 1: one number, or an array
+            ``(H, W)`` with a number for each pixel.
 
     Returns:
         A new array, ``(1 - amount) · start + amount · end``.
@@ -118,7 +122,7 @@ def between(
 
 
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the luma of ITU-R BT.709, ``(H, W)``; for a grey image, exactly the grey level."""
+    """Return the ITU-R BT.709 luma ``(H, W)``. For a grey image it is exactly the grey level."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     result: NDArray[np.float32] = green + _RED * (red - green) + _BLUE * (blue - green)
     return result
@@ -129,8 +133,9 @@ def keep_colors(photo: NDArray[np.float32], image: NDArray[np.float32]) -> NDArr
 
     The result has the luma Y' of the stylised image, and the colour differences R'-Y', G'-Y' and
     B'-Y' of the photo (Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer",
-    section 3, who use YIQ). If a pixel would leave [0, 1], its colour differences are reduced by
-    the same factor. It becomes paler, but unlike clipping this changes neither luma nor hue.
+    section 3, which uses YIQ). If a pixel would fall outside [0, 1], all three of its colour
+    differences are scaled down by the same factor. This makes the pixel paler but, unlike
+    clipping, changes neither its luma nor its hue.
 
     Args:
         photo: Photo ``(H, W, 3)``.
@@ -150,7 +155,7 @@ def keep_colors(photo: NDArray[np.float32], image: NDArray[np.float32]) -> NDArr
         level = luma(image[rows])[..., None]
         color = photo[rows] - luma(photo[rows])[..., None]
         room = np.where(color > 0, 1 - level, level)
-        # A difference of nearly 0 always fits.
+        # The lower limit avoids a division by 0: a difference close to 0 always fits.
         fits = room / np.maximum(np.abs(color), np.float32(1e-6))
         color *= np.clip(fits.min(axis=2, keepdims=True), 0, 1)
         np.add(level, color, out=result[rows])
@@ -167,8 +172,8 @@ def _pair(item: str) -> tuple[str, float]:
         number = math.nan
     if not name or not 0 <= number < math.inf:
         raise SettingError(
-            f"Cannot parse {item.strip()!r} as a style with a weight.",
-            remedy="Write styles and weights as great_wave:0.6,thanos_poster:0.4.",
+            f"Cannot parse {item.strip()!r} as a style and its weight.",
+            remedy="Write a blend like this: great_wave:0.6,thanos_poster:0.4.",
             code="bad_weight",
         )
     return name, number

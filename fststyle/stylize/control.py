@@ -1,4 +1,4 @@
-"""The controls of a stylised photo: its size, its strokes, and how much of the style it gets."""
+"""The controls for stylising a photo, such as its size, brush strokes and style strength."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ Size = int | Literal["full"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """The controls of `fststyle.Stylizer`, which takes them as keyword arguments.
+    """The controls that `fststyle.Stylizer` accepts as keyword arguments.
 
     Attributes:
-        size: Largest long side of the result, in pixels. A larger photo is shrunk before it is
-            stylised. ``full`` keeps the photo's own size and makes ``scale`` 1 by default.
-        scale: Size of the brush strokes, from 0.25 to 64. At 2 they are twice as large as the
-            network paints them: the network works at half the size, its result is upscaled, and
-            the photo's fine detail is added back (`fststyle.stylize.strokes`). At 0.5 the network
-            works at twice the size, which takes four times as long. The default is 1 if ``size``
-            is given. Otherwise it is 1 up to a long side of 1280 pixels, and for larger photos
-            the value that makes the network work at 1280: 3.2 for a photo of 12 megapixels, 6.3
-            for one of 48.
-        tile: Side of the tiles that the network works on, in pixels. By default only photos that
-            do not fit into memory, or have more than 16 megapixels, are tiled.
-        strength: Amount of the style, from 0 (the photo itself) to 1 (the full style).
-        keep_colors: Keep the photo's colours and use only the brightness of the stylised image,
-            as in `fststyle.stylize.blend.keep_colors`.
-        mask: Where to stylise: fully where the mask is white, not at all where it is black or
-            transparent, and partly in between. A path, a pillow image, or an array or tensor
-            ``(H, W)`` or ``(H, W, C)``. A mask of another size is stretched to the photo.
+        size: Maximum length of the result's long side, in pixels. A larger photo is shrunk before
+            it is stylised. ``full`` keeps the photo's own size and makes ``scale`` default to 1.
+        scale: Size of the brush strokes, from 0.25 to 64. At 2, strokes are twice as large as
+            those that the network paints: the photo is stylised at half its size, the result is
+            upscaled, and the photo's fine detail is added back (`fststyle.stylize.strokes`). At
+            0.5 the photo is stylised at twice its size, which takes four times as long. The
+            default is 1 if ``size`` is given. Otherwise it is 1 for photos with a long side of up
+            to 1280 pixels. Larger photos are stylised at 1280 pixels by default, so that the
+            scale is 3.2 for a 12-megapixel photo and 6.3 for a 48-megapixel photo.
+        tile: Side length of the tiles that the network processes, in pixels. By default, only
+            photos that do not fit into memory or that exceed 16 megapixels are tiled.
+        strength: Strength of the style, from 0 (the unchanged photo) to 1 (the full style).
+        keep_colors: Keep the photo's colours and use only the brightness of the stylised image
+            (see `fststyle.stylize.blend.keep_colors`).
+        mask: Area to stylise. The style is applied fully where the mask is white, not at all
+            where it is black or transparent, and partly in between. A mask is a path, a Pillow
+            image, or an array or tensor of shape ``(H, W)`` or ``(H, W, C)``. It is stretched
+            to the size of the photo if the sizes differ.
 
     Raises:
         SettingError: A value is out of range.
@@ -75,7 +76,7 @@ class Control:
 
 
 class ControlSettings(TypedDict, total=False):
-    """The types of `Control`'s arguments, for type checkers; a test compares the two."""
+    """The types of `Control`'s arguments, for type checkers. A test compares the two classes."""
 
     size: Size
     scale: float | None

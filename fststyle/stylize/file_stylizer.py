@@ -1,4 +1,4 @@
-"""Stylising from file to file: photos, and animations frame by frame."""
+"""Stylising files: photos as a whole, and animations frame by frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fststyle.stylize.stylizer import Stylizer
 
 @dataclass(frozen=True, eq=False)
 class AnimatedInput:
-    """An animation whose result is an animation too; its frames are read one at a time."""
+    """An animation whose result will also be an animation. Its frames are read one at a time."""
 
     task: Task
     animation: Animation
@@ -36,24 +36,26 @@ class AnimatedInput:
 
 @dataclass(frozen=True, eq=False)
 class AlreadyWritten:
-    """The result of an animation, which is already in its file.
+    """The result of stylising an animation, which has already been written to its file.
 
     Attributes:
-        pixels: Last frame ``(H, W, 3)``.
+        pixels: Last frame of the result, ``(H, W, 3)``.
     """
 
     pixels: NDArray[Any]
 
 
 class FileStylizer:
-    """The steps from file to file, for `fststyle.stylize.pipeline.run`.
+    """The read, work and write steps for `fststyle.stylize.pipeline.run`.
 
     Args:
-        stylizer: The style.
-        control: Controls for every photo.
-        strip: Remove all metadata of the photo. The result still names fststyle and the style.
-        keep_gps: Keep the place where the photo was taken.
-        quality: Quality of JPEG, WebP and AVIF, from 1 to 100; by default that of each format.
+        stylizer: Stylizer that is applied to every photo.
+        control: Controls that are used for every photo.
+        strip: Remove all metadata from the photo. The result's metadata still names fststyle and
+            the style.
+        keep_gps: Keep the location where the photo was taken.
+        quality: Quality of JPEG, WebP and AVIF files, from 1 to 100. Each format has its own
+            default.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class FileStylizer:
         self._style_licence = "; ".join(licences)
 
     def read(self, task: Task) -> Photo | AnimatedInput:
-        """Read a photo, or open an animation if the format of the result supports animations.
+        """Read a photo, or open an animation if the result's format supports animations.
 
         Raises:
             PhotoError: The file cannot be read as an image.
@@ -86,10 +88,12 @@ class FileStylizer:
         return load_photo(task.source, as_bytes=True)
 
     def work(self, given: Photo | AnimatedInput) -> tuple[Photo | AlreadyWritten, float]:
-        """Stylise a photo; an animation is also written, since its frames do not all fit in memory.
+        """Stylise a photo, or stylise an animation and write it.
+
+        An animation is written here because its frames may not all fit into memory.
 
         Returns:
-            The result, and the seconds that stylising took.
+            The result, and the time that stylising took, in seconds.
 
         Raises:
             FststyleError: The photo does not fit into memory, or an animation cannot be read or
@@ -102,7 +106,9 @@ class FileStylizer:
         return result, time.perf_counter() - begin
 
     def write(self, task: Task, result: Photo | AlreadyWritten) -> None:
-        """Write the result of a photo, and create its folder if it does not exist.
+        """Write a stylised photo, and create its folder if necessary.
+
+        The result of an animation has already been written, so nothing is done.
 
         Raises:
             FststyleError: The result cannot be written.

@@ -1,12 +1,12 @@
-"""Reading ahead and writing behind: background threads work while the caller computes.
+"""Reading ahead and writing behind in background threads, while the caller computes.
 
-`prefetch` and `behind` map a function over items, in order, with a bounded number of items in
-memory. They differ in when they wait: `prefetch` first starts as many calls as there is room for,
-while `behind` hands over each result as soon as it is finished. In both, the items are iterated
-in the caller's thread, and an exception of the function is raised in the caller's thread.
+`prefetch` and `behind` map a function over items, in order, and limit the number of items in
+memory. `prefetch` starts as many calls as there is room for before it yields a result. `behind`
+starts one call per item, and yields each result as soon as it is finished. Both iterate over the
+items in the caller's thread, and raise the function's exceptions in the caller's thread.
 
-Whoever stops early, for example because of Ctrl-C, closes the generator: calls that are running
-are finished, and no others are started.
+A caller that stops early, for example on Ctrl-C, must close the generator. Calls in progress are
+then completed, and no new calls are started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 Room = Callable[[], int]
-"""The number of items that may wait, asked again for each item."""
+"""Returns the number of items that may wait. It is called again for each item."""
 
 
 def prefetch(
@@ -31,12 +31,12 @@ def prefetch(
     *,
     threads: int = 1,
 ) -> Generator[_Result, None, None]:
-    """Call a function on items ahead of the caller, in background threads.
+    """Call a function on items in background threads, ahead of the caller.
 
     Args:
-        function: Reads an item.
+        function: Function that reads an item.
         items: Items to read.
-        room: Largest number of results ahead of the one that the caller works on.
+        room: Maximum number of results to read ahead of the one that the caller is using.
         threads: Number of background threads.
 
     Yields:
@@ -67,12 +67,12 @@ def behind(
     *,
     threads: int = 1,
 ) -> Generator[_Result, None, None]:
-    """Call a function on items in background threads, while the caller makes the next items.
+    """Call a function on items in background threads, while the caller produces the next items.
 
     Args:
-        function: Writes an item.
-        items: Items to write; making them is the caller's work.
-        room: Largest number of items that wait to be written.
+        function: Function that writes an item.
+        items: Items to write. They are produced in the caller's thread.
+        room: Maximum number of items that may wait to be written.
         threads: Number of background threads.
 
     Yields:

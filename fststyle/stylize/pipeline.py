@@ -1,4 +1,4 @@
-"""Many photos: the next ones are read and the last ones are written while one is stylised."""
+"""Processing many photos: while one is stylised, others are read and written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Sized(Protocol):
 
     @property
     def pixels(self) -> NDArray[Any]:
-        """``(H, W, 3)``."""
+        """The pixels ``(H, W, 3)``."""
         ...
 
 
@@ -30,7 +30,7 @@ _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
 _HELD_BYTES: Final = 2**30
-"""Approximate limit for the photos read ahead, and for the results to be written."""
+"""Approximate memory limit for photos read ahead, and for results waiting to be written."""
 
 _BYTES_PER_PIXEL: Final = 12
 
@@ -41,10 +41,11 @@ class Outcome(Generic[_Task]):
 
     Attributes:
         task: The task.
-        seconds: Time spent stylising, without reading and writing; 0 if the task failed before.
+        seconds: Time spent stylising, excluding reading and writing. 0 if the task failed before
+            it was stylised.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
-        error: The error if the task failed, otherwise None.
+        error: The error if the task failed, otherwise ``None``.
     """
 
     task: _Task
@@ -55,7 +56,7 @@ class Outcome(Generic[_Task]):
 
 
 def default_jobs() -> int:
-    """Return the default number of threads that read, and of threads that write."""
+    """Return the default number of reader threads, which is also that of writer threads."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
@@ -67,19 +68,20 @@ def run(
     write: Callable[[_Task, _Result], None],
     threads: int,
 ) -> Generator[Outcome[_Task], None, None]:
-    """Do tasks in order: read in background threads, work here, write in background threads.
+    """Process tasks in order, and read and write files in background threads.
 
-    At most ``threads`` photos are read ahead and as many results wait to be written, or fewer if
-    they are large, so memory is bounded. A task that fails does not stop the others. If the
-    caller stops early, for example because of Ctrl-C, running writes are finished and nothing
-    else is started.
+    To bound memory use, at most ``threads`` photos are read ahead and at most ``threads`` results
+    are queued for writing; both limits are lower for large images. If a task fails, the others
+    still run. If the caller stops early (for example on Ctrl-C), writes already in progress are
+    completed and no new work is started.
 
     Args:
         tasks: The tasks, in order.
-        read: Reads a photo; called in another thread.
-        work: Returns the result and the seconds that it took; called in this thread.
-        write: Writes a result; called in another thread.
-        threads: Number of threads that read, and of threads that write.
+        read: Function that reads a photo. It is called in background threads.
+        work: Function that stylises a photo, and returns the result and the time it took in
+            seconds. It is called in the caller's thread.
+        write: Function that writes a result. It is called in background threads.
+        threads: Number of reader threads, and of writer threads.
 
     Yields:
         The outcome of each task, in order.
@@ -128,7 +130,7 @@ def _caught(function: Callable[[_Given], _Made], argument: _Given) -> _Made | Fs
         return error.with_traceback(None)  # the traceback would keep the photo in memory
     except MemoryError:
         return FststyleError(
-            "There is not enough memory for this photo.",
+            "There is not enough memory to stylise this photo.",
             remedy="Choose a smaller size.",
             code="out_of_memory",
         )

@@ -1,4 +1,4 @@
-"""The plan of a command: its photos and the files of their results, before anything runs."""
+"""Planning: matching each photo with its output file before anything is stylised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 Existing = Literal["refuse", "replace", "skip"]
 """What to do with results that already exist."""
 
-_LOSSLESS: Final = (".apng", ".gif", ".pgm", ".ppm")  # PNG loses nothing of these photos
+_LOSSLESS: Final = (".apng", ".gif", ".pgm", ".ppm")  # PNG stores these photos without loss
 
 _SIGNATURES: Final = {
     ".jpg": rb"\xff\xd8\xff",
@@ -32,12 +32,12 @@ _SIGNATURES: Final = {
 
 @dataclass(frozen=True)
 class Task:
-    """A photo and its result.
+    """A photo to stylise, and the file to write its result to.
 
     Attributes:
         source: File of the photo.
         target: File of the result.
-        skip: True if the result already exists and is kept.
+        skip: True if the result already exists and should be kept.
     """
 
     source: Path
@@ -46,28 +46,29 @@ class Task:
 
 
 def is_one_file(inputs: Sequence[str]) -> bool:
-    """Tell whether inputs name a single file, whose result is a file too.
+    """Return whether the inputs name a single file, so that the output is a file as well.
 
     Args:
-        inputs: Files, folders and patterns.
+        inputs: Names of files and folders, and patterns.
     """
     return len(inputs) == 1 and not os.path.isdir(inputs[0]) and not _is_pattern(inputs[0])
 
 
 def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable[Path]) -> Task:
-    """Plan one photo.
+    """Plan the task for one photo.
 
     Args:
         source: File of the photo.
         output: File of the result. An existing file is replaced unless ``existing`` is ``skip``.
-        existing: What to do if the result already exists; ``refuse`` means ``replace`` here.
+        existing: What to do if the result already exists. ``refuse`` has the same effect as
+            ``replace`` here.
         protected: Files that no result may replace, such as the mask.
 
     Returns:
         The task.
 
     Raises:
-        PhotoError: The result cannot be written there, or would replace the photo or a
+        PhotoError: The result cannot be written to ``output``, or would replace the photo or a
             protected file (code ``would_replace``).
     """
     if output.suffix.lower() in ANIMATION_SUFFIXES:
@@ -86,19 +87,21 @@ def plan_many(
     existing: Existing = "refuse",
     protected: Iterable[Path] = (),
 ) -> list[Task]:
-    """Plan several photos, whose results go into a folder.
+    """Plan the tasks for several photos, whose results are written to a folder.
 
-    The result of a file has the file's name. A photo in a folder, or that matches a pattern,
-    keeps its path within that folder, or within the part of the pattern without wildcards.
+    The result for an input file has the same name as the file. For an input folder, results keep
+    the photos' paths relative to the folder. For a pattern, they keep the paths relative to the
+    part of the pattern before the first wildcard.
 
     Args:
-        inputs: Files, folders and patterns. Folders are searched as
-            `fststyle.images.load.find_photos` does, without the contents of ``output``. Patterns
-            are those of `glob`, including ``**``; an existing file with that exact name is not a
-            pattern.
-        output: Folder of the results. It need not exist, and is not created here.
-        suffix: File extension of all results. By default it is that of each photo or animation;
-            if that format cannot be written, ``.png`` for lossless formats and ``.jpg`` for others.
+        inputs: Names of files and folders, and patterns. Folders are searched with
+            `fststyle.images.load.find_photos`; the contents of ``output`` are ignored. Patterns
+            have the syntax of `glob`, including ``**``. If a file with exactly that name exists,
+            the input is not treated as a pattern.
+        output: Folder for the results. It does not need to exist, and is not created here.
+        suffix: File extension for all results. By default, each result has the extension of its
+            photo or animation. If that format cannot be written, it is ``.png`` for lossless
+            formats and ``.jpg`` for others.
         existing: What to do if a result already exists.
         protected: Files that no result may replace, such as the mask.
 
@@ -106,18 +109,18 @@ def plan_many(
         At least one task, in the order of ``inputs``.
 
     Raises:
-        PhotoError: No photo was found (code ``no_match`` or ``no_photos``), two results would have
-            one path (``same_result``), a result already exists (``already_exists``) or would
-            replace an input or a protected file (``would_replace``), or ``output`` is not a folder
-            (``output_is_a_file``).
+        PhotoError: No photo was found (code ``no_match`` or ``no_photos``), two results would be
+            written to the same path (``same_result``), a result already exists
+            (``already_exists``) or would replace an input or a protected file
+            (``would_replace``), or ``output`` is not a folder (``output_is_a_file``).
     """
     suffixes = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
     is_file = output.exists() or output.suffix.lower() in suffixes
     if is_file and not output.is_dir():
         raise PhotoError(
-            "The results of several photos need a folder, but {path} is a file or the name of one.",
+            "Several photos need an output folder, but {path} is a file or a file name.",
             path=output,
-            remedy="Choose a folder.",
+            remedy="Choose a folder for the results.",
             code="output_is_a_file",
         )
     tasks: dict[str, Task] = {}
@@ -127,7 +130,7 @@ def plan_many(
         other = tasks.setdefault(os.path.realpath(target), task)
         if os.path.realpath(other.source) != os.path.realpath(source):
             raise PhotoError(
-                f"{other.source} and {source} would have the same result, {{path}}.",
+                f"{other.source} and {source} would both be written to {{path}}.",
                 path=target,
                 remedy="Rename one of them, or stylise them separately.",
                 code="same_result",
@@ -140,27 +143,27 @@ def plan_many(
         raise PhotoError(
             f"{{path}} already exists{more}.",
             path=results[0],
-            remedy="Choose to replace or to skip existing results, or choose another folder.",
+            remedy="Replace or skip existing results, or choose another folder.",
             code="already_exists",
         )
     return found
 
 
 def check_folder(folder: Path) -> None:
-    """Create the folder of the results, and check that it can be written to.
+    """Create the folder for the results, and check that files can be written to it.
 
     Args:
-        folder: The folder. Missing folders above it are created too.
+        folder: Folder for the results. Missing parent folders are also created.
 
     Raises:
-        PhotoError: The folder cannot be created or written to.
+        PhotoError: The folder cannot be created, or files cannot be written to it.
     """
     make_folder(folder)
     check_output(folder / "photo.png")
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder, and those above it, if they do not exist.
+    """Create a folder and any missing parent folders.
 
     Raises:
         PhotoError: The folder cannot be created (code ``cannot_write``).
@@ -175,11 +178,11 @@ def suffix_of(name: str, output: Path | None = None) -> str:
     """Turn the name of a format, such as ``jpg``, into a file extension, such as ``.jpg``.
 
     Args:
-        name: Name of the format; empty for each photo's own format.
-        output: File of the result, if there is only one. Its extension must be the same.
+        name: Name of the format, or an empty string for each photo's own format.
+        output: File of the result, if there is only one. Its extension must match the format.
 
     Raises:
-        SettingError: The format and the file extension differ (code ``format_conflict``).
+        SettingError: The format and the file extension do not match (code ``format_conflict``).
 
     Example:
         >>> suffix_of("jpg")
@@ -188,29 +191,29 @@ def suffix_of(name: str, output: Path | None = None) -> str:
     suffix = f".{name}" if name else ""
     if suffix and output is not None and output.suffix and output.suffix.lower() != suffix:
         raise SettingError(
-            f"The format {name} and the file extension of {{path}} contradict each other.",
+            f"The format {name} does not match the file extension of {{path}}.",
             path=output,
-            remedy="Omit one of them.",
+            remedy="Omit the format, or change the extension.",
             code="format_conflict",
         )
     return suffix
 
 
 def suffix_by_content(path: Path) -> str:
-    """Return the file extension that fits a file's first bytes.
+    """Return the file extension that matches the first bytes of a file.
 
     Args:
         path: File of a photo.
 
     Returns:
-        An extension such as ``.jpg``, or ``.gif`` for an animation. It is ``.png`` if the format
-        cannot be written or is unknown.
+        An extension such as ``.jpg``. It is ``.gif`` only for animations, and ``.png`` if the
+        format is unknown or cannot be written.
     """
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError:
-        return ".png"  # reading the photo will raise an error
+        return ".png"  # the error will be raised when the photo is read
     if head.startswith(b"GIF8") and _is_animated(path):
         return ".gif"
     found = (suffix for suffix, pattern in _SIGNATURES.items() if re.match(pattern, head, re.S))
@@ -218,7 +221,10 @@ def suffix_by_content(path: Path) -> str:
 
 
 def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
-    """Find each photo and the path of its result in the output, apart from the extension."""
+    """Find the photos, and the path of each result inside the output folder, before renaming.
+
+    Only the extensions of these paths may still change.
+    """
     named: list[tuple[Path, Path]] = []
     for text in inputs:
         if not _is_pattern(text):
@@ -232,7 +238,7 @@ def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
         base = Path(_plain_part(text))
         files = [Path(match) for match in matches if not os.path.isdir(match)]
         folders = [Path(match) for match in matches if os.path.isdir(match)]
-        # With **, the files in a folder match themselves.
+        # A pattern with ** already matches the files inside the folders.
         folders = [] if files else folders
         for path in [*files, *folders]:
             named += _within(path, base, output, keeps_folder=True)
@@ -255,7 +261,7 @@ def _within(
     ]
     if not photos:
         raise PhotoError(
-            f"There are no photos in {{path}} except the results in {output}.",
+            f"There are no photos in {{path}} other than the results in {output}.",
             path=path,
             remedy="Choose another folder.",
             code="no_photos",
@@ -269,7 +275,10 @@ def _is_pattern(text: str) -> bool:
 
 
 def _matches(pattern: str) -> set[str]:
-    """Match as `glob.glob` does, but ``**`` does not follow links to folders: they may loop."""
+    """Match like `glob.glob`, except that ``**`` does not follow links to folders.
+
+    Such links may form a loop.
+    """
     parts = Path(pattern).parts
     if "**" not in parts:
         return set(glob.glob(pattern))
@@ -299,12 +308,12 @@ def _own_suffix(source: Path) -> str:
 def _is_animated(path: Path) -> bool:
     try:
         return is_animation(path)
-    except PhotoError:  # reading it will raise an error
+    except PhotoError:  # the error will be raised when the photo is read
         return False
 
 
 def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
-    """Refuse a result that would replace a photo or protected file, also through a link."""
+    """Refuse results that would replace a photo or a protected file, even through a link."""
     inputs = {key: task.source for task in tasks for key in _identities(task.source)}
     others = {key: path for path in protected for key in _identities(path)}
     for task in tasks:
@@ -312,7 +321,7 @@ def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
             replaced = inputs.get(key) or others.get(key)
             if replaced is not None:
                 raise PhotoError(
-                    "The result would replace {path}, which is needed.",
+                    "The result would replace {path}, which is needed as an input.",
                     path=replaced,
                     remedy="Choose another name for the result.",
                     code="would_replace",
@@ -320,7 +329,7 @@ def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
 
 
 def _identities(path: Path) -> list[object]:
-    """Identify a file by its real path and, whatever its path, by its place on disk."""
+    """Return keys that identify a file: its real path and, if it exists, its device and inode."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,8 +1,8 @@
-"""The size of the brush strokes: the network works at another size than that of the result.
+"""Brush-stroke size: the network works at a different size from that of the result.
 
-A network paints strokes of a fixed size in pixels, so on a photo of 4000 pixels they look like a
-fine grain. Therefore the network works on a smaller photo, its result is upscaled, and the
-luminance detail that the smaller photo had lost is added back:
+A network paints strokes of a fixed size in pixels, so on a photo that is 4000 pixels wide they
+look like fine grain. Therefore the network stylises a smaller copy of the photo, and the result is
+upscaled. Finally, the luminance detail that the smaller copy had lost is added back:
 
     result = upscale(small result) + DETAIL · luminance(photo - upscale(small photo))
 
@@ -21,50 +21,50 @@ from fststyle.images.photo import Pixels
 from fststyle.images.resize import resize
 
 WORKING_SIDE: Final = 1280
-"""Long side at which larger photos are stylised by default, in pixels."""
+"""Long side, in pixels, at which the network stylises larger photos by default."""
 
 LOWEST_SCALE: Final = 0.25
 HIGHEST_SCALE: Final = 64.0
 
 DETAIL: Final = 0.5
-"""Share of the photo's fine luminance detail that is added back; at 1 edges look embossed."""
+"""Share of the photo's fine luminance detail that is added back. At 1, edges look embossed."""
 
 _BAND_PIXELS: Final = 4_000_000
-_FILTER: Final = 4  # more than the 3 pixels of the Lanczos filter
+_FILTER: Final = 4  # more than the Lanczos filter's radius of 3 pixels
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
 def default_scale(height: int, width: int) -> float:
-    """Return the scale that makes the network work at `WORKING_SIDE`, at least 1."""
+    """Return the scale at which the network works at `WORKING_SIDE`, but at least 1."""
     return min(HIGHEST_SCALE, max(1.0, max(height, width) / WORKING_SIDE))
 
 
 def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Return the height and width of the network's input at a scale, each at least 1."""
+    """Return the height and width of the network's input at the given scale, each at least 1."""
     return max(1, round(height / scale)), max(1, round(width / scale))
 
 
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resize as `fststyle.images.resize.resize` does; return ``pixels`` if the size is the same."""
+    """Resize with `fststyle.images.resize.resize`; return ``pixels`` if the size is the same."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return resize(pixels, width=width, height=height)
 
 
 def upscale(result: Pixels, small: Pixels, photo: Pixels, *, detail: float = DETAIL) -> Pixels:
-    """Upscale a stylised small photo to the size of the photo, with the photo's fine detail.
+    """Upscale a stylised small photo to the size of the photo, and add the photo's fine detail.
 
-    The work is done in bands of rows, so that a large photo takes little memory in addition to
-    the result.
+    The rows are processed in bands, so that even a large photo needs little memory apart from the
+    result.
 
     Args:
-        result: Stylised small photo ``(h, w, 3)``; uint8, or float32 in [0, 1].
-        small: Small photo ``(h, w, 3)``.
-        photo: Photo ``(H, W, 3)``.
-        detail: Share of the fine luminance detail that is added back, from 0.
+        result: Stylised small photo ``(h, w, 3)``, as uint8, or as float32 in [0, 1].
+        small: Small photo ``(h, w, 3)`` before stylising.
+        photo: Original photo ``(H, W, 3)``.
+        detail: Share of the fine luminance detail that is added back, at least 0.
 
     Returns:
-        ``(H, W, 3)`` of the same type.
+        An array ``(H, W, 3)`` of the same dtype as ``photo``.
     """
     height, width = photo.shape[:2]
     small_height, small_width = result.shape[:2]
@@ -72,8 +72,8 @@ def upscale(result: Pixels, small: Pixels, photo: Pixels, *, detail: float = DET
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
         end = min(top + rows, height)
-        # The rows that these depend on, including those that the Lanczos filter reaches. Floats,
-        # because bytes resized by pillow differ by some levels between parts.
+        # These source rows include the margin that the Lanczos filter needs. They are resized as
+        # floats, because Pillow's resizing of uint8 can differ by a few levels between bands.
         first, last = top * small_height / height, end * small_height / height
         start = max(0, int(first) - _FILTER)
         stop = min(small_height, math.ceil(last) + _FILTER)

@@ -1,4 +1,4 @@
-"""`Stylizer`: the one object that programs, the command line, folders and videos use."""
+"""`Stylizer`: the object behind the Python API, the command line, and file processing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Style = str | os.PathLike[str] | Mapping[str, float]
-"""One style, or several with their weights, as in `fststyle.stylize.blend.style_weights`."""
+"""One style, or a blend of styles, as `fststyle.stylize.blend.style_weights` accepts it."""
 
 _Image = TypeVar("_Image", bound="NDArray[Any] | Tensor")
 _Ready = TypeVar("_Ready", bound=ReadyStyle)
@@ -47,10 +47,10 @@ _DEFAULT: Final = Control()
 
 
 class Painter(Protocol):
-    """Decides how the networks run on an image; for videos it also uses the frame before."""
+    """Strategy for running the networks on an image. For videos it also uses the previous frame."""
 
     def __call__(self, pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
-        """Stylise ``(H, W, 3)`` with ``paint``, which runs the networks."""
+        """Stylise pixels ``(H, W, 3)`` with ``paint``, which runs the networks."""
         ...
 
 
@@ -61,16 +61,16 @@ def _paint_once(pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
 class Stylizer:
     """A trained style, ready to be applied to photos.
 
-    Several threads may share one object. The network stylises one photo at a time, on all
-    processor cores.
+    Several threads may share one object. It stylises one photo at a time, on all processor
+    cores.
 
     Args:
-        style: Name of a style, or path of a style file. A blend is written as
+        style: Name of a style, or path to a style file. A blend is written as
             ``"great_wave:0.6,thanos_poster:0.4"`` or as a mapping of names to weights.
-        outside: Style for the part outside the mask; by default the photo is kept there.
+        outside: Style for the area outside the mask. By default the photo is unchanged there.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
-            `fststyle.runtime.runner.load_runtime`. Torch is not loaded on the CPU.
-        threads: Number of CPU threads; by default OpenVINO chooses.
+            `fststyle.runtime.runner.load_runtime`. On the CPU, PyTorch is not imported.
+        threads: Number of CPU threads. By default OpenVINO chooses the number.
 
     Raises:
         StyleError: A style is unknown or its file cannot be used.
@@ -105,14 +105,14 @@ class Stylizer:
 
     @classmethod
     def of(cls, parts: _Parts, *, painter: Painter = _paint_once) -> Stylizer:
-        """Make a stylizer from loaded networks, which several stylizers may share.
+        """Create a stylizer from networks that are already loaded and may be shared.
 
         Args:
             parts: At least one network, each with its weight. The weights add up to 1.
-            painter: Runs the networks on a photo; by default once.
+            painter: Strategy for running the networks on a photo. By default they run once.
 
         Returns:
-            A stylizer without a style outside the mask.
+            A stylizer that leaves the photo unchanged outside the mask.
 
         Example:
             >>> from functools import partial
@@ -127,7 +127,7 @@ class Stylizer:
 
     @property
     def info(self) -> StyleInfo:
-        """Origin and training of the style; for a blend, of the style with the largest weight."""
+        """Origin and training of the style or, in a blend, of the style with the largest weight."""
         return max(self._inside, key=lambda part: part[1])[0].info
 
     @property
@@ -137,7 +137,7 @@ class Stylizer:
 
     @property
     def styles_outside(self) -> list[tuple[StyleInfo, float]]:
-        """The styles outside the mask and their weights; empty if the photo is kept there."""
+        """The styles outside the mask and their weights. Empty if the photo is unchanged there."""
         return [(runtime.info, weight) for runtime, weight in self._outside]
 
     @property
@@ -157,23 +157,23 @@ class Stylizer:
         """Stylise a photo.
 
         Args:
-            image: A path, a pillow image of any mode, an array ``(H, W, C)``, or a torch tensor
-                ``(C, H, W)``. Arrays and tensors are uint8, or floating-point in [0, 1], and
-                have 3 channels (RGB), 4 (with transparency) or 1. With one more axis in front
-                they are several photos of one size. A large photo takes the least memory as
-                uint8.
-            **control: The arguments of `Control`, such as ``size`` and ``strength``.
+            image: A path, a Pillow image of any mode, an array ``(H, W, C)``, or a torch tensor
+                ``(C, H, W)``. Arrays and tensors must be uint8, or floating-point in [0, 1],
+                and have 3 channels (RGB), 4 (RGB and transparency) or 1 (grey). An additional
+                first axis holds several photos of the same size. A large photo needs the least
+                memory as uint8.
+            **control: Arguments for `Control`, such as ``size`` and ``strength``.
 
         Returns:
-            An image of the same type, on the same device, and without ``size`` of the same size;
-            for a path, a pillow image. A photo of one channel becomes RGB. A pillow image is
-            upright (its EXIF orientation is applied) and has mode RGB, or RGBA if the photo has
-            transparency.
+            The stylised photo, of the same type and on the same device as ``image``. For a path, it
+            is a Pillow image. Its size is the same unless ``size`` is given. A grey photo becomes
+            RGB. A Pillow image is upright (its EXIF orientation is applied) and has the mode RGB,
+            or RGBA if the photo has transparency.
 
         Raises:
             PhotoError: The photo or the mask cannot be read as an image.
-            SettingError: A control is out of range, or the array has another shape, type or
-                range.
+            SettingError: A control is out of range, or the array has an unsupported shape, type or
+                range of values.
             FststyleError: The photo does not fit into memory.
 
         Example:
@@ -200,14 +200,14 @@ class Stylizer:
         """Stylise several photos, one after another.
 
         Args:
-            images: Photos of any types and sizes that a call accepts.
-            **control: The arguments of `Control`, the same for all photos.
+            images: Photos of any type that `__call__` accepts. Types and sizes may differ.
+            **control: Arguments for `Control`, which are used for all photos.
 
         Returns:
             The stylised photos in the same order.
 
         Raises:
-            FststyleError: A photo cannot be stylised; then nothing is returned.
+            FststyleError: A photo cannot be stylised. No results are returned in this case.
 
         Example:
             >>> import numpy as np
@@ -219,18 +219,19 @@ class Stylizer:
         return [self(image, **control) for image in images]
 
     def stylize(self, photo: Photo, control: Control = _DEFAULT) -> Photo:
-        """Stylise a photo with its transparency, metadata and bits.
+        """Stylise a photo, and keep its transparency, metadata and bit depth.
 
         Args:
-            photo: A photo from `fststyle.images.load.load_photo`; it is not changed.
-            control: The controls. At ``strength=0``, and where the mask is black, the result has
-                exactly the photo's pixels.
+            photo: A photo from `fststyle.images.load.load_photo`. It is not modified.
+            control: The controls. At ``strength=0`` or where the mask is black, the photo's pixels
+                are unchanged.
 
         Returns:
-            The stylised photo; without ``control.size`` it has the photo's own size.
+            The stylised photo, of the same size as ``photo`` unless ``control.size`` is given.
 
         Raises:
-            SettingError: The style outside needs a mask.
+            SettingError: The stylizer has a style for the area outside the mask, but the mask is
+                missing.
             PhotoError: The mask cannot be read as an image.
             FststyleError: The photo does not fit into memory.
         """
@@ -238,26 +239,27 @@ class Stylizer:
         return replace(photo, pixels=pixels, alpha=_fitted_alpha(photo.alpha, control.size))
 
     def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
-        """Stylise pixels without transparency.
+        """Stylise the pixels of a photo without transparency.
 
-        Bytes are converted to floats only if a control needs them.
+        To save time and memory, uint8 pixels are converted to floats only if a control needs it.
 
         Args:
-            pixels: ``(H, W, 3)``; they are not changed.
+            pixels: Pixels ``(H, W, 3)``. They are not modified.
             control: The controls.
 
         Returns:
-            A new array ``(H, W, 3)`` of the same type.
+            A new array ``(H, W, 3)`` of the same dtype.
 
         Raises:
-            SettingError: The style outside needs a mask.
+            SettingError: The stylizer has a style for the area outside the mask, but the mask is
+                missing.
             PhotoError: The mask cannot be read as an image.
             FststyleError: The photo does not fit into memory.
         """
         if control.mask is None and self._outside:
             raise SettingError(
-                "A style outside needs a mask.",
-                remedy="Set mask to an image that is black where that style belongs.",
+                "A style outside the mask needs a mask.",
+                remedy="Set mask to an image that is black where that style should be applied.",
                 code="mask_missing",
             )
         photo = pixels
@@ -285,7 +287,7 @@ class Stylizer:
         return result.astype(photo.dtype, copy=False)
 
     def _paint(self, parts: _Parts, photo: Pixels, control: Control) -> Pixels:
-        """Run the networks at their working size, and return to the size of the photo."""
+        """Run the networks at their working size, and resize the result to the photo's size."""
         height, width = photo.shape[:2]
         scale = control.scale
         if scale is None:
@@ -294,7 +296,7 @@ class Stylizer:
         network_input = resized(photo, *network_size)
 
         def paint(pixels: Pixels) -> Pixels:
-            # A blend is mixed before upscaling, so that upscaling runs only once.
+            # The results of a blend are mixed before upscaling, so that only one image is upscaled.
             results = (runtime(pixels, tile=control.tile) for runtime, _ in parts)
             return mix(results, [weight for _, weight in parts])
 
@@ -306,7 +308,7 @@ class Stylizer:
         return upscale(result, network_input, photo)
 
     def _array(self, image: NDArray[Any], control: Control) -> NDArray[Any]:
-        """Stylise a checked array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its type."""
+        """Stylise a checked array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its dtype."""
         if image.ndim == 4:
             return np.stack([self._array(photo, control) for photo in image])
         pixels, alpha = split_array(image)
@@ -317,11 +319,11 @@ class Stylizer:
 
 
 def load_parts(style: Style, load: Callable[[Path], _Ready]) -> list[tuple[_Ready, float]]:
-    """Load the networks of a style or blend.
+    """Load the networks of a style or a blend.
 
     Args:
-        style: One style, or several with their weights.
-        load: Loads the network of a style file.
+        style: One style, or a blend of styles.
+        load: Function that loads the network from a style file.
 
     Returns:
         The networks and their weights, which add up to 1.
