@@ -133,4 +133,5 @@ def _caught(function: Callable[[_Given], _Made], argument: _Given) -> _Made | Fs
             "There is not enough memory to stylise this photo.",
             remedy="Choose a smaller size.",
             code="out_of_memory",
+            details={"size": 1024},
         )

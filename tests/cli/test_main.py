@@ -149,7 +149,7 @@ def test_photo_is_not_replaced(run: Run, photo: Path, style_path: Path, command:
     before = photo.read_bytes()
     done = run(command, photo, "--style", style_path, "-o", f"./{photo.name}")
     assert (done.status, done.out) == (1, "")
-    assert "The result would replace the photo" in done.err
+    assert "The result would replace" in done.err
     assert photo.read_bytes() == before
 
 
@@ -235,7 +235,7 @@ def test_unknown_styles(
     output = folder if command == "evaluate" else Path("out.png")
     near = run(command, photo, "--style", "thanos_postr", "-o", output)
     assert_refused(near, "'thanos_postr'", "did you mean thanos_poster?")
-    assert_refused(run(command, photo, "--style", "qqq", "-o", output), "'fststyle styles'")
+    assert_refused(run(command, photo, "--style", "qqq", "-o", output), "fststyle styles")
     assert_refused(run(command, photo, "--style", "no.png", "-o", output), "no.png")
     assert_refused(run(command, photo, "--style", "a.txt", "-o", output), ".onnx")
 

@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 import fststyle.perceptual.measure
-from fststyle.errors import FststyleError, SettingError
+from fststyle.errors import SettingError
 from fststyle.images.load import load_image
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.evaluate import (
@@ -486,7 +486,7 @@ def test_report_of_a_real_evaluation(measure: PerceptualLoss, tmp_path: Path) ->
 
 
 def test_report_that_cannot_be_written(tmp_path: Path) -> None:
-    with raises(FststyleError, "cannot_write"):
+    with raises(PhotoError, "cannot_write"):
         write_report(evaluation(result("a", 1.0)), tmp_path / "missing")
 
 

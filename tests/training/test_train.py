@@ -335,7 +335,7 @@ def test_interrupted_run_replaces_nothing(
     folder = data_home / "fststyle" / "styles"
     assert [path.name for path in folder.iterdir()] == ["run.onnx"]
     assert (folder / "run.onnx").read_bytes() == b"of this run"
-    assert f"use the one of this run by --style {file}" in caplog.text
+    assert str(file) in caplog.text
 
 
 def test_copy_that_cannot_be_made_is_told(
@@ -526,9 +526,7 @@ def test_resume_with_other_limits_or_other_settings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     crashed(tmp_path / "a")
-    with pytest.raises(
-        TrainingError, match=r"has other settings \(network.width, seed, steady.seed\); give"
-    ):
+    with pytest.raises(TrainingError, match="network.width, seed, steady.seed"):
         train(
             small(
                 tmp_path / "b", "steps=3", "network.width=5", "seed=1", "data.seed=0", "resume=auto"
@@ -637,7 +635,8 @@ def test_loss_that_does_not_fall_ends_the_run(tmp_path: Path, rate: str) -> None
     )
     assert run.wait() == 1
     last = run.err.splitlines()[-1]
-    assert last.startswith("Error: After 100 steps the loss is ")
+    assert last.startswith("Error: The loss has ")
+    assert "after 100 steps" in last
     assert "optim.lr" in last
     assert "Traceback" not in run.err
     assert status_of(newest_folder(tmp_path)) == "failed"
@@ -726,7 +725,7 @@ def test_folder_of_odd_and_broken_files(tmp_path: Path) -> None:
     (folder / "half.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (folder / "folder.jpg").mkdir()
-    broken = {"empty": "is empty", "text": "Cannot read", "half": "is damaged", "link": "is a"}
+    broken = ("empty", "text", "half", "link")
     steps = usable + len(broken)  # an epoch: every file has its turn
     run = start(
         tmp_path / "work",
@@ -739,10 +738,10 @@ def test_folder_of_odd_and_broken_files(tmp_path: Path) -> None:
     )
     assert run.wait() == 0, run.err
     lines = run.err.splitlines()
-    for name, reason in broken.items():
+    for name in broken:
         path = folder / f"{name}.jpg"
-        assert sum(line.startswith(f"Skipped: {path} {reason}") for line in lines) == 1
-    assert f"{len(broken)} files were skipped; they could not be read." in lines
+        assert sum(line.startswith("Skipped") and str(path) in line for line in lines) == 1
+    assert sum(f"{len(broken)} files were skipped" in line for line in lines) == 1
     assert sum("Skipped" in line for line in lines) == len(broken)
     (style_file,) = (tmp_path / "work").rglob("*.onnx")
     assert read_info(style_file).training["photos"] == usable

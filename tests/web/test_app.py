@@ -190,7 +190,7 @@ def test_animation_stays_one(server: Server) -> None:
         ({"style": "unknown"}, 404, "unknown_style"),
         ({"style": "../../etc/passwd"}, 422, "setting"),
         ({"style": "small.onnx"}, 422, "setting"),
-        ({"style": "small:0"}, 422, "setting"),
+        ({"style": "small:0"}, 422, "bad_weight"),
         ({"style": "small,small,small,small,small"}, 422, "setting"),
         ({"strength": 2}, 422, "setting"),
         ({"strength": "nan"}, 422, "setting"),
