@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 import fststyle.perceptual.measure
-from fststyle.errors import SettingError
+from fststyle.errors import PhotoError, SettingError
 from fststyle.images.load import load_image
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.evaluate import (

@@ -90,6 +90,7 @@ def cells(table: str) -> dict[str, list[str]]:
 # bench/training.py
 
 
+@pytest.mark.engines
 @pytest.mark.usefixtures("original_weights")
 def test_bench_training(folder: Path, style_path: Path) -> None:
     common = (*COMMON, "--style", "My style.png", "--size", "64")
@@ -130,6 +131,7 @@ def test_bench_training(folder: Path, style_path: Path) -> None:
 # bench/shapes.py
 
 
+@pytest.mark.engines
 @pytest.mark.usefixtures("original_weights")
 def test_bench_shapes(folder: Path) -> None:
     shapes = ["2/4/12/1", "1/4/8/1"]
@@ -159,6 +161,7 @@ def test_bench_shapes(folder: Path) -> None:
 # bench/levers.py
 
 
+@pytest.mark.engines
 @pytest.mark.usefixtures("original_weights")
 def test_bench_levers(folder: Path) -> None:
     common = (*COMMON, "--style", "My style.png", "--size", "64")
@@ -314,6 +317,7 @@ def test_clock_stops_while_a_run_is_measured(tmp_path: Path) -> None:
 # bench/losses.py
 
 
+@pytest.mark.engines
 @pytest.mark.usefixtures("original_weights")
 def test_bench_losses(folder: Path) -> None:
     content = folder / "photos" / "0.png"

@@ -193,6 +193,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.force
 def test_run_of_another_process_is_let_be(tmp_path: Path) -> None:
     settings = {"style": {"name": "wave"}}
     command = [sys.executable, "-c", HOLD, str(tmp_path / "one")]

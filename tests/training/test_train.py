@@ -389,6 +389,7 @@ def test_same_seed_same_style(tmp_path: Path) -> None:
     assert not weights[0][first].equal(weights[1][first])
 
 
+@pytest.mark.force
 def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
     """Processes of their own: one is killed between two checkpoints, another goes on."""
     arguments = (
@@ -424,6 +425,7 @@ def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
     assert status_of(folder) == "finished"
 
 
+@pytest.mark.force
 def test_run_that_is_killed_at_any_moment(tmp_path: Path) -> None:
     """In the middle of writing a checkpoint, and twice whenever it happens to be."""
     arguments = (
@@ -477,6 +479,7 @@ def test_disk_that_is_full(tmp_path: Path) -> None:
     assert read_info(folder / "thanos_poster.onnx").training["steps"] == 5
 
 
+@pytest.mark.force
 @pytest.mark.parametrize("moment", ["on_train_batch_end", "on_validation_end", "on_train_end"])
 def test_run_that_dies_after_its_last_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -628,6 +631,7 @@ def test_run_without_one_good_step(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         train(small(tmp_path / "run", "steps=1"))
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("rate", ["1e-9", "10"])
 def test_loss_that_does_not_fall_ends_the_run(tmp_path: Path, rate: str) -> None:
     run = start(

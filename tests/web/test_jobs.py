@@ -224,6 +224,7 @@ def states(server: Server, job_id: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.engines
 def test_a_real_training_and_a_real_optimisation(
     server: Server, original_weights: VGGWeights
 ) -> None:

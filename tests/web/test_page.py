@@ -598,6 +598,7 @@ def test_one_job_runs_for_all_tabs(context: BrowserContext, server: Server, phot
     )
 
 
+@pytest.mark.engines
 def test_a_style_is_trained_and_used(
     browser: Browser, style_path: Path, photo: Path, tmp_path: Path, original_weights: VGGWeights
 ) -> None:
