@@ -1,11 +1,11 @@
-"""The quality report: a trained network against the optimiser, on one fixed measure.
+"""The quality report: comparison of a network with L-BFGS, on a fixed measure.
 
-Johnson et al. (2016, section 4.1 and figure 5) compare their networks with the optimiser
-by the loss that both minimise. Here that is a number: "equals N L-BFGS iterations".
+Johnson et al. (2016, section 4.1 and figure 5) compare their networks with an optimiser by the
+loss that both minimise. The result is a number: "equals N L-BFGS iterations".
 
-The measure is always the calibrated loss, whatever the network was trained under, and
-L-BFGS (torch's; learning rate 1, strong Wolfe, history 100, no tolerances) minimises exactly
-that measure from the photograph itself.
+The measure does not depend on the loss that the network was trained with. L-BFGS (torch's, with
+learning rate 1, strong Wolfe line search, history 100 and no tolerances) starts from the
+photograph and minimises this measure.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from fststyle.perceptual.tensors import to_pixels, to_tensor
 from fststyle.styles.quality import Quality
 
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Iterations of L-BFGS that the table shows."""
+"""L-BFGS iterations that the table shows."""
 
-_MIN_SIDE: Final = 8  # in pixels: below it the measure's deepest layer sees nothing
+_MIN_SIDE: Final = 8  # in pixels; the deepest layer of the measure needs it
 
 Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Point:
-    """State of L-BFGS after some iterations: its cost so far and the loss it has reached."""
+    """The cost of L-BFGS, and its loss, after a number of iterations."""
 
     iterations: int
     evaluations: int
@@ -55,23 +55,23 @@ class Point:
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """The figures of one photograph.
+    """The measurements of one photograph.
 
     Attributes:
         name: Name of the photograph.
         height: Height in pixels.
         width: Width in pixels.
         photo: Losses of the photograph itself.
-        network: Losses of the network's output.
-        network_seconds: Time of the network on this photograph, the median of three runs.
-        network_ssim: Structural similarity of the output and the photograph.
-        network_psnr: Peak signal-to-noise ratio of the output against the photograph, in dB.
+        network: Losses of the network's result.
+        network_seconds: Time of the network in seconds, the median of three runs.
+        network_ssim: Structural similarity of the result and the photograph.
+        network_psnr: Peak signal-to-noise ratio of the result against the photograph, in dB.
         curve: L-BFGS at every iteration, from 0.
-        optimised: Iterations → losses of L-BFGS there.
+        optimised: Iterations → losses of L-BFGS after them.
         optimised_ssim: Structural similarity of L-BFGS's last image and the photograph.
-        optimised_psnr: Peak signal-to-noise ratio of that image in dB.
-        equals: Iterations of L-BFGS that reach the network's total, interpolated; infinite
-            if the last one does not.
+        optimised_psnr: Peak signal-to-noise ratio of L-BFGS's last image, in dB.
+        equals: Interpolated number of L-BFGS iterations that reach the network's total; infinite
+            if the last iteration does not.
     """
 
     name: str
@@ -89,7 +89,7 @@ class PhotoResult:
     equals: float
 
     def equal_evaluations(self) -> float:
-        """Evaluations of the loss that L-BFGS has made after `equals` iterations."""
+        """Return the number of loss evaluations in `equals` iterations of L-BFGS."""
         if math.isinf(self.equals):
             return math.inf
         before = self.curve[math.floor(self.equals)].evaluations
@@ -99,43 +99,43 @@ class PhotoResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A style's figures on some photographs, and the images behind them."""
+    """The measurements of a style on some photographs, and the images."""
 
     style: str
     vgg: str
     photos: list[PhotoResult]
     iterations: tuple[int, ...]
     pictures: list[list[Pixels]]
-    """Per photograph: itself, the network's output, L-BFGS at about 10, and at the end."""
+    """Four images per photograph: photo, result, L-BFGS after about 10 iterations, its end."""
 
     def equals(self) -> tuple[float, float]:
-        """Iterations of L-BFGS that the network is worth: the median photo's and the worst's."""
+        """Return the equivalent L-BFGS iterations: the median over the photos, and the lowest."""
         values = [result.equals for result in self.photos]
         return statistics.median(values), min(values)
 
     def equal_evaluations(self) -> tuple[float, float]:
-        """`equals` in evaluations of the loss."""
+        """Return the same as `equals`, in evaluations of the loss."""
         values = [result.equal_evaluations() for result in self.photos]
         return statistics.median(values), min(values)
 
     def headline(self) -> str:
-        """One line; counts of iterations."""
+        """Summarise the comparison in one line."""
         median, worst = (_count(value, self.iterations[-1]) for value in self.equals())
         return f"equals {median} L-BFGS iterations (median of {len(self.photos)}; worst {worst})"
 
 
 def equal_iterations(curve: Sequence[Point], total: float) -> float:
-    """Iterations after which an optimiser's curve first falls to a total, interpolated.
+    """Find the iteration at which the curve of an optimiser reaches a total.
 
     Args:
-        curve: Points from iteration 0.
-        total: The level to reach.
+        curve: Points of the curve, from iteration 0.
+        total: Total to reach.
 
     Returns:
-        The iterations, fractions included; 0 if the start is as low, infinite if the last
-        point is higher.
+        The interpolated iteration: 0 if the start is not higher than the total, and infinite if
+        the curve never reaches it.
     """
-    if not total < curve[0].total:  # NaN is worth nothing, too
+    if not total < curve[0].total:  # NaN counts as 0, too
         return 0.0
     for before, after in zip(curve, curve[1:], strict=False):
         if after.total <= total:
@@ -156,37 +156,45 @@ def evaluate(
     """Compare a network with L-BFGS on the same measure and photographs.
 
     Args:
-        style: The style's name.
-        stylise: The network: ``(H, W, 3)`` float32 RGB in [0, 1] → the same.
-        measure: What `measure_for` gave.
-        photos: Name → photograph, ``(H, W, 3)`` float32 RGB in [0, 1], at the size to
-            evaluate at.
-        iterations: Iterations of L-BFGS to show; the last is how long it runs.
-        on_progress: Called with the share that is done.
+        style: Name of the style.
+        stylise: The network, as a function from photo to result, both ``(H, W, 3)`` float32 RGB
+            in [0, 1].
+        measure: Result of `measure_for`.
+        photos: Name → photograph, ``(H, W, 3)`` float32 RGB in [0, 1]. Photographs are not
+            resized.
+        iterations: L-BFGS iterations to show; L-BFGS stops after the last one.
+        on_progress: Function that is called with the finished fraction.
 
     Returns:
-        The figures.
+        The measurements.
 
     Raises:
-        SettingError: There is no photograph, or one that is too small, the iterations do not
-            rise from 1, or it is not the fixed measure.
+        SettingError: There is no photograph, or one is too small; the iterations do not rise from
+            1; or the loss is not the fixed measure.
     """
     if measure.config != MEASURE:
         raise SettingError(
-            f"Styles are compared by the fixed measure, not by loss={measure.config.preset} with "
-            "other values; take what measure_for returns."
+            f"Cannot compare styles with loss={measure.config.preset}, which is not the fixed "
+            "measure.",
+            remedy="Make the measure with measure_for.",
+            code="not_the_measure",
         )
     shown = tuple(iterations)
     if not photos:
-        raise SettingError("Name at least one photo to evaluate on.")
+        raise SettingError("Name at least one photo to evaluate on.", code="no_photos")
     for name, (height, width, _) in ((name, photo.shape) for name, photo in photos.items()):
         if min(height, width) < _MIN_SIDE:
             raise SettingError(
                 f"{name} is {width}×{height} pixels at this size, and must be at least "
-                f"{_MIN_SIDE} on each side; remove it, or choose a larger size."
+                f"{_MIN_SIDE} on each side.",
+                remedy="Remove it, or choose a larger size.",
+                code="too_small",
             )
     if not shown or shown[0] < 1 or list(shown) != sorted(set(shown)):
-        raise SettingError(f"The iterations must rise from 1 or more, not {list(shown)}.")
+        raise SettingError(
+            f"The iterations must be in rising order, from 1 or more, not {list(shown)}.",
+            code="bad_iterations",
+        )
     results, pictures = [], []
     for index, (name, photo) in enumerate(photos.items()):
 
@@ -263,8 +271,8 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     """Write ``report.md``, ``report.json``, ``report_curve.png`` and ``report_sheet.png``.
 
     Args:
-        evaluation: What to report.
-        folder: An existing folder.
+        evaluation: Result of `evaluate`.
+        folder: Existing folder to write to.
 
     Returns:
         The path of ``report.md``.
@@ -300,7 +308,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The report as Markdown: the headline, the losses' medians, times, and each photograph."""
+    """Return the report as Markdown: headline, median losses, times, and a row for each photo."""
     results = evaluation.photos
     layers = list(MEASURE.style_layers)
     content = list(MEASURE.content_layers)
@@ -329,14 +337,14 @@ def markdown(evaluation: Evaluation) -> str:
         f"# {evaluation.style}: {evaluation.headline()}",
         "",
         f"Relative losses under the fixed measure ({evaluation.vgg}), medians over "
-        f"{len(results)} photographs; style is the mean over its layers under the measure's "
-        "layer weights. L-BFGS minimises the total, from the photograph. In evaluations of the "
-        f"loss the network equals {median} (worst {worst}).",
+        f"{len(results)} photographs. Style is the mean over its layers with the layer weights of "
+        "the measure. L-BFGS starts from the photograph and minimises the total. In evaluations "
+        f"of the loss, the network equals {median} (worst {worst}).",
         "",
         markdown_table(header, rows),
         "",
-        f"The network takes {1000 * ours:.0f} ms a photograph; L-BFGS takes {theirs:.1f} s for "
-        f"{evaluation.iterations[-1]} iterations: {theirs / ours:.0f} times as long.",
+        f"The network takes {1000 * ours:.0f} ms per photograph. L-BFGS takes {theirs:.1f} s for "
+        f"{evaluation.iterations[-1]} iterations, {theirs / ours:.0f} times as long.",
         "",
         markdown_table(columns, each),
         "",
@@ -349,7 +357,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def summary(report: Path) -> str:
-    """The headline and the tables of a written report, for the terminal."""
+    """Return the headline and the tables of a written report, for the terminal."""
     return report.read_text(encoding="utf-8").split("\n![")[0].strip()
 
 
@@ -385,14 +393,14 @@ def _median(values: Sequence[float], digits: int) -> str:
 
 
 def measured(evaluation: Evaluation, size: int) -> Quality:
-    """Condense an evaluation.
+    """Condense an evaluation for the style file.
 
     Args:
-        evaluation: What `fststyle.perceptual.evaluate.evaluate` returned.
-        size: Side of its square photographs, in pixels.
+        evaluation: Result of `evaluate`.
+        size: Side of the square photographs, in pixels.
 
     Returns:
-        Its medians, rounded to five digits behind the point.
+        Medians over the photographs, rounded to five decimal places.
     """
     results = evaluation.photos
 

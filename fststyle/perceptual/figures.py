@@ -1,4 +1,4 @@
-"""Plots: loss curves, and the sheet of an optimisation."""
+"""Plots of loss curves and of an optimisation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.float32]
 
 _LONGEST: Final = 80
-"""Letters of a title or label."""
+"""Most characters of a title or label."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A loss against iterations, and a level to compare it with.
+    """The loss at each iteration, and a level to compare it with.
 
     Attributes:
-        label: What it is the loss of.
-        iterations: From 0 or 1.
-        losses: One for each.
-        level: Another method's loss, drawn across.
+        label: Name of the curve in the legend.
+        iterations: Iterations, from 0 or 1.
+        losses: Loss at each iteration.
+        level: Loss of another method, drawn as a horizontal line.
     """
 
     label: str
@@ -41,12 +41,12 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
     """Draw losses against iterations on logarithmic axes, as a PNG.
 
     Args:
-        curves: What to draw; a curve's level is dashed in its colour.
-        title: Above the plot.
-        x_label: Below it.
+        curves: Curves to draw. The level of a curve is a dashed line of the same colour.
+        title: Title above the plot.
+        x_label: Label of the x axis.
 
     Returns:
-        The PNG's bytes.
+        The PNG file.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -77,13 +77,14 @@ def optimisation_sheet(
     """Draw original, style and result in a row, with the loss curve below, as a PNG.
 
     Args:
-        content: The photograph, ``(H, W, 3)`` in [0, 1].
-        style: The style image, of any size.
-        result: The result.
-        terms: Term → its weighted value at each iteration; terms that stay zero are not drawn.
+        content: Photograph ``(H, W, 3)`` in [0, 1].
+        style: Style image of any size, ``(h, w, 3)`` in [0, 1].
+        result: Result of the optimisation, ``(H, W, 3)`` in [0, 1].
+        terms: Loss term → weighted value at each iteration. Terms that are always zero are not
+            drawn.
 
     Returns:
-        The PNG's bytes.
+        The PNG file.
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -98,7 +99,7 @@ def optimisation_sheet(
     axes = figure.add_subplot(grid[1, :])
     shown = {name: values for name, values in terms.items() if any(v > 0 for v in values)}
     for name, values in shown.items():
-        marker = "." if len(values) == 1 else ""  # a single point makes no line
+        marker = "." if len(values) == 1 else ""  # a single point has no line
         axes.plot(range(1, len(values) + 1), values, marker=marker, label=name)
     _logarithmic(axes)
     axes.set_xlabel("iteration")
@@ -109,7 +110,7 @@ def optimisation_sheet(
 
 
 def _logarithmic(axes: Any) -> None:
-    """A logarithmic y axis with plain numbers."""
+    """Make the y axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     lowest, highest = axes.get_ylim()
     few_decades = highest < 1000 * lowest
@@ -119,11 +120,11 @@ def _logarithmic(axes: Any) -> None:
 
 
 def _plain(text: str) -> str:
-    """Escape a text, such as a file name, so that matplotlib prints it as it is."""
+    """Shorten and escape a text, such as a file name, so that matplotlib shows it literally."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    if len(text) > _LONGEST:  # it would leave no room for the plot
+    if len(text) > _LONGEST:  # it would not leave room for the plot
         text = text[: _LONGEST // 2] + "…" + text[-_LONGEST // 2 :]
-    # A dollar sign begins a formula, and a label that begins with _ is left out.
+    # A dollar sign starts a formula, and matplotlib hides labels that start with _.
     return text.replace("$", r"\$").replace("_", " _", int(text.startswith("_")))
 
 

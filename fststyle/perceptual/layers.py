@@ -1,4 +1,4 @@
-"""The layers of VGG16 and VGG19 by name; needs no torch."""
+"""Names of the layers of VGG16 and VGG19; this module does not need torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from fststyle.errors import SettingError
 
 Architecture = Literal["vgg16", "vgg19"]
 
-
 _CONVOLUTIONS: Final[dict[str, tuple[int, ...]]] = {
     "vgg16": (2, 2, 3, 3, 3),
     "vgg19": (2, 2, 4, 4, 4),
@@ -17,7 +16,7 @@ _CONVOLUTIONS: Final[dict[str, tuple[int, ...]]] = {
 
 
 def layer_names(architecture: Architecture = "vgg16") -> tuple[str, ...]:
-    """The ReLU layers of an architecture from shallow to deep, ``relu1_1`` first."""
+    """Return the names of all ReLU layers, from ``relu1_1`` to the deepest."""
     return tuple(
         f"relu{block}_{index}"
         for block, count in enumerate(_CONVOLUTIONS[architecture], start=1)
@@ -26,23 +25,24 @@ def layer_names(architecture: Architecture = "vgg16") -> tuple[str, ...]:
 
 
 def canonical_layer(name: str, architecture: Architecture = "vgg16") -> str:
-    """Turn ``block3_conv3`` (as Keras names it, its output after the ReLU) into ``relu3_3``.
+    """Convert a name such as Keras' ``block3_conv3`` to ``relu3_3``.
 
     Args:
-        name: A layer by either name.
-        architecture: The network that must have this layer.
+        name: Name of a layer in either form. Both mean the output after the ReLU.
+        architecture: Architecture that must have the layer.
 
     Returns:
-        The name of the form ``relu3_3``.
+        The name in the form ``relu3_3``.
 
     Raises:
-        SettingError: The network has no such layer.
+        SettingError: The architecture does not have this layer.
     """
     keras = re.fullmatch(r"block(\d)_conv(\d)", name)
     canonical = f"relu{keras[1]}_{keras[2]}" if keras else name
     if canonical not in layer_names(architecture):
         raise SettingError(
             f"{architecture.upper()} has no layer {name!r}; choose from "
-            f"{', '.join(layer_names(architecture))} (or Keras' names, such as block3_conv3)."
+            f"{', '.join(layer_names(architecture))} (or use Keras' names, such as block3_conv3).",
+            code="unknown_layer",
         )
     return canonical

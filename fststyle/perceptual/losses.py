@@ -1,7 +1,7 @@
-"""The perceptual loss: content, Gram style and total variation, for both modes.
+"""The perceptual loss: content, style, palette and total variation.
 
-Training and per-image optimisation use the same `PerceptualLoss`: the style is fixed for
-its life (buffers), the content varies (an argument).
+Training and per-image optimisation use the same `PerceptualLoss`. The style is fixed when it is
+created; the content is an argument.
 
 Sources: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
 (CVPR 2016); Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
@@ -33,7 +33,7 @@ from fststyle.perceptual.vgg import (
 
 _STATISTICS: Final = Path(__file__).parent / "vgg16_statistics.safetensors"
 _FLOOR: Final = 0.1
-"""Least content energy, as a share of a natural photograph's: see `_content_floor`."""
+"""Smallest content energy, as a fraction of that of natural photographs; see `_content_floor`."""
 
 
 def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
@@ -61,7 +61,7 @@ def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
 
 
 class _Gram(torch.autograd.Function):
-    """Scaled Σ_x F(x) F(x)ᵀ, three times as fast as autograd through a matrix product."""
+    """Scaled Σ_x F(x) F(x)ᵀ, with a backward pass three times as fast as autograd's."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, scale: float) -> Tensor:
@@ -90,7 +90,7 @@ def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
         image: Images ``(N, C, H, W)`` with H and W at least 2.
         form: ``"mean_squares"``: mean squared difference along x plus that along y.
             ``"half_sum_squares"``: ½ Σ (dx² + dy²) over the pixels that have both
-            neighbours and over the whole batch, whose gradient jcjohnson's
+            neighbours and over the whole batch; its gradient is the one that jcjohnson's
             TotalVariation.lua adds. ``"sum_absolute"``: Σ |dx| + |dy| per image, averaged
             over the batch (Rudin, Osher, Fatemi 1992, anisotropic).
 
@@ -135,7 +135,7 @@ class LossTerms(NamedTuple):
 
 
 class RelativeLosses(NamedTuple):
-    """Unweighted relative losses per layer and photograph, which compare across presets.
+    """Unweighted relative losses per layer and photograph, comparable between presets.
 
     ``content[layer]`` is ‖F−F_c‖² / ‖F_c‖² and ``style[layer]`` is ‖G−G_s‖² / ‖G_s‖², each
     ``(N,)``; ``palette`` is `palette_distance`, ``(N,)``; ``tv`` is the mean squared neighbour
@@ -153,7 +153,7 @@ class PerceptualLoss(nn.Module):
 
     Args:
         config: Settings of the loss.
-        weights: Weights of VGG. If the preset was tuned for others, `substitution` says so.
+        weights: Weights of VGG. If the preset was tuned for other weights, `substitution` says so.
         style: Style image ``(1, 3, h, w)``, RGB in [0, 1], or several sizes of it, whose Gram
             matrices are averaged.
 
@@ -178,9 +178,10 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         if config.normalised_layers and not weights.original:
             raise SettingError(
-                f"loss={config.preset} normalises channels by constants of the original VGG16, "
-                f"and {weights.source} is not it; give the original weights, or set "
-                "loss.normalised_layers=[]."
+                f"loss={config.preset} normalises channels with constants of the original VGG16, "
+                f"but {weights.source} has other weights.",
+                remedy="Give the original weights, or set loss.normalised_layers=[].",
+                code="normalised_other_weights",
             )
         self.config = config
         self.vgg = VGG16Features([*config.content_layers, *config.style_layers], weights)
@@ -203,12 +204,12 @@ class PerceptualLoss(nn.Module):
     def from_picture(
         cls, config: LossConfig, weights: VGGWeights, picture: NDArray[np.float32]
     ) -> PerceptualLoss:
-        """Make a loss from a style image, at the sizes that the settings name.
+        """Make a loss from a style image, resized to the sizes in the settings.
 
         Args:
             config: Settings of the loss.
             weights: Weights of VGG.
-            picture: Style image ``(h, w, 3)``, RGB in [0, 1], at its own size.
+            picture: Style image ``(h, w, 3)``, RGB in [0, 1], at its full size.
 
         Raises:
             SettingError: The style image is too small, or a layer is missing or cannot be
@@ -254,7 +255,7 @@ class PerceptualLoss(nn.Module):
             targets: Result of `content_targets` for the photographs.
 
         Returns:
-            The terms, each averaged over the batch (``half_sum_squares`` excepted), float32.
+            The terms in float32, each averaged over the batch (except for ``half_sum_squares``).
         """
         config = self.config
         features = self.vgg(image)
@@ -285,7 +286,7 @@ class PerceptualLoss(nn.Module):
             targets: Result of `content_targets` for the photographs.
 
         Returns:
-            The losses, on this loss's layers (channels normalised where it does so).
+            The losses, on the layers of this loss, with the same channels normalised.
         """
         features = self.vgg(image)
         with torch.autocast(image.device.type, enabled=False):
@@ -313,7 +314,7 @@ class PerceptualLoss(nn.Module):
         return features * scale.to(features.dtype)
 
     def _gram(self, layer: str, features: Tensor) -> Tensor:
-        """The Gram matrix of a layer, with normalised channels if the layer is normalised."""
+        """Compute the Gram matrix of a layer, with normalised channels if the settings say so."""
         gram = gram_matrix(features, self.config.gram_divisor)
         if layer not in self.config.normalised_layers:
             return gram
@@ -323,14 +324,14 @@ class PerceptualLoss(nn.Module):
         return normalised
 
     def _palette(self, image: Tensor) -> Tensor:
-        """The palette's loss per photograph, ``(N,)``."""
+        """Compute the palette loss per image, ``(N,)``."""
         quantiles: Tensor = self.get_buffer("palette")
         return palette_distance(_at_least_float32(image), quantiles)
 
     def _content(
         self, layer: str, features: Features, targets: Features, form: Form | None = None
     ) -> Tensor:
-        """One content layer's loss per photograph, ``(N,)``."""
+        """Compute the loss of a content layer per image, ``(N,)``."""
         target = self._normalised(layer, targets[layer])
         error = (self._normalised(layer, features[layer]) - target).square().mean(dim=(1, 2, 3))
         if (form or self.config.content_form) == "mean":
@@ -339,7 +340,7 @@ class PerceptualLoss(nn.Module):
         return error / target.square().mean(dim=(1, 2, 3)).clamp_min(floor)
 
     def _style(self, layer: str, features: Features, form: Form | None = None) -> Tensor:
-        """One style layer's loss per photograph, ``(N,)``."""
+        """Compute the loss of a style layer per image, ``(N,)``."""
         gram = self._gram(layer, features[layer])
         target: Tensor = getattr(self, f"gram_{layer}")
         difference = (gram - target.to(gram.dtype)).square()
@@ -350,15 +351,15 @@ class PerceptualLoss(nn.Module):
 
 @cache
 def _statistics() -> dict[str, Tensor]:
-    """Per layer, ``relu4_2.mean`` and ``relu4_2.square``: activations' moments, ``(C,)``.
+    """Load the mean activations (``relu4_2.mean``) and mean squares (``relu4_2.square``), ``(C,)``.
 
-    Taken over natural photographs by scripts/zoo/vgg_statistics.py.
+    ``scripts/zoo/vgg_statistics.py`` computes them from natural photographs.
     """
     return safetensors.torch.load_file(_STATISTICS)
 
 
 def _channel_scale(layer: str) -> Tensor:
-    """One over the mean activation per channel, ``(1, C, 1, 1)``."""
+    """Return one over the mean activation of each channel, ``(1, C, 1, 1)``."""
     mean = _statistics()[f"{layer}.mean"]
     # Otherwise a channel that is rarely active would dominate all others.
     return (1.0 / mean.clamp_min(0.1 * float(mean.median()))).reshape(1, -1, 1, 1)
@@ -366,7 +367,7 @@ def _channel_scale(layer: str) -> Tensor:
 
 @cache
 def _content_floor(layer: str, normalised: bool) -> float:
-    """Return the smallest divisor of a content ratio, so that flat crops do not dominate."""
+    """Return the smallest divisor of a content ratio; without it, flat crops would dominate."""
     square = _statistics().get(f"{layer}.square")
     if square is None:
         return 1e-6
@@ -381,12 +382,13 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 def _check_style(picture: Tensor) -> None:
     if picture.ndim != 4 or picture.shape[:2] != (1, 3):
         raise SettingError(
-            f"A style image must have the shape (1, 3, h, w), not {tuple(picture.shape)}."
+            f"A style image must have the shape (1, 3, h, w), not {tuple(picture.shape)}.",
+            code="bad_shape",
         )
     if min(picture.shape[-2:]) < MIN_STYLE_SIDE:
         raise SettingError(
             f"The style image is {picture.shape[-1]}×{picture.shape[-2]} pixels, and must be at "
             f"least {MIN_STYLE_SIDE} on each side.",
-            remedy="Choose a larger one; 256 pixels and more show the style well.",
+            remedy="Choose a larger one, preferably of 256 pixels or more.",
             code="too_small",
         )

@@ -30,21 +30,21 @@ MEASURE: Final = LossConfig(
     tv_form="mean_squares",
     pixel_range=1,
 )
-"""The fixed measure: the calibrated loss as it was when it was settled, whatever becomes of it."""
+"""The fixed measure: the first calibrated loss. It must never change, even if that loss does."""
 
 
 def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> PerceptualLoss:
     """Make the fixed measure for a style.
 
     Args:
-        picture: The style picture, ``(h, w, 3)``, RGB in [0, 1].
-        weights: The original VGG16's.
+        picture: Style image ``(h, w, 3)``, RGB in [0, 1].
+        weights: Weights of the original VGG16.
 
     Returns:
-        The loss.
+        The measure, as a loss.
 
     Raises:
-        SettingError: These are not the original weights, or the picture is too small.
+        SettingError: The weights are not the original ones, or the style image is too small.
     """
     if not weights.original:
         raise SettingError(
@@ -60,11 +60,11 @@ class Losses:
     """The losses of an image under the fixed measure.
 
     Attributes:
-        total: The weighted total, which L-BFGS minimises.
+        total: Weighted total, which L-BFGS minimises.
         content: Content layer → relative loss, unweighted.
         style: Style layer → relative loss, unweighted.
-        palette: Distance of the colours' distribution from the style's, unweighted.
-        tv: Mean squared neighbour difference.
+        palette: Distance of the image's palette from that of the style, unweighted.
+        tv: Mean squared difference of neighbouring pixels, unweighted.
     """
 
     total: float
@@ -84,11 +84,11 @@ def losses_of(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]
 
     Args:
         measure: Result of `measure_for`.
-        image: ``(1, 3, H, W)``, RGB in [0, 1].
+        image: Image ``(1, 3, H, W)``, RGB in [0, 1].
         targets: Result of ``measure.content_targets`` for the photograph.
 
     Returns:
-        Its losses.
+        The losses of the image.
     """
     with torch.no_grad():
         total = float(measure(image, targets).total)

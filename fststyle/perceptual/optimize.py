@@ -1,4 +1,4 @@
-"""Per-image optimisation: the classic mode, on the same loss object as training.
+"""Per-image optimisation: the classic method, with the same loss as training.
 
 Source: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
 (CVPR 2016). The pixels themselves are the parameters; L-BFGS (the paper's choice) or Adam
@@ -28,10 +28,10 @@ MAX_SINGLE_SCALE: Final = 512
 """Long side in pixels above which several scales are the default."""
 
 _COARSEST: Final = 192
-"""No scale has a shorter long side, in pixels."""
+"""Smallest long side of a scale, in pixels."""
 _LOSS_SCALE: Final = 1e4
-"""The loss that L-BFGS sees starts here: torch drops curvature pairs unless y·s > 1e-10,
-and the pairs of a loss of order 1 over a million pixels are near it."""
+"""Initial value of the scaled loss that L-BFGS minimises. Torch drops curvature pairs unless
+y·s > 1e-10; for a loss of order 1 over a million pixels, y·s is close to this limit."""
 _OUT_OF_RANGE: Final = 1.0
 """Weight of the squared distance to [0, 1], summed over pixels, in the scaled loss."""
 
@@ -92,12 +92,12 @@ class OptimizeConfig:
 
 RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
     {
-        # 10 rounds of 20 evaluations, as scipy's fmin_l_bfgs_b is called there.
+        # 10 rounds of 20 evaluations, as the recipe calls scipy's fmin_l_bfgs_b.
         "keras_vgg16": OptimizeConfig(
             method="lbfgs", rounds=10, iterations=20, evaluations=20, scale_factor=1.0
         ),
-        # Adam with learning rate 0.02 and ε 0.1 on pixels in 0 to 255: gradients there are
-        # 255 times smaller, and steps 255 times larger, than on [0, 1].
+        # The recipe uses Adam with learning rate 0.02 and ε 0.1 on pixels in 0 to 255, where
+        # gradients are 255 times smaller, and steps 255 times larger, than on [0, 1].
         "keras_vgg19": OptimizeConfig(
             method="adam",
             rounds=10,
@@ -110,18 +110,18 @@ RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
         ),
     }
 )
-"""Loss preset → how its source optimises; every other preset takes the defaults."""
+"""Loss preset → settings of its published recipe; all other presets use the defaults."""
 
 
 def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
     """Make the settings for a loss preset, with some values replaced.
 
     Args:
-        preset: A name in `fststyle.perceptual.presets.PRESETS`.
-        **overrides: Values of `OptimizeConfig`; None leaves the recipe's own.
+        preset: Name of a preset in `fststyle.perceptual.presets.PRESETS`.
+        **overrides: Values of `OptimizeConfig`; None keeps the value of the preset.
 
     Returns:
-        The configuration.
+        The settings.
 
     Raises:
         SettingError: A value is out of range.
@@ -129,7 +129,7 @@ def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
     given = {key: value for key, value in overrides.items() if value is not None}
     recipe = RECIPES.get(preset, OptimizeConfig())
     if given.get("method", recipe.method) != recipe.method:
-        # The other optimiser's step size would make no sense.
+        # The step size of the other method would be wrong.
         given = {"learning_rate": None, "evaluations": None, **given}
     return dataclasses.replace(recipe, **given)
 
@@ -139,12 +139,12 @@ class Step:
     """The progress of `optimize_image` after an iteration.
 
     Attributes:
-        index: Iterations so far, over all scales and rounds.
-        total: Iterations at most.
-        round: The round, from 1.
-        evaluations: Evaluations of the loss so far.
-        terms: The weighted loss terms of `image`, without gradient.
-        image: The image as it is, ``(1, 3, h, w)`` in [0, 1], at the current scale.
+        index: Number of iterations so far, over all scales and rounds.
+        total: Largest possible number of iterations.
+        round: Number of the round, from 1.
+        evaluations: Number of loss evaluations so far.
+        terms: Weighted loss terms of `image`, without gradient.
+        image: Current image ``(1, 3, h, w)`` in [0, 1], at the current scale.
     """
 
     index: int
@@ -163,21 +163,22 @@ def optimize_image(
     init: Init | Tensor = "content",
     on_step: Callable[[Step], None] | None = None,
 ) -> Tensor:
-    """Give a photograph the style of a loss, by optimising its pixels.
+    """Stylise a photograph by optimising its pixels.
 
     Args:
-        content: The photograph, ``(1, 3, H, W)``, RGB in [0, 1].
-        loss: The perceptual loss, which holds the style.
-        config: How to optimise; by default as the loss's preset does.
-        init: What to start from: the photograph, noise, or an image of its shape.
-        on_step: Called after each iteration.
+        content: Photograph ``(1, 3, H, W)``, RGB in [0, 1].
+        loss: Perceptual loss of the style.
+        config: Settings of the optimisation; by default those of the loss preset.
+        init: Start image: ``"content"`` (the photograph), ``"noise"``, or an image of the same
+            shape.
+        on_step: Function that is called after each iteration.
 
     Returns:
         The result, ``(1, 3, H, W)`` in [0, 1].
 
     Raises:
-        SettingError: The loss stopped being finite, `init` has another shape, or the
-            photograph is too small for the loss's layers.
+        SettingError: The loss is no longer finite, `init` has another shape, or the photograph
+            is too small for the layers of the loss.
 
     Example:
         >>> import torch
@@ -193,11 +194,13 @@ def optimize_image(
     config = config or optimize_config(loss.config.preset)
     height, width = content.shape[-2:]
     deepest = loss.vgg.layers[-1]
-    least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block but the first
+    least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block except the first
     if min(height, width) < least:
         raise SettingError(
             f"The photo is {width}×{height} pixels at this size; {deepest} needs at least {least} "
-            "on each side. Choose a larger size."
+            "on each side.",
+            remedy="Choose a larger size.",
+            code="too_small",
         )
     sizes = [size for size in _scales(height, width, config.scale_factor) if min(size) >= least]
     start = _start(content, init, config.seed)
@@ -219,7 +222,7 @@ def optimize_image(
 class _Problem:
     """The loss of one image at one scale as a function to minimise.
 
-    L-BFGS asks again at points where it has just been; `evaluate` answers those from memory.
+    L-BFGS sometimes evaluates the same point twice; `evaluate` remembers the last one.
     """
 
     def __init__(self, image: Tensor, loss: PerceptualLoss, targets: Features) -> None:
@@ -232,7 +235,7 @@ class _Problem:
         self._last: tuple[Tensor, Tensor, Tensor, LossTerms] | None = None
 
     def evaluate(self) -> Tensor:
-        """Compute the scaled loss, and leave its gradient in ``image.grad``."""
+        """Compute the scaled loss, and store its gradient in ``image.grad``."""
         if self._last is not None and torch.equal(self._last[0], self.image):
             _, value, gradient, self.terms = self._last
             self.image.grad = gradient.clone()
@@ -322,7 +325,7 @@ def _run_adam(
             adam.step()
             with torch.no_grad():
                 problem.image.clamp_(0, 1)
-            problem.evaluate()  # the terms of the new image; the next step finds them in memory
+            problem.evaluate()  # the terms of the new image, which the next step reuses
             progress.tell(problem, round_, iteration, problem.evaluations - before)
         progress.end_round(config.iterations)
 
@@ -368,14 +371,14 @@ def _start(content: Tensor, init: Init | Tensor, seed: int) -> Tensor:
     if isinstance(init, Tensor):
         if init.shape != content.shape:
             raise SettingError(
-                f"The image to start from is {init.shape[-1]}×{init.shape[-2]} pixels and the "
-                f"photo {content.shape[-1]}×{content.shape[-2]}; they must be of one size."
+                f"The start image is {init.shape[-1]}×{init.shape[-2]} pixels and the photo "
+                f"{content.shape[-1]}×{content.shape[-2]}; both must have the same size.",
+                code="size_differs",
             )
         return init.detach()
     if init == "content":
         return content.detach()
-    if init != "noise":
-        raise SettingError(f"Start from {' or '.join(get_args(Init))}, not {init!r}.")
+    check_choice("init", init, get_args(Init))
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(content.shape, generator=generator, dtype=torch.float32)
     return noise.to(content.device, content.dtype)

@@ -1,14 +1,13 @@
 """The palette: the distribution of an image's colours, regardless of their positions.
 
-Gram matrices say which activations occur together, and leave much freedom as to the colours
-themselves: purple with lime can have (nearly) the Gram matrices of purple with gold. The sliced
-Wasserstein distance between the two distributions of colours has no such freedom, and costs a
-few sorted lists.
+Gram matrices describe which activations occur together, but hardly constrain the colours: purple
+with lime can have almost the same Gram matrices as purple with gold. The sliced Wasserstein
+distance between the two distributions of colours does constrain them, and is cheap to compute.
 
 Sources: Rabin, Peyré, Delon, Bernot, "Wasserstein Barycenter and its Application to Texture
 Mixing" (SSVM 2011), equation 4; Heitz, Vanhoey, Chambon, Belcour, "A Sliced Wasserstein Loss for
-Neural Texture Synthesis" (CVPR 2021), equation 5. They draw directions at random; here they are
-fixed, so that a loss is a function.
+Neural Texture Synthesis" (CVPR 2021), equation 5. They draw random directions; here the directions
+are fixed, so that the loss is deterministic.
 """
 
 from __future__ import annotations
@@ -22,39 +21,43 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DIRECTIONS: Final = 16
-"""Directions in RGB on which colours are projected."""
+"""Number of directions in RGB space that colours are projected onto."""
 
 QUANTILES: Final = 2048
-"""Points at which a style's distribution along a direction is kept."""
+"""Number of quantiles of a palette per direction."""
 
-_BLOCK: Final = 4  # in pixels: colours are averaged over blocks, outlines and grain left aside
+_BLOCK: Final = (
+    4  # side in pixels; colours are averaged over blocks, so that outlines and grain do not count
+)
 
 
 def palette_quantiles(style: Tensor | Sequence[Tensor]) -> Tensor:
     """Return the palette of a style image, for `palette_distance`.
 
     Args:
-        style: ``(1, 3, h, w)``, RGB in [0, 1], or several of them, whose quantiles are averaged.
+        style: Style image ``(1, 3, h, w)``, RGB in [0, 1], or several sizes of it; their quantiles
+            are averaged.
 
     Returns:
-        ``(QUANTILES, DIRECTIONS)``: per direction, the quantiles of the projected colours.
+        Quantiles of the projected colours, ``(QUANTILES, DIRECTIONS)``.
     """
-    pictures = [style] if isinstance(style, Tensor) else list(style)
-    return torch.stack([_at(_projected(picture), QUANTILES)[0] for picture in pictures]).mean(0)
+    images = [style] if isinstance(style, Tensor) else list(style)
+    return torch.stack([_at(_projected(image), QUANTILES)[0] for image in images]).mean(0)
 
 
 def palette_distance(image: Tensor, quantiles: Tensor) -> Tensor:
-    """Squared sliced Wasserstein-2 distance of images' colours from a palette, relative to it.
+    """Compute the relative squared sliced Wasserstein-2 distance of images from a palette.
 
-    The mean, over directions and quantiles, of the squared difference of the sorted
-    projections, divided by the palette's own variance: 1 is as far as from its mean colour.
+    This is the mean squared difference of the sorted projections over directions and quantiles,
+    divided by the variance of the palette. An image of only the palette's mean colour has the
+    distance 1.
 
     Args:
-        image: ``(N, 3, H, W)``, RGB in [0, 1].
-        quantiles: What `palette_quantiles` gave.
+        image: Images ``(N, 3, H, W)``, RGB in [0, 1].
+        quantiles: Result of `palette_quantiles`.
 
     Returns:
-        ``(N,)``, dimensionless.
+        One distance per image, ``(N,)``.
     """
     sorted_colours = _projected(image)
     target = _at(quantiles.to(sorted_colours)[None], sorted_colours.shape[1])
@@ -62,18 +65,18 @@ def palette_distance(image: Tensor, quantiles: Tensor) -> Tensor:
     return (sorted_colours - target).square().mean(dim=(1, 2)) / variance
 
 
-_LEAST_VARIANCE: Final = (4 / 255) ** 2  # of a style of (nearly) one colour
+_LEAST_VARIANCE: Final = (4 / 255) ** 2  # for style images of almost one colour
 
 
 def _projected(image: Tensor) -> Tensor:
-    """Colours of blocks, projected on the directions and sorted: ``(N, pixels, DIRECTIONS)``."""
+    """Return block colours, projected and sorted per direction: ``(N, blocks, DIRECTIONS)``."""
     blocks = F.avg_pool2d(image, _BLOCK, ceil_mode=True)
     colours = blocks.flatten(2).transpose(1, 2)
     return (colours @ _directions().to(colours)).sort(dim=1).values
 
 
 def _at(sorted_values: Tensor, count: int) -> Tensor:
-    """The quantiles at ``count`` evenly spaced levels: ``(N, n, D)`` → ``(N, count, D)``."""
+    """Return quantiles at ``count`` evenly spaced levels: ``(N, n, D)`` → ``(N, count, D)``."""
     if sorted_values.shape[1] == count:
         return sorted_values
     resized = F.interpolate(
@@ -83,9 +86,9 @@ def _at(sorted_values: Tensor, count: int) -> Tensor:
 
 
 def _directions() -> Tensor:
-    """``(3, DIRECTIONS)``: unit vectors spread evenly over half the sphere (Fibonacci lattice)."""
+    """Return unit vectors spread evenly over half a sphere (Fibonacci lattice), as columns."""
     index = torch.arange(DIRECTIONS, dtype=torch.float64)
-    height = (index + 0.5) / DIRECTIONS  # a direction and its opposite sort alike
+    height = (index + 0.5) / DIRECTIONS  # opposite directions give the same distance
     angle = index * math.pi * (3 - math.sqrt(5))
     radius = (1 - height.square()).sqrt()
     return torch.stack([radius * angle.cos(), radius * angle.sin(), height])

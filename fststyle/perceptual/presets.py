@@ -17,15 +17,18 @@ TVForm = Literal["mean_squares", "half_sum_squares", "sum_absolute"]
 PixelRange = Literal[1, 255]
 
 MIN_STYLE_SIDE: Final = 32
-"""Smallest side of a style image in pixels; the deep layers need that much."""
-_MOST: Final = 1e30  # a weight; larger ones overflow float32
+"""Smallest side of a style image in pixels; the deep layers need it."""
+_MOST: Final = 1e30  # limit of a weight; larger ones overflow float32
 
 
 def _canonical_weights(
     name: str, layers: Mapping[str, float], architecture: Architecture
 ) -> dict[str, float]:
     if not isinstance(layers, Mapping) or not layers:
-        raise SettingError(f"loss.{name} must give a weight to at least one layer: {{relu4_2: 1}}.")
+        raise SettingError(
+            f"loss.{name} must give a weight to at least one layer, such as {{relu4_2: 1}}.",
+            code="no_layers",
+        )
     weights = {canonical_layer(layer, architecture): weight for layer, weight in layers.items()}
     for layer, weight in weights.items():
         check_number(f"loss.{name}.{layer}", weight, 0, _MOST, below=True)
@@ -132,15 +135,15 @@ _PUBLISHED: Final = LossConfig(
     style_form="mean",
     gram_divisor="chw",
 )
-"""Values that (nearly) all published recipes have in common."""
+"""Values that most published recipes have in common."""
 
 PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
     {
         preset.preset: preset
         for preset in (
             LossConfig(),
-            # train.lua, PerceptualCriterion.lua. The content layer is relu3_3 there (index 16 of
-            # the Torch Sequential); the paper says relu2_2.
+            # train.lua, PerceptualCriterion.lua. Their content layer is relu3_3 (index 16 of the
+            # Torch Sequential), although the paper says relu2_2.
             replace(
                 _PUBLISHED,
                 preset="johnson",
@@ -199,7 +202,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
         )
     }
 )
-"""The calibrated loss and the published recipes, each as its source computes it."""
+"""Name → settings of the calibrated loss and of the published recipes."""
 
 
 def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:

@@ -15,9 +15,9 @@ _PATCH: Final = 7  # side, in pixels
 
 
 def ssim(picture: Pixels, photo: Pixels) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window) of two RGB images in [0, 1].
+    """Compute the structural similarity (Wang et al. 2004) of two RGB images in [0, 1].
 
-    NaN if a side is shorter than the window, 11 pixels.
+    The result is NaN if a side is shorter than the Gaussian window of 11 pixels.
     """
     if min(photo.shape[:2]) < 11:
         return math.nan
@@ -30,23 +30,26 @@ def ssim(picture: Pixels, photo: Pixels) -> float:
 
 
 def psnr(picture: Pixels, photo: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB of two images in [0, 1]; infinite if they are equal."""
+    """Compute the peak signal-to-noise ratio in dB of two images in [0, 1].
+
+    The result is infinite if the images are equal.
+    """
     error = float(np.mean(np.square(picture.astype(np.float64) - photo)))
     return -10 * math.log10(error) if error > 0 else math.inf
 
 
 def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int = 0) -> float:
-    """Measure the distance between the textures of an image and a style, regardless of position.
+    """Measure the difference between the textures of two images, regardless of position.
 
-    The sliced Wasserstein distance (Rabin et al. 2011) of 7×7 patches, as Karras et al. (2018,
-    section 5) compare sets of images: 4096 random patches of each image are projected on 256
-    random directions of length 1, and the distance of the sorted projections (of order 1) is
-    averaged over the directions, then over the levels of a pyramid, each half the size of the
+    This is the sliced Wasserstein distance (Rabin et al. 2011) of 7×7 patches, which Karras et al.
+    (2018, section 5) use to compare sets of images. From each image, 4096 random patches are
+    projected onto 256 random unit vectors. The distance of the sorted projections (of order 1) is
+    averaged over the vectors, then over the levels of a pyramid, each half the size of the
     previous one. Karras et al. use a Laplacian pyramid and normalised colours; here colours count.
 
     Args:
-        picture: ``(H, W, 3)``, RGB in [0, 1].
-        style: ``(h, w, 3)``, RGB in [0, 1]; need not be of the same size.
+        picture: First image ``(H, W, 3)``, RGB in [0, 1].
+        style: Second image ``(h, w, 3)``, RGB in [0, 1]. The sizes may differ.
         levels: Number of pyramid levels; levels smaller than a patch are skipped.
         seed: Random seed of the positions and directions.
 
@@ -71,14 +74,14 @@ def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int
 
 
 def _patches(pixels: Pixels, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Patches at 4096 random positions, ``(4096, 3 · 7 · 7)``."""
+    """Return patches at 4096 random positions, ``(4096, 3 · 7 · 7)``."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (_PATCH, _PATCH), axis=(0, 1))
     rows, columns = (rng.integers(size, size=4096) for size in windows.shape[:2])
     return windows[rows, columns].reshape(4096, -1).astype(np.float64)
 
 
 def _halved(pixels: Pixels) -> Pixels:
-    """Means of 2×2 pixels; an odd last row or column is dropped."""
+    """Average 2×2 pixels; an odd last row or column is dropped."""
     height, width = (side // 2 for side in pixels.shape[:2])
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
     halved: Pixels = blocks.mean(axis=(1, 3))

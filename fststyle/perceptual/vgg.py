@@ -1,9 +1,9 @@
-"""VGG features, on which the perceptual loss is computed.
+"""VGG features, the basis of the perceptual loss.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition" (2014). The original weights (Visual Geometry Group, CC BY 4.0) were trained
-in Caffe on BGR pixels in 0 to 255 with the mean subtracted; only this module knows that.
-Everyone else gives RGB in [0, 1] and gets exactly the original network's activations.
+in Caffe on BGR pixels in 0 to 255 with the mean subtracted. `VGG16Features` accepts RGB in [0, 1]
+and returns exactly the activations of the original network.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class VGGWeights:
     """The convolutions of one VGG, in this module's convention.
 
     Attributes:
-        architecture: Which VGG.
-        convolutions: Layer name → (kernel ``(O, I, 3, 3)``, bias ``(O,)``), float32; the
-            first kernel takes RGB in [0, 1] with `mean` subtracted.
-        mean: What to subtract from RGB in [0, 1].
-        source: Where the weights come from, for logs and reports.
-        original: Whether they are the original (Caffe) weights. Losses of different
-            weights do not compare.
+        architecture: Architecture of the network, ``"vgg16"`` or ``"vgg19"``.
+        convolutions: Layer name → (kernel ``(O, I, 3, 3)``, bias ``(O,)``), float32. The first
+            kernel expects RGB in [0, 1] with `mean` subtracted.
+        mean: Mean colour to subtract, RGB in [0, 1].
+        source: Source of the weights, for logs and reports.
+        original: True for the original (Caffe) weights. Losses with different weights are not
+            comparable.
     """
 
     architecture: Architecture
@@ -44,16 +44,16 @@ class VGGWeights:
 
 
 class VGG16Features(nn.Module):
-    """Frozen VGG16 that returns the activations of the layers asked for.
+    """Frozen VGG16 that returns the activations of the requested layers.
 
-    It computes no deeper than it must. With VGG19's weights it is VGG19.
+    Deeper layers are not computed. With the weights of VGG19 it is a VGG19.
 
     Args:
-        layers: ReLU layers by name (``relu3_3`` or ``block3_conv3``).
-        weights: The network's weights.
+        layers: Names of ReLU layers (``relu3_3`` or ``block3_conv3``).
+        weights: Weights of the network.
 
     Raises:
-        SettingError: No layer is named, or one that the network does not have.
+        SettingError: No layer is named, or the network does not have one of them.
     """
 
     mean: Tensor
@@ -65,7 +65,7 @@ class VGG16Features(nn.Module):
         self.original = weights.original
         wanted = {canonical_layer(name, self.architecture) for name in layers}
         if not wanted:
-            raise SettingError("Name at least one VGG layer.")
+            raise SettingError("Name at least one VGG layer.", code="no_layers")
         names = layer_names(self.architecture)
         self.layers = tuple(name for name in names if name in wanted)
         self.register_buffer(
@@ -81,16 +81,16 @@ class VGG16Features(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, layers: Collection[str] | None = None) -> Features:
-        """Activations of an image.
+        """Compute the activations for images.
 
         Args:
-            image: ``(N, 3, H, W)``, RGB in [0, 1]; H and W large enough for the poolings
-                before the deepest layer (16 for relu5_1, 8 for relu4_1, …).
-            layers: Which of `self.layers`, by their names there; by default all of them.
+            image: Images ``(N, 3, H, W)``, RGB in [0, 1]. H and W must be large enough for the
+                poolings before the deepest layer (16 for relu5_1, 8 for relu4_1, …).
+            layers: Names from `self.layers`; by default all of them.
 
         Returns:
             Layer name → ``(N, C, h, w)``, non-negative, in the dtype of the convolutions
-            (bfloat16 under such an autocast). Gradients reach the image, never VGG.
+            (bfloat16 under bfloat16 autocast). Gradients flow to the image, not to VGG.
         """
         wanted = self.layers if layers is None else tuple(layers)
         features: Features = {}

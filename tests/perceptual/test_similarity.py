@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from fststyle.perceptual.similarity import patch_distance
+from fststyle.perceptual.similarity import patch_distance, psnr, ssim
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -76,3 +77,41 @@ def test_patch_distance_depends_little_on_the_seed() -> None:
     first, second = (patch_distance(picture, style, seed=seed) for seed in (0, 1))
     assert first != second
     assert first == pytest.approx(second, rel=0.1)
+
+
+def smooth(height: int, width: int, shift: float = 0.0) -> NDArray[np.float32]:
+    """Something like a photograph."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    waves = [
+        0.5 + 0.4 * np.sin(7 * x + phase + shift) * np.cos(5 * y - phase) for phase in (0, 0.7, 1.9)
+    ]
+    return np.stack(waves, axis=2).astype(np.float32)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    photo, image = smooth(32, 40), smooth(32, 40, shift=0.3)
+    expected = structural_similarity(  # type: ignore[no-untyped-call]
+        photo, image, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    assert ssim(image, photo) == pytest.approx(expected)
+    assert ssim(photo, photo) == pytest.approx(1.0)
+    # Wang et al., equation 13, for constant images: only the luminance differs.
+    dark, light = np.full((16, 16, 3), 0.2, np.float32), np.full((16, 16, 3), 0.6, np.float32)
+    luminance = (2 * 0.2 * 0.6 + 0.01**2) / (0.2**2 + 0.6**2 + 0.01**2)
+    assert ssim(dark, light) == pytest.approx(luminance, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(10, 40), (40, 10)])
+def test_ssim_needs_a_window(shape: tuple[int, int]) -> None:
+    assert math.isnan(ssim(noise(*shape), noise(*shape)))
+
+
+def test_psnr() -> None:
+    photo = smooth(8, 8)
+    assert psnr(photo + np.float32(0.1), photo) == pytest.approx(20.0, rel=1e-4)
+    assert psnr(1 - np.round(photo), np.round(photo)) == pytest.approx(0.0)
+    assert psnr(photo, photo.copy()) == math.inf
+    image = smooth(8, 8, shift=0.3)
+    expected = peak_signal_noise_ratio(photo, image, data_range=1.0)  # type: ignore[no-untyped-call]
+    assert psnr(image, photo) == pytest.approx(expected, rel=1e-5)
