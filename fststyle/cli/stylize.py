@@ -27,8 +27,7 @@ from fststyle.openvino_core import import_without_converter
 from fststyle.runtime.runner import Device
 from fststyle.styles.find import FoundStyle, art_folder, find_style, training_settings
 from fststyle.stylize.blend import style_weights
-from fststyle.stylize.pipeline import Outcome, default_jobs, run
-from fststyle.stylize.plan import (
+from fststyle.stylize.output_paths import (
     Existing,
     Task,
     check_folder,
@@ -38,6 +37,7 @@ from fststyle.stylize.plan import (
     suffix_by_content,
     suffix_of,
 )
+from fststyle.stylize.pipeline import Outcome, default_jobs, run
 
 if TYPE_CHECKING:
     from fststyle.stylize.file_stylizer import FileStylizer

@@ -22,7 +22,7 @@ from fststyle.images.metadata import Metadata, result_metadata
 from fststyle.images.photo import Photo
 from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
 from fststyle.stylize.control import Control
-from fststyle.stylize.plan import Task, make_folder
+from fststyle.stylize.output_paths import Task, make_folder
 from fststyle.stylize.stylizer import Stylizer
 
 

@@ -22,21 +22,13 @@ from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Style, Stylizer, load_parts
 from fststyle.video.flow import FlowBlend
 from fststyle.video.frames import load_frame_runtime
+from fststyle.video.scene_cuts import Histograms, histograms_of, is_cut
 
 STEADY: Final = 0.6
 """Default share of the previous result, from 0 to 1."""
 
 SMOOTHING: Final = 0.5
 """Default time over which the statistics are smoothed, in seconds."""
-
-_CUT: Final = 0.35
-"""Share of the histograms that must change for a cut."""
-_CELLS: Final = 3
-_BINS: Final = 8
-_SAMPLES: Final = 96
-
-Histograms = NDArray[np.float32]
-"""``(cells, 3, bins)``; the bins of a cell and channel add up to 1."""
 
 
 class VideoStylizer:
@@ -126,26 +118,3 @@ class VideoStylizer:
         """Start another video: its first frame has no frame before it."""
         self._last = None
         self._blend.reset()
-
-
-def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:
-    """Count the levels of each channel in each cell of a grid, on a sample of the pixels.
-
-    Args:
-        pixels: Frame ``(H, W, 3)``.
-    """
-    height, width = pixels.shape[:2]
-    sample = pixels[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
-    levels = sample.astype(np.int64) * _BINS // 256
-    rows, columns = (np.arange(n) * _CELLS // n for n in sample.shape[:2])
-    cell = rows[:, np.newaxis] * _CELLS + columns
-    places = (cell[..., np.newaxis] * 3 + np.arange(3)) * _BINS + levels
-    counts = np.bincount(places.ravel(), minlength=_CELLS**2 * 3 * _BINS)
-    histograms = counts.reshape(_CELLS**2, 3, _BINS).astype(np.float32)
-    result: Histograms = histograms / np.maximum(histograms.sum(axis=2, keepdims=True), 1)
-    return result
-
-
-def is_cut(before: Histograms, after: Histograms) -> bool:
-    """Tell whether two successive frames show different scenes."""
-    return bool(np.abs(after - before).sum(axis=2).mean() / 2 > _CUT)

@@ -18,7 +18,7 @@ from fststyle.images.limits import pillow_limits
 from fststyle.images.load import cannot_read, open_image
 from fststyle.stylize.arrays import read_mask
 from fststyle.stylize.file_stylizer import FileStylizer
-from fststyle.stylize.plan import Task
+from fststyle.stylize.output_paths import Task
 from fststyle.web.errors import Refusal, public_message
 from fststyle.web.formats import FORMATS, kind_of
 from fststyle.web.models import StylizeRequest

@@ -40,7 +40,7 @@ from fststyle.perceptual.tensors import to_tensor
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles.find import find_picture
 from fststyle.stylize.stylizer import Stylizer
-from fststyle.training.data import is_held_out
+from fststyle.training.photo_crops import is_held_out
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHOWN: Final = 3  # photographs of each kind in the sheet

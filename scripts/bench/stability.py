@@ -43,7 +43,7 @@ from fststyle.perceptual.tensors import to_pixels, to_tensor
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles.find import find_picture
 from fststyle.stylize.stylizer import Stylizer
-from fststyle.training.data import is_held_out
+from fststyle.training.photo_crops import is_held_out
 
 ROOM = 16  # pixels of the photograph around the frame, for the motions
 MARGIN = 8  # pixels along the borders of both frames that are not compared

@@ -171,3 +171,19 @@ def facts_of(path: Path) -> dict[str, Any]:
             "metadata": dict(container.metadata),
             "languages": [s.metadata.get("language") for s in container.streams],
         }
+
+
+def scene(seed: int, height: int = 64, width: int = 80) -> NDArray[np.uint8]:
+    """Large soft shapes in colours of their own."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 16
+    phases, tint = rng.uniform(0, 6, (3, 2)), rng.uniform(40, 200, 3)
+    waves = [np.sin(x + p) * np.cos(y + q) for p, q in phases]
+    levels = np.clip(tint + 50 * np.stack(waves, axis=2), 0, 255)
+    return np.asarray(levels, np.uint8)
+
+
+def with_shape(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    changed = frame.copy()
+    changed[40:, 10:60] = (255, 250, 245)
+    return changed

@@ -16,7 +16,7 @@ from fststyle.images.photo import Photo
 from fststyle.images.save import save_photo
 from fststyle.stylize.control import Control
 from fststyle.stylize.file_stylizer import AlreadyWritten, FileStylizer
-from fststyle.stylize.plan import Task
+from fststyle.stylize.output_paths import Task
 from fststyle.stylize.stylizer import Stylizer
 
 DURATIONS = (40.0, 100.0, 250.0)

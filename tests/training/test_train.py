@@ -43,9 +43,10 @@ from fststyle.styles.network import TransformerNet
 from fststyle.styles.style_file import load_style, read_info
 from fststyle.training import gates
 from fststyle.training import train as training
-from fststyle.training.data import PhotoDataModule, is_held_out
+from fststyle.training.data import PhotoDataModule
 from fststyle.training.main import INTERRUPTED
 from fststyle.training.module import StyleModule
+from fststyle.training.photo_crops import is_held_out
 from fststyle.training.run_folder import find_resumable
 from fststyle.training.steady import SteadyConfig
 from fststyle.training.train import TrainingResult, train

@@ -6,29 +6,14 @@ import numpy as np
 import pytest
 from errors_help import raises
 from numpy.typing import NDArray
+from video_help import scene, with_shape
 
 from fststyle.errors import SettingError
 from fststyle.styles.style_file import load_style
 from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.frames import FrameRuntime, _torch_forward, load_frame_runtime
-from fststyle.video.video_stylizer import VideoStylizer, histograms_of, is_cut
-
-
-def scene(seed: int, height: int = 64, width: int = 80) -> NDArray[np.uint8]:
-    """Large soft shapes in colours of their own."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width] / 16
-    phases, tint = rng.uniform(0, 6, (3, 2)), rng.uniform(40, 200, 3)
-    waves = [np.sin(x + p) * np.cos(y + q) for p, q in phases]
-    levels = np.clip(tint + 50 * np.stack(waves, axis=2), 0, 255)
-    return np.asarray(levels, np.uint8)
-
-
-def with_shape(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    changed = frame.copy()
-    changed[40:, 10:60] = (255, 250, 245)
-    return changed
+from fststyle.video.video_stylizer import VideoStylizer
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -78,19 +63,6 @@ def test_a_cut_begins_anew(style_path: Path) -> None:
     fresh.restart()
     np.testing.assert_array_equal(stylizer.frame(scene(3), 0), fresh.frame(scene(3), 0))
     assert stylizer.cuts == 1
-
-
-def test_cuts_are_found_and_pans_are_not() -> None:
-    scenes = [scene(seed) for seed in range(6)]
-    for index, one in enumerate(scenes):
-        for other in scenes[:index]:
-            assert is_cut(histograms_of(one), histograms_of(other))
-        wide = scene(index, width=100)
-        assert not is_cut(histograms_of(wide[:, :80]), histograms_of(wide[:, 8:88]))
-        darker = (0.95 * one).astype(np.uint8)
-        assert not is_cut(histograms_of(one), histograms_of(darker))
-        assert not is_cut(histograms_of(one), histograms_of(with_shape(one)))
-    assert histograms_of(scenes[0][:1, :1]).shape == (9, 3, 8)
 
 
 def test_controls_and_blends(style_path: Path, tmp_path: Path) -> None:

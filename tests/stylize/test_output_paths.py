@@ -12,7 +12,7 @@ from errors_help import raises
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.animation import save_animation
 from fststyle.images.photo import Photo
-from fststyle.stylize.plan import (
+from fststyle.stylize.output_paths import (
     check_folder,
     is_one_file,
     plan_many,
