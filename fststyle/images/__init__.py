@@ -1,1 +1,1 @@
-"""Image files to arrays and back. Knows nothing about styles."""
+"""Converting image files to arrays and back. This package does not depend on styles."""

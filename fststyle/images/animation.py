@@ -1,4 +1,4 @@
-"""Reading and writing of animations: GIF, WebP, PNG (APNG) and AVIF."""
+"""Reading and writing animations: GIF, WebP, PNG (APNG) and AVIF."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _FORMATS: Final = {
     ".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF",
 }  # fmt: skip
 ANIMATION_SUFFIXES: Final = tuple(_FORMATS)
-"""Extensions of the formats in which animations can be written, in lower case."""
+"""File extensions with which animations can be written, in lower case."""
 
-# The images in files of other formats are something else: pages, previews, depth.
+# In other formats, additional images are not frames but pages, previews or depth maps.
 _ANIMATED: Final = ("GIF", "WEBP", "PNG", "AVIF")
 
 
 @dataclass(frozen=True)
 class Animation:
-    """An animation in a file. Its frames are read when they are needed.
+    """An animation file. Frames are read only when they are needed.
 
     Attributes:
-        path: File of the animation.
+        path: Path of the file.
         size: Width and height in pixels.
         durations: Duration of each frame in milliseconds. A still image has one frame with a
             duration of 0.
-        loop: Number of times that the animation is played; 0 means forever.
-        metadata: Content of the file in addition to the frames, such as EXIF.
+        loop: Number of times that the animation plays; 0 means forever.
+        metadata: Metadata of the file, such as EXIF.
     """
 
     path: Path
@@ -51,30 +51,31 @@ class Animation:
     metadata: Metadata
 
     def frames(self) -> Iterator[Photo]:
-        """Read the frames one after another. Every call starts with the first frame.
+        """Read the frames one by one. Every call starts again at the first frame.
 
         Yields:
-            Complete images of the same size. Frames without transparent pixels have no alpha.
+            Complete images, all of the same size. If a frame has no transparent pixels, its
+            ``alpha`` is ``None``.
 
         Raises:
-            PhotoError: The file is damaged, or does not exist any more.
+            PhotoError: The file is damaged or no longer exists.
         """
         with _opened(self.path) as image:
             for index in _frame_numbers(image):
-                # The limits hold only while a frame is read, not while it is processed.
+                # The limits apply only while a frame is being read, not while it is processed.
                 with pillow_limits(), _reading(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
-                # Most GIFs have a transparent colour, for the parts that do not change.
+                # Most GIFs use a transparent colour for parts that do not change between frames.
                 is_opaque = photo.alpha is None or photo.alpha.min() == 1
                 yield Photo(photo.pixels, None if is_opaque else photo.alpha)
 
 
 def is_animation(path: Path | str) -> bool:
-    """Return True if an image file is an animation. Its frames are not decoded.
+    """Return ``True`` if an image file is an animation. The frames are not decoded.
 
     Args:
-        path: File of any format that `load_frames` reads.
+        path: Image file in any format that `load_frames` can read.
 
     Raises:
         PhotoError: The file does not exist or cannot be read as an image.
@@ -85,13 +86,13 @@ def is_animation(path: Path | str) -> bool:
 
 
 def load_frames(path: Path | str) -> Animation:
-    """Read the size and the timing of an animation.
+    """Read the size and timing of an animation.
 
     Args:
-        path: File of any format that `fststyle.images.load.load_photo` reads.
+        path: Image file in any format that `fststyle.images.load.load_photo` can read.
 
     Returns:
-        The animation. Its method ``frames`` reads the images.
+        The animation. Call its method ``frames`` to read the images.
 
     Raises:
         PhotoError: The file does not exist or cannot be read, or a frame is damaged.
@@ -123,14 +124,14 @@ def load_frames(path: Path | str) -> Animation:
 
 
 def check_animation_output(path: Path | str) -> None:
-    """Check that an animation can be written, before anything is computed.
+    """Check in advance that an animation can be written.
 
     Args:
-        path: File to be written. An existing file would be replaced.
+        path: File to write later. An existing file is left unchanged by the check.
 
     Raises:
         PhotoError: Animations cannot be written with this extension, or
-            `fststyle.images.save.check_output` refuses the path.
+            `fststyle.images.save.check_output` rejects the path.
     """
     _output_format(Path(path))
     check_output(path, suffixes=ANIMATION_SUFFIXES)
@@ -145,25 +146,27 @@ def save_animation(
     metadata: Metadata | None = None,
     quality: int | None = None,
 ) -> None:
-    """Write an animation. After a failure an existing file is unchanged.
+    """Write an animation. If writing fails, any existing file is left unchanged.
 
-    Frames are requested one after another, when the encoder needs them. GIF files have 256
-    colours per frame, with dithering, and pixels that are either opaque or transparent. Their
-    durations are rounded to hundredths of a second, so that every frame starts at most half a
-    hundredth too early or too late. Equal consecutive frames may be merged into one.
+    Frames are requested one by one, as the encoder needs them. Identical consecutive frames may be
+    merged into one.
+
+    In GIF files, each frame is dithered to 256 colours, and every pixel is either opaque or
+    transparent. Durations are rounded to hundredths of a second, but the errors do not add up:
+    every frame starts within 5 milliseconds of its exact time.
 
     Args:
-        frames: Images of the same size, as many as ``durations``.
+        frames: Images of the same size, one for each of the ``durations``.
         durations: Duration of each frame in milliseconds.
-        loop: Number of times that the animation is played; 0 means forever.
-        path: File to write, with one of the extensions `ANIMATION_SUFFIXES`.
-        metadata: Metadata to write, by default none. GIF files contain only a comment.
-        quality: Quality of WebP and AVIF, from 1 to 100. `fststyle.images.save.QUALITIES` has the
-            defaults.
+        loop: Number of times that the animation plays; 0 means forever.
+        path: File to write. Its extension must be one of `ANIMATION_SUFFIXES`.
+        metadata: Metadata to write; by default, none. GIF files store only a comment.
+        quality: Quality from 1 to 100, for WebP and AVIF only. The defaults are in
+            `fststyle.images.save.QUALITIES`.
 
     Raises:
         PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
-            (``unknown_extension``), or the format cannot hold the frames (``cannot_encode``).
+            (``unknown_extension``), or the format cannot store the frames (``cannot_encode``).
         SettingError: ``quality`` or ``loop`` is out of range, or there are no frames.
     """
     path = Path(path)
@@ -177,7 +180,7 @@ def save_animation(
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
             images = _images(frames, len(durations), file_format)
-            if file_format == "PNG":  # its encoder reads the frames twice
+            if file_format == "PNG":  # the PNG encoder reads the frames twice
                 image = next(images)
                 options["append_images"] = list(images)
             else:
@@ -196,7 +199,7 @@ def _options(
     metadata: Metadata,
     quality: int | None,
 ) -> dict[str, Any]:
-    """Return the options of pillow's encoder."""
+    """Return the options for Pillow's encoder."""
     options = metadata_options(upright(metadata, file_format), file_format)
     options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
     if file_format in QUALITIES:
@@ -208,12 +211,12 @@ def _options(
     options["disposal"] = 2  # the previous frame does not show through transparent pixels
     options["optimize"] = False  # keeps the transparent colour even if it is not used
     if loop != 1:
-        options["loop"] = max(loop - 1, 0)  # GIF counts repetitions
+        options["loop"] = max(loop - 1, 0)  # GIF stores the number of repetitions
     return options
 
 
 class _Frames(Image.Image):
-    """An image with many frames, which pillow's encoders read once, from first to last."""
+    """A multi-frame image. Pillow's encoders read its frames once, in order."""
 
     n_frames: int
     is_animated = True
@@ -249,7 +252,7 @@ def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[I
         image = to_pil(photo.pixels, photo.alpha)
         size = size or image.size
         if image.size != size:
-            raise ValueError("the frames of an animation must have the same size")
+            raise ValueError("all frames of an animation must have the same size")
         # Encoders use the mode of the first frame for all frames.
         yield _to_palette(image) if file_format == "GIF" else image.convert("RGBA")
         given += 1
@@ -258,7 +261,7 @@ def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[I
 
 
 def _to_palette(image: Image.Image) -> Image.Image:
-    """Reduce an image to 255 colours and a transparent one."""
+    """Reduce an image to 255 colours and one transparent colour."""
     rgb = image.convert("RGB")
     palette = rgb.quantize(255, method=Image.Quantize.MEDIANCUT)
     reduced = rgb.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
@@ -268,13 +271,13 @@ def _to_palette(image: Image.Image) -> Image.Image:
         indices[np.asarray(image.getchannel("A")) < 128] = 255
     result = Image.fromarray(indices, "L")
     result.putpalette(colours + [0] * (3 * 256 - len(colours)))
-    # Opaque frames need it too: pillow ignores transparency if the first frame has none.
+    # Opaque frames need this too: Pillow ignores transparency if the first frame has none.
     result.info["transparency"] = 255
     return result
 
 
 def _whole(durations: Sequence[float], unit: int) -> list[int]:
-    """Round durations to multiples of a unit, without accumulating the rounding errors."""
+    """Round durations to multiples of ``unit`` without accumulating rounding errors."""
     ends = [round(end / unit) * unit for end in itertools.accumulate(durations)]
     return [end - start for start, end in itertools.pairwise([0, *ends])]
 
@@ -285,7 +288,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FststyleError:
         raise
-    except Exception as error:  # for damaged files, pillow's decoders raise nearly anything
+    except Exception as error:  # Pillow can raise almost any exception for damaged files
         raise cannot_read(path, error) from error
 
 
@@ -304,13 +307,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _frame_numbers(image: Image.Image) -> range:
     if image.format not in _ANIMATED:
         return range(1)
-    # The first image of a PNG may be meant for programs that cannot show animations.
+    # The first image in a PNG may be a fallback for programs that cannot show animations.
     return range(1 if image.info.get("default_image") else 0, getattr(image, "n_frames", 1))
 
 
 def _times_played(image: Image.Image) -> int:
     loop = image.info.get("loop")
-    if image.format == "GIF":  # it counts repetitions, and 0 means forever
+    if image.format == "GIF":  # GIF stores the number of repetitions; 0 means forever
         return 1 if loop is None else loop + 1 if loop else 0
     return loop or 0
 

@@ -1,4 +1,4 @@
-"""Photographs that come with other packages, for training, for examples and for the page."""
+"""Photographs bundled with other packages, for training, examples and the web page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from fststyle.errors import PhotoError
 
-# Package → files. Only one image of the stereo pair is used.
+# Package → files. Only one image of the motorcycle stereo pair is used.
 _TRAINING: Final = {
     "skimage": (
         "data/astronaut.png", "data/brick.png", "data/camera.png", "data/coffee.png",
@@ -19,7 +19,7 @@ _TRAINING: Final = {
     "sklearn": ("datasets/images/flower.jpg",),
 }  # fmt: skip
 
-# Always held out, whatever their hashes are: training shows its results on these.
+# Always held out, regardless of their hashes: training shows its results on these photos.
 _HELD_OUT: Final = {
     "skimage": ("data/chelsea.png",),
     "sklearn": ("datasets/images/china.jpg",),
@@ -28,10 +28,10 @@ _HELD_OUT: Final = {
 
 
 def builtin_photos() -> list[Path]:
-    """Return the photographs for training that scikit-image and scikit-learn contain, sorted.
+    """Return the training photographs bundled with scikit-image and scikit-learn, sorted by name.
 
     Raises:
-        PhotoError: None of them is installed (code ``not_found``).
+        PhotoError: Neither of the packages is installed (code ``not_found``).
 
     Example:
         >>> len(builtin_photos())
@@ -44,7 +44,7 @@ def builtin_held_out() -> list[Path]:
     """Return the photographs that are never used for training: a cat, a palace and a portrait.
 
     Raises:
-        PhotoError: None of them is installed (code ``not_found``).
+        PhotoError: None of the packages that contain them is installed (code ``not_found``).
 
     Example:
         >>> [path.name for path in builtin_held_out()]
@@ -54,10 +54,10 @@ def builtin_held_out() -> list[Path]:
 
 
 def sample_photo() -> Path | None:
-    """Return a photo for trying styles: scikit-image's cat (CC0, Stéfan van der Walt).
+    """Return a photo for trying out styles: the cat from scikit-image (CC0, Stéfan van der Walt).
 
     Returns:
-        Its path, or None if scikit-image is not installed.
+        The photo's path, or ``None`` if scikit-image is not installed.
 
     Example:
         >>> sample_photo().name
@@ -71,7 +71,7 @@ def _installed(names: Mapping[str, tuple[str, ...]]) -> list[Path]:
     if not paths:
         raise PhotoError(
             f"Cannot find the photographs that come with the packages {', '.join(names)}.",
-            remedy="Install these packages, or use a folder of your own photographs.",
+            remedy="Install these packages, or use a folder with your own photographs.",
             code="not_found",
         )
     return sorted(paths, key=lambda path: path.name)

@@ -1,9 +1,10 @@
-"""Conversion of colours to sRGB by the ICC profile of an image.
+"""Converting colours to sRGB with an image's ICC profile.
 
-LittleCMS, through pillow, converts images of 8 bits by any profile. Images of 16 bits would lose
-their precision there. They are converted in floating point, if their profile consists of a curve
-for each channel and a matrix (ICC.1:2022, 8.3.3 and F.3). Most profiles of cameras and programs
-are of this kind: Display P3, Adobe RGB, ProPhoto RGB, Rec. 2020, and all greyscale profiles.
+LittleCMS, called through Pillow, converts 8-bit images with any profile. It would reduce 16-bit
+images to 8 bits, so they are converted in floating point instead, provided that the profile
+consists of a curve for each channel and a matrix (ICC.1:2022, 8.3.3 and F.3). Most profiles from
+cameras and programs are of this kind: Display P3, Adobe RGB, ProPhoto RGB, Rec. 2020, and all
+greyscale profiles.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ Curve = Callable[[Array], Array]
 
 @cache
 def srgb_profile() -> bytes:
-    """Return the ICC profile that is embedded in results. Its bytes are always the same."""
+    """Return the ICC profile to embed in output files. Its bytes are always the same."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Bytes 24 to 36 are the time of creation. Fix it, so that equal images give equal files.
+    # Bytes 24 to 35 store the creation time. Use a fixed time, so that equal images give equal
+    # files.
     return profile[:24] + bytes.fromhex("07d0 0001 0001 0000 0000 0000") + profile[36:]
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Recognise the most frequent sRGB profiles, for which nothing needs to be converted."""
+    """Return ``True`` for the most common sRGB profiles, which need no conversion."""
     try:
         description = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
     except (ImageCms.PyCMSError, OSError):
@@ -41,14 +43,14 @@ def is_srgb(profile: bytes) -> bool:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert an image of 8 bits to sRGB.
+    """Convert an 8-bit image to sRGB.
 
     Args:
-        image: Image of mode L, RGB or CMYK, or of a mode that converts to RGB.
-        profile: Embedded ICC profile. It is ignored if it is damaged or does not fit the mode.
+        image: Image in mode L, RGB or CMYK, or in a mode that can be converted to RGB.
+        profile: Embedded ICC profile. It is ignored if it is damaged or does not match the mode.
 
     Returns:
-        An image of mode RGB, or ``image`` itself if nothing needs to be converted.
+        An image in mode RGB, or ``image`` itself if nothing needs to be converted.
     """
     if is_srgb(profile):
         return image
@@ -73,12 +75,12 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 @dataclass(frozen=True, eq=False)
 class MatrixProfile:
-    """A colour space that is defined by curves and a matrix.
+    """A colour space defined by curves and a matrix.
 
     Attributes:
-        curves: Functions from a channel's value to linear light, both in [0, 1]. There is one for
-            each channel: three for RGB, one for greyscale.
-        matrix: ``(3, 3)``, from linear RGB to CIE XYZ under D50. None for greyscale.
+        curves: Functions that map a channel's values to linear light, both in [0, 1]. There is one
+            function for each channel: three for RGB, one for greyscale.
+        matrix: ``(3, 3)`` matrix from linear RGB to CIE XYZ under D50. ``None`` for greyscale.
     """
 
     curves: tuple[Curve, ...]
@@ -96,7 +98,7 @@ ADOBE_RGB: Final = MatrixProfile(
         [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
     ),
 )
-"""Colour space of a camera's JPEG that has no profile but the mark R03 in EXIF (DCF 2.0)."""
+"""Colour space of camera JPEGs that have no profile but are marked R03 in EXIF (DCF 2.0)."""
 
 
 def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
@@ -106,12 +108,12 @@ def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
         profile: Embedded ICC profile.
 
     Returns:
-        The profile, or None if it is damaged or of another kind (tables, CMYK, Lab).
+        The profile, or ``None`` if it is damaged or of another kind (tables, CMYK, Lab).
     """
     try:
         tags = _read_tags(profile)
         if any(tag.startswith(b"A2B") for tag in tags):
-            return None  # tables have priority over the matrix
+            return None  # tables take priority over the matrix
         if profile[16:20] == b"GRAY":
             return MatrixProfile((_read_curve(tags[b"kTRC"]),), None)
         if profile[16:24] != b"RGB XYZ ":
@@ -129,8 +131,8 @@ def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
 def to_srgb_precisely(pixels: Array, profile: MatrixProfile) -> Array:
     """Convert an image to sRGB in floating point, with relative colorimetric intent.
 
-    Unlike `to_srgb`, this function does not compensate the black point, which is zero in the
-    colour spaces that are used for photographs.
+    Unlike `to_srgb`, this function does not apply black point compensation, because the black point
+    is zero in the colour spaces used for photographs.
 
     Args:
         pixels: ``(H, W, 3)`` in [0, 1], in the profile's colour space. A greyscale image has
@@ -197,13 +199,13 @@ def _read_curve(tag: bytes) -> Curve:
 
 
 def _curve_parameters(kind: int, values: list[float]) -> tuple[float, ...]:
-    """Return g, a, b, c, d, e, f of the curve ``(a x + b)^g + e`` from d on, ``c x + f`` below."""
+    """Return g, a, b, c, d, e, f: the curve is ``c x + f`` below d, else ``(a x + b)^g + e``."""
     if kind == 0:
         return (values[0], 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     g, a, b = values[:3]
     if kind in (1, 2):
         if a == 0:
-            raise ValueError("a curve without a slope")
+            raise ValueError("the curve has no slope")
         above = values[3] if kind == 2 else 0.0
         return (g, a, b, 0.0, -b / a, above, above)
     c, d = values[3:5]

@@ -1,8 +1,8 @@
-"""EXIF blocks, read and written without changes: every value keeps its type and its bytes.
+"""Reading and writing EXIF blocks without loss: every value keeps its type and its bytes.
 
-An EXIF block is a small TIFF file. It consists of folders (IFDs) of entries, and an entry has a
-tag, a type, a count and bytes (Exif 2.32, CIPA DC-008). Pillow cannot be used here: when it writes,
-it guesses the types and replaces letters that are not ASCII by question marks.
+An EXIF block is a small TIFF file. It consists of folders (IFDs) that contain entries. Each entry
+has a tag, a type, a count and a value (Exif 2.32, CIPA DC-008). Pillow cannot be used here, because
+its writer guesses the types and replaces non-ASCII characters with question marks.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ _TYPE_SIZES: Final = {
 }  # fmt: skip
 _FORMATS: Final = {SHORT: "H", LONG: "I", RATIONAL: "I"}
 
-# Tags of the first folder that describe the photo, and not the storage of its file.
+# Tags in the first folder that describe the photo rather than how its file is stored.
 KEPT_TAGS: Final = frozenset(
     (0x010D, IMAGE_DESCRIPTION, 0x010F, 0x0110, ORIENTATION, X_RESOLUTION, Y_RESOLUTION)
     + (RESOLUTION_UNIT, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298)
     + (0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F)
 )
-# Tags that do not hold for the result: compressed bits per pixel, size, colour space, gamma,
-# padding. A maker's note contains offsets, which break when it is moved, and often a preview.
+# Tags that do not apply to the result: compressed bits per pixel, size, colour space, gamma,
+# padding. The maker note is also dropped: it contains offsets, which become wrong when it is
+# moved, and often a preview.
 _EXIF_DROPPED: Final = frozenset((0x9102, 0x927C, 0xA002, 0xA003, 0xA005, 0xA500, 0xEA1C))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One value: its type, the number of items, and its bytes in the block's byte order."""
+    """The value of a tag: its type, the number of items, and the bytes in the block's order."""
 
     type: int
     count: int
@@ -59,8 +60,8 @@ class Exif:
     Attributes:
         order: Byte order of all values: ``<`` (little-endian) or ``>`` (big-endian).
         image: Entries of the first folder, without the pointers to the other folders.
-        exif: Entries about the exposure.
-        gps: Entries about the location.
+        exif: Entries of the Exif folder, such as the exposure time.
+        gps: Entries of the GPS folder, which describe the location.
     """
 
     order: str = "<"
@@ -69,19 +70,19 @@ class Exif:
     gps: Folder = field(default_factory=dict)
 
     def entry(self, kind: int, *values: int) -> Entry:
-        """Return an entry of whole numbers. A rational takes two: numerator and denominator."""
+        """Return an entry of integers. A rational number needs two: numerator and denominator."""
         data = struct.pack(f"{self.order}{len(values)}{_FORMATS[kind]}", *values)
         return Entry(kind, len(data) // _TYPE_SIZES[kind], data)
 
 
 def text_entry(text: str) -> Entry:
-    """Return an entry of text. Letters beyond ASCII are in UTF-8, as most programs write them."""
+    """Return a text entry. As in most programs, non-ASCII characters are encoded in UTF-8."""
     data = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
     return Entry(ASCII, len(data), data)
 
 
 def entry_text(entry: Entry | None) -> str:
-    """Return the text of an entry; empty if the entry is missing or is not text."""
+    """Return the text of an entry, or an empty string if the entry is missing or is not text."""
     if entry is None or entry.type != ASCII:
         return ""
     data = entry.data.partition(b"\0")[0]
@@ -95,12 +96,12 @@ def read_exif(block: bytes | mmap) -> Exif:
     """Read an EXIF block.
 
     Args:
-        block: EXIF block without the leading ``Exif`` and two zeros, or a whole TIFF file. It may
-            be damaged.
+        block: EXIF block without the leading ``Exif`` and two zero bytes, or a whole TIFF file. The
+            data may be damaged.
 
     Returns:
-        All entries that can be read, without thumbnails. Together they are not larger than the
-        block.
+        All entries that can be read, without thumbnails. Their total size never exceeds the size
+        of the block.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
@@ -117,7 +118,7 @@ def read_exif(block: bytes | mmap) -> Exif:
 
 def _read_folder(block: bytes | mmap, offset: int, order: str) -> Folder:
     folder: Folder = {}
-    left = len(block)  # in a bomb, many entries point to the same bytes
+    left = len(block)  # in a decompression bomb, many entries share bytes
     if offset + 2 > len(block):
         return folder
     (count,) = struct.unpack_from(order + "H", block, offset)
@@ -134,7 +135,7 @@ def _read_folder(block: bytes | mmap, offset: int, order: str) -> Folder:
 
 
 def resolution(exif: Exif, dpi: tuple[float, float]) -> Folder:
-    """Return the entries for dots per inch, in the byte order of ``exif``."""
+    """Return the entries for a resolution in dots per inch, in the byte order of ``exif``."""
     across, down = (round(value * 1000) for value in dpi)
     return {
         X_RESOLUTION: exif.entry(RATIONAL, across, 1000),
@@ -144,15 +145,15 @@ def resolution(exif: Exif, dpi: tuple[float, float]) -> Folder:
 
 
 def kept_for_result(exif: Exif, *, keep_gps: bool) -> Exif:
-    """Return the part of a photo's metadata that holds for the result.
+    """Return the part of a photo's metadata that also applies to the result.
 
     Args:
         exif: Metadata of the photo.
         keep_gps: Keep the location.
 
     Returns:
-        Metadata without orientation, maker's note and size, without the tags that describe the
-        storage of a TIFF file, and with sRGB as the colour space.
+        Metadata with sRGB as the colour space, and without the orientation, the maker note, the
+        size, and the tags that describe how a TIFF file is stored.
     """
     image = {tag: entry for tag, entry in exif.image.items() if tag in KEPT_TAGS - {ORIENTATION}}
     taken = {tag: entry for tag, entry in exif.exif.items() if tag not in _EXIF_DROPPED}
@@ -162,24 +163,24 @@ def kept_for_result(exif: Exif, *, keep_gps: bool) -> Exif:
 
 
 def write_exif(exif: Exif) -> bytes:
-    """Encode an EXIF block, without the leading ``Exif`` and two zeros.
+    """Encode an EXIF block, without the leading ``Exif`` and two zero bytes.
 
     Args:
         exif: Metadata to encode. Entries are sorted by tag.
 
     Returns:
-        The block.
+        The encoded block.
     """
     return header(exif.order, 8) + folders(exif, start=8)
 
 
 def header(order: str, first: int) -> bytes:
-    """Return the header of a TIFF file whose first folder is at the byte ``first``."""
+    """Return the header of a TIFF file whose first folder starts at byte ``first``."""
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
 
 
 def folders(exif: Exif, *, start: int) -> bytes:
-    """Encode the folders without the header, to be placed at the byte ``start`` of a file."""
+    """Encode the folders, without the header, for placement at byte ``start`` of a file."""
     others = [(tag, f) for tag, f in ((EXIF_FOLDER, exif.exif), (GPS_FOLDER, exif.gps)) if f]
     blank = Entry(LONG, 1, bytes(4))
     place = start + len(_folder(exif.image | {tag: blank for tag, _ in others}, start, exif.order))
@@ -201,5 +202,5 @@ def _folder(folder: Mapping[int, Entry], start: int, order: str) -> bytes:
             table += entry.data.ljust(4, b"\0")
         else:
             table += struct.pack(order + "I", place + len(values))
-            values += entry.data + bytes(len(entry.data) % 2)  # offsets are even
+            values += entry.data + bytes(len(entry.data) % 2)  # offsets must be even
     return table + bytes(4) + values

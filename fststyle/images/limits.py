@@ -1,4 +1,4 @@
-"""The largest image that is read. Larger images are mistakes or decompression bombs."""
+"""Limits for image sizes. Images above the limit are usually mistakes or decompression bombs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from PIL import Image, ImageFile
 from fststyle.errors import SettingError
 
 MAX_PIXELS: Final = 400_000_000
-"""Largest number of pixels of an image, unless the environment sets another limit."""
+"""Maximum number of pixels in an image, unless the environment variable sets another limit."""
 
 VARIABLE: Final = "FSTSTYLE_MAX_MEGAPIXELS"
 """Environment variable that sets the limit, in megapixels."""
 
 
 def pixel_limit(default: int | None = None) -> int:
-    """Return the largest number of pixels that an image may have.
+    """Return the maximum number of pixels that an image may have.
 
     Args:
-        default: Limit if the environment sets none, by default `MAX_PIXELS`.
+        default: Limit to use if the environment variable is not set. By default, `MAX_PIXELS`.
 
     Raises:
         SettingError: The environment variable is not a whole number of at least 1.
@@ -39,14 +39,14 @@ def pixel_limit(default: int | None = None) -> int:
 
 @contextmanager
 def pillow_limits(pixels: int | None = None, max_block: int = 0) -> Iterator[None]:
-    """Replace pillow's limits, and ignore its warnings about damaged metadata, inside a block.
+    """Replace Pillow's limits, and ignore warnings about damaged metadata, in a ``with`` block.
 
-    Pillow keeps its limits in module variables, which all threads share. The first thread that
-    enters replaces them, and the last thread that leaves restores them.
+    Pillow stores its limits in module variables, which all threads share. The first thread that
+    enters a block saves them, and the last thread that leaves one restores them.
 
     Args:
-        pixels: Limit if the environment sets none, by default `MAX_PIXELS`.
-        max_block: Number of bytes that an encoder may need at once.
+        pixels: Limit to use if the environment variable is not set. By default, `MAX_PIXELS`.
+        max_block: Size in bytes of the largest buffer that an encoder may need.
 
     Raises:
         SettingError: The environment variable is not a whole number of at least 1.

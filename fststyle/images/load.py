@@ -1,4 +1,4 @@
-"""Reading of image files, and search for photos in folders."""
+"""Reading image files, and finding photos in folders."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ PHOTO_SUFFIXES: Final = (
     ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".apng", ".avif", ".heic",
     ".heif", ".jxl", ".ppm", ".pgm",
 )  # fmt: skip
-"""Extensions of the files that count as photos when a folder is searched, in lower case."""
+"""Extensions of files that are treated as photos when a folder is searched, in lower case."""
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-# EXIF orientation → transposition that makes the stored image upright. 1 is upright already.
+# EXIF orientation → transposition that makes the stored image upright. 1 means already upright.
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -44,21 +44,22 @@ _UPRIGHT: Final = {
 def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
     """Read an image file.
 
-    The image is made upright by its EXIF orientation and converted to sRGB by its ICC profile. Of
-    an animation, only the first frame is read; `fststyle.images.animation.load_frames` reads all
-    frames. docs/formats.md lists the formats.
+    The image is rotated upright according to its EXIF orientation, and converted to sRGB with its
+    ICC profile. If the file is an animation, only the first frame is read; use
+    `fststyle.images.animation.load_frames` to read all frames. docs/formats.md lists the supported
+    formats.
 
     Args:
-        path: File of any format that pillow reads.
-        as_bytes: Return images of 8 bits as uint8, which take a quarter of the memory. Images of
-            more bits are floats in any case.
+        path: Image file in any supported format.
+        as_bytes: Return 8-bit images as uint8, which needs a quarter of the memory. Images with
+            more bits per channel are always returned as floats.
 
     Returns:
         The image, its transparency and its metadata.
 
     Raises:
-        PhotoError: The file does not exist, is damaged, is not an image or has more than
-            `MAX_PIXELS` pixels; or it is a HEIC photo and pillow-heif is not installed.
+        PhotoError: The file does not exist, is damaged, is not an image, or has more than
+            `MAX_PIXELS` pixels; or it is a HEIC photo, and pillow-heif is not installed.
 
     Example:
         >>> from fststyle.images.bundled import sample_photo
@@ -71,16 +72,16 @@ def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
-    """Read an image file without transparency; transparent parts become white.
+    """Read an image file as an array without transparency. Transparent parts become white.
 
     Args:
-        path: File of any format that `load_photo` reads.
+        path: Image file in any format that `load_photo` can read.
 
     Returns:
         ``(H, W, 3)``, RGB in [0, 1].
 
     Raises:
-        PhotoError: The file cannot be read, for one of the reasons that `load_photo` names.
+        PhotoError: The file cannot be read, for one of the reasons listed in `load_photo`.
 
     Example:
         >>> from fststyle.images.bundled import sample_photo
@@ -93,12 +94,13 @@ def load_image(path: Path | str) -> NDArray[np.float32]:
 
 
 def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
-    """Convert a pillow image of any mode, with its EXIF orientation and ICC profile.
+    """Convert a Pillow image in any mode, and apply its EXIF orientation and ICC profile.
 
     Args:
-        image: Image to convert; it is not changed. Values of modes I;16 and I have 16 bits (in
-            mode I, 31 or 32 bits if a value needs them). Values of mode F are in [0, 1].
-        as_bytes: Return images of 8 bits as uint8 instead of floats.
+        image: Image to convert. It is not modified. In modes I;16 and I, values are assumed to
+            have 16 bits (in mode I, 31 or 32 bits if any value needs them). In mode F, values
+            are expected to be in [0, 1].
+        as_bytes: Return 8-bit images as uint8 instead of floats.
 
     Returns:
         The image and its transparency, without metadata.
@@ -118,8 +120,8 @@ def find_photos(folder: Path | str) -> list[Path]:
         folder: Folder to search. Hidden files, hidden folders and links to folders are skipped.
 
     Returns:
-        Files with one of the extensions `PHOTO_SUFFIXES`, in upper or lower case, sorted by path.
-        Broken links are included, so that they are noticed.
+        Files with one of the extensions in `PHOTO_SUFFIXES` (in upper or lower case), sorted by
+        path. Broken links are included, so that they do not go unnoticed.
 
     Raises:
         PhotoError: The folder does not exist (code ``no_folder``) or contains no photos
@@ -135,7 +137,7 @@ def find_photos(folder: Path | str) -> list[Path]:
         raise PhotoError(
             "The folder {path} does not exist.",
             path=folder,
-            remedy="Choose a folder with photos.",
+            remedy="Choose a folder that contains photos.",
             code="no_folder",
         )
     photos: list[Path] = []
@@ -160,15 +162,16 @@ def find_photos(folder: Path | str) -> list[Path]:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Decoded content of an image file, as it is stored: not rotated, in its own colour space.
+    """The pixels of an image file as stored: not rotated, and in the file's own colour space.
 
     Attributes:
-        colour: Image of 8 bits of any mode without transparency; or, for more than 8 bits, floats
-            ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1].
-        alpha: Transparency as an image of mode L or as floats ``(H, W)``. None if opaque.
-        icc: ICC profile; may be empty.
-        orientation: EXIF orientation from 1 to 8; 1 is upright.
-        is_adobe_rgb: The colours are Adobe RGB, as EXIF says in place of a profile.
+        colour: For 8-bit images, an image in any mode, without transparency. For images with more
+            than 8 bits per channel, floats ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1].
+        alpha: Transparency, as an image in mode L or as floats ``(H, W)``. ``None`` if the image is
+            opaque.
+        icc: ICC profile. Empty if the file has none.
+        orientation: EXIF orientation, from 1 to 8; 1 means upright.
+        is_adobe_rgb: ``True`` if EXIF declares the colours to be Adobe RGB.
     """
 
     colour: Image.Image | NDArray[np.float32]
@@ -180,14 +183,14 @@ class Samples:
 
 def _load(path: Path, as_bytes: bool) -> Photo:
     try:
-        # From a path, pillow maps uncompressed TIFFs into memory and garbles rotated ones.
+        # Given a path, Pillow maps uncompressed TIFFs into memory and garbles rotated ones.
         with path.open("rb") as file, open_image(file, path) as image:
             check_pixels(image, path)
             samples = _decode(image, file)
             return replace(_to_photo(samples, as_bytes), metadata=read_metadata(image, file))
     except FststyleError:
         raise
-    except Exception as error:  # for damaged files, pillow's decoders raise nearly anything
+    except Exception as error:  # Pillow can raise almost any exception for damaged files
         raise cannot_read(path, error) from error
 
 
@@ -195,8 +198,8 @@ def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
     """Decode an image.
 
     Args:
-        image: Opened image; it is loaded here.
-        file: File that it was opened from, for colour of 16 bits.
+        image: Opened image. This function loads its pixels.
+        file: File that the image was opened from. It is needed only for 16-bit colour.
     """
     precise = read_sixteen_bit(image, file)
     image.load()
@@ -208,7 +211,7 @@ def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
         colour, alpha = precise
     elif image.has_transparency_data:
         is_grey = image.mode in ("1", "L", "LA", "La")
-        # From mode La, pillow converts only to LA.
+        # Pillow can convert mode La only to LA.
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = rgba.getchannel("A")
         colour = rgba.convert("RGB").convert("L" if is_grey else "RGB")
@@ -216,7 +219,7 @@ def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
 
 
 def _to_photo(samples: Samples, as_bytes: bool) -> Photo:
-    """Make samples upright and convert them to sRGB."""
+    """Rotate samples upright and convert them to sRGB."""
     colour = _upright(samples.colour, samples.orientation)
     alpha = None if samples.alpha is None else _upright(samples.alpha, samples.orientation)
     if not isinstance(colour, Image.Image):
@@ -233,7 +236,7 @@ def _to_photo(samples: Samples, as_bytes: bool) -> Photo:
 
 
 def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
-    """Convert floats to sRGB; None if only LittleCMS can apply the profile, with 8 bits."""
+    """Convert floats to sRGB. Return ``None`` if only LittleCMS can do so, with 8 bits."""
     rgb = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
     if not profile or is_srgb(profile):
         return rgb
@@ -265,24 +268,24 @@ def _values(
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a damaged EXIF block raises nearly anything
+    except Exception:  # a damaged EXIF block can raise almost any exception
         return 1
 
 
 def _is_adobe_rgb(image: Image.Image) -> bool:
-    """Recognise the mark in EXIF that cameras write in place of a profile (DCF 2.0)."""
+    """Return ``True`` if EXIF has the mark that cameras write instead of a profile (DCF 2.0)."""
     try:
         return image.getexif().get_ifd(0xA005).get(1) == "R03"
-    except Exception:  # a damaged EXIF block raises nearly anything
+    except Exception:  # a damaged EXIF block can raise almost any exception
         return False
 
 
 def check_pixels(image: Image.Image, path: Path) -> None:
-    """Refuse an image with more pixels than the limit, before it is decoded.
+    """Reject an image that has more pixels than the limit, before it is decoded.
 
     Args:
         image: Opened image.
-        path: Its file, for the message.
+        path: Path of the image file, for the error message.
 
     Raises:
         PhotoError: The image has too many pixels (code ``too_large``).
@@ -292,21 +295,22 @@ def check_pixels(image: Image.Image, path: Path) -> None:
             f"{{path}} has {image.width}×{image.height} pixels; the limit is {limit // 10**6} "
             "megapixels.",
             path=path,
-            remedy=f"Make it smaller first, or raise {VARIABLE}.",
+            remedy=f"Make the image smaller first, or increase {VARIABLE}.",
             code="too_large",
             details={"width": image.width, "height": image.height, "limit": limit},
         )
 
 
 def open_image(file: BinaryIO, path: Path) -> Image.Image:
-    """Open an image file of any format. The plugin for HEIC is imported only for HEIC files.
+    """Open an image file in any format. The HEIC plugin is imported only for HEIC files.
 
     Args:
         file: Opened file.
-        path: Path of the file, for the message.
+        path: Path of the file, for the error message.
 
     Raises:
-        PhotoError: It is a HEIC photo, and pillow-heif is not installed (``missing_package``).
+        PhotoError: The file is a HEIC photo, and pillow-heif is not installed (code
+            ``missing_package``).
         UnidentifiedImageError: The format is unknown, or is PostScript.
     """
     head = file.read(64)
@@ -314,16 +318,16 @@ def open_image(file: BinaryIO, path: Path) -> Image.Image:
     brands = head[8 : int.from_bytes(head[:4], "big")]
     if head[4:8] != b"ftyp" or brands[:4] not in _HEIF_BRANDS or b"avif" in brands:
         opened = Image.open(file)
-        if opened.format == "EPS":  # a program; pillow would run it with Ghostscript
+        if opened.format == "EPS":  # a program, which Pillow would run with Ghostscript
             raise UnidentifiedImageError
         return opened
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise PhotoError(
-            "Reading {path} needs the package pillow-heif, because it is a HEIC photo.",
+            "{path} is a HEIC photo. Reading it requires the package pillow-heif.",
             path=path,
-            remedy="Install the extra heif of fststyle.",
+            remedy="Install fststyle with the extra heif.",
             code="missing_package",
             details={"packages": ["pillow-heif"], "extra": "heif"},
         ) from error
@@ -339,8 +343,8 @@ def cannot_read(path: Path, error: Exception) -> PhotoError:
         error: Error that was raised while reading it.
 
     Returns:
-        An error with one of the codes ``not_found``, ``is_folder``, ``cannot_read``, ``empty``,
-        ``out_of_memory``, ``not_an_image`` and ``damaged``.
+        An error with the code ``not_found``, ``is_folder``, ``cannot_read``, ``empty``,
+        ``out_of_memory``, ``not_an_image`` or ``damaged``.
     """
     code, problem, remedy = _reading_problem(path, error)
     return PhotoError(problem, path=path, remedy=remedy, code=code)
@@ -352,13 +356,13 @@ def _reading_problem(path: Path, error: Exception) -> tuple[str, str, str]:
         return "not_found", "{path} does not exist.", "Check the path."
     if isinstance(error, OSError) and error.errno is not None:
         if path.is_dir():
-            return "is_folder", "{path} is a folder.", "Choose a photo in it."
-        remedy = "Check its permissions, or copy it to another place."
+            return "is_folder", "{path} is a folder.", "Choose a photo inside it."
+        remedy = "Check its permissions, or copy it to another folder."
         return "cannot_read", f"Cannot read {{path}}: {reason(error)}.", remedy
     if path.is_file() and path.stat().st_size == 0:
         return "empty", "{path} is empty.", again
     if isinstance(error, MemoryError | Image.DecompressionBombError):
-        return "out_of_memory", "{path} does not fit into memory.", "Make it smaller first."
+        return "out_of_memory", "{path} does not fit into memory.", "Make the image smaller first."
     if isinstance(error, UnidentifiedImageError):
         return "not_an_image", "Cannot read {path} as an image.", "Convert it to JPEG or PNG."
     return "damaged", f"{{path}} is damaged or incomplete ({reason(error)}).", again

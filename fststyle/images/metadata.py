@@ -1,4 +1,4 @@
-"""Metadata of image files: EXIF, XMP and resolution of a photo, and of its stylised result."""
+"""Image metadata: EXIF, XMP and resolution of photos and their stylised results."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fststyle import __version__
 from fststyle.images import exif as ex
 from fststyle.images.xmp import followed_by, result_xmp
 
-# tifffile, OME and ImageJ put technical data into the field for the description.
+# tifffile, OME and ImageJ store technical data in the description field.
 _NOT_DESCRIPTIONS: Final = ("{", "<", "ImageJ=")
-_MAX_BYTES_IN_JPEG: Final = 65_000  # a JPEG segment has 65,533 bytes, including its name
+_MAX_BYTES_IN_JPEG: Final = 65_000  # a JPEG segment holds 65,533 bytes, including its name
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Content of an image file in addition to its pixels.
+    """Metadata that is stored in an image file together with the pixels.
 
     Attributes:
-        exif: EXIF block without the leading ``Exif`` and two zeros; empty if there is none.
+        exif: EXIF block without the leading ``Exif`` and two zero bytes; empty if there is none.
         xmp: XMP packet; empty if there is none.
-        dpi: Dots per inch, horizontally and vertically.
-        software: Name of the program that made the image. It is written as text into PNG files,
-            because not all programs read EXIF and XMP there.
-        description: Description of the image, written as text into PNG files.
+        dpi: Horizontal and vertical resolution in dots per inch, or ``None`` if unknown.
+        software: Name of the program that created the image. In PNG files it is also written as
+            text, because not all programs read EXIF and XMP there.
+        description: Description of the image. In PNG files it is also written as text.
     """
 
     exif: bytes = b""
@@ -42,11 +42,12 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> Metadata:
     """Read the metadata of an image file.
 
     Args:
-        image: Opened image. It must be loaded, because some formats store metadata at the end.
+        image: Opened image. Its pixels must already be loaded, because some formats store metadata
+            at the end of the file.
         file: File on disk that the image was opened from.
 
     Returns:
-        The metadata as it is in the file, without damaged parts.
+        The metadata as stored in the file, without damaged parts.
     """
     exif = image.info.get("exif")
     if image.format == "TIFF":
@@ -77,12 +78,13 @@ def result_metadata(
         metadata: Metadata of the photo.
         style_name: Name of the style, for the description.
         style_licence: Licence of the style, for the description; may be empty.
-        strip: Drop the photo's metadata. The result is still marked as stylised.
-        keep_gps: Keep the location in EXIF and XMP. By default it is dropped.
+        strip: Remove all metadata of the photo. The result's metadata still names fststyle and the
+            style.
+        keep_gps: Keep the location in EXIF and XMP. By default, it is removed.
 
     Returns:
-        EXIF without orientation, thumbnail and maker's note, and XMP with IPTC's
-        DigitalSourceType. Both name the software, the style and the licence of the style.
+        EXIF with an upright orientation and without the thumbnail and the maker note, and XMP with
+        the IPTC property DigitalSourceType. Both name the software, the style and its licence.
 
     Example:
         >>> metadata = result_metadata(Metadata(), style_name="great_wave", style_licence="")
@@ -113,7 +115,7 @@ def result_metadata(
 
 
 def for_jpeg(metadata: Metadata) -> Metadata:
-    """Shorten EXIF and XMP if necessary: a JPEG has one segment of 64 KB for each of them."""
+    """Shorten EXIF and XMP if necessary, because JPEG stores each of them in one 64 KB segment."""
     exif, xmp = metadata.exif, metadata.xmp
     if len(exif) > _MAX_BYTES_IN_JPEG:
         whole = ex.read_exif(exif)
@@ -128,7 +130,7 @@ def for_jpeg(metadata: Metadata) -> Metadata:
 
 
 def _exif_of_tiff(file: BinaryIO) -> bytes:
-    """Read the metadata of a TIFF file, without the tags that describe its storage."""
+    """Read the metadata of a TIFF file, without the tags that describe how it is stored."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as block:
         exif = ex.read_exif(block)
     image = {tag: entry for tag, entry in exif.image.items() if tag in ex.KEPT_TAGS}
@@ -136,11 +138,11 @@ def _exif_of_tiff(file: BinaryIO) -> bytes:
 
 
 def _exif_of_text(image: Image.Image) -> bytes:
-    """Return the EXIF block that older programs write into a PNG as text."""
+    """Return the EXIF block that older programs write as text into PNG files."""
     try:
         exif = image.getexif()
         return exif.tobytes() if len(exif) else b""
-    except Exception:  # a damaged block raises nearly anything
+    except Exception:  # a damaged block can raise almost any exception
         return b""
 
 
@@ -149,6 +151,6 @@ def _dpi(value: object) -> tuple[float, float] | None:
         across, down = (float(part) for part in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    # Files with an aspect ratio only have a resolution of 1.
+    # Files that specify only an aspect ratio have a resolution of 1.
     is_sound = all(math.isfinite(part) and 1 < part < 1e6 for part in (across, down))
     return (across, down) if is_sound else None

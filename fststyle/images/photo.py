@@ -1,8 +1,8 @@
-"""Images in memory: the class `Photo`, and conversions of arrays.
+"""Images in memory: the class `Photo`, and conversions between array types.
 
-Inside fststyle an image is a float32 array ``(H, W, 3)``, RGB in [0, 1], in the colour space sRGB,
-upright. Everything else that image files contain (EXIF orientation, ICC profiles, transparency,
-CMYK, palettes, 16 bits) is converted when they are read or written.
+Inside fststyle, an image is an upright float32 array ``(H, W, 3)``, RGB in [0, 1], in the sRGB
+colour space. Other features of image files (EXIF orientation, ICC profiles, transparency, CMYK,
+palettes, 16 bits) are handled when files are read or written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An image from a file, or for a file.
+    """An image that was read from a file, or that can be written to one.
 
     Attributes:
-        pixels: ``(H, W, 3)``, RGB in sRGB, upright: float32 in [0, 1], or uint8.
-        alpha: ``(H, W)``, transparency: floats in [0, 1] or uint8; 1 or 255 is opaque. None if the
-            image has no transparency.
-        metadata: Content of the file in addition to the pixels, such as EXIF.
-        bits: Bits per channel of the file: 16 if it has more than 8.
+        pixels: Upright sRGB image, ``(H, W, 3)``: float32 in [0, 1], or uint8.
+        alpha: Transparency, ``(H, W)``: floats in [0, 1], or uint8; 1 or 255 is opaque. ``None`` if
+            the image has no transparency.
+        metadata: Metadata of the file, such as EXIF.
+        bits: Bits per channel in the file: 8, or 16 if the file has more than 8.
 
     Example:
         >>> photo = Photo(np.zeros((2, 3, 3), dtype=np.float32))
@@ -44,14 +44,14 @@ class Photo:
 
 
 def to_pil(pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> Image.Image:
-    """Convert an array to a pillow image of 8 bits.
+    """Convert an array to an 8-bit Pillow image.
 
     Args:
-        pixels: ``(H, W, 3)``, RGB; uint8, or floats, which are clamped to [0, 1] and rounded.
-        alpha: ``(H, W)``, transparency; uint8, or floats, of which 1 is opaque.
+        pixels: RGB image, ``(H, W, 3)``: uint8, or floats, which are clamped to [0, 1] and rounded.
+        alpha: Transparency, ``(H, W)``: uint8, or floats, where 1 is opaque.
 
     Returns:
-        An image of mode RGB, or of mode RGBA if ``alpha`` is given.
+        An image in mode RGB, or in mode RGBA if ``alpha`` is given.
 
     Example:
         >>> to_pil(np.zeros((2, 3, 3))).size
@@ -67,34 +67,34 @@ def over_white(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[np.float32]
     """Place a transparent image on a white background.
 
     Args:
-        pixels: ``(H, W, 3)``; uint8, or floats in [0, 1].
-        alpha: ``(H, W)``, transparency; uint8, or floats in [0, 1].
+        pixels: Image, ``(H, W, 3)``: uint8, or floats in [0, 1].
+        alpha: Transparency, ``(H, W)``: uint8, or floats in [0, 1].
 
     Returns:
-        ``(H, W, 3)`` in [0, 1].
+        The opaque image, ``(H, W, 3)`` in [0, 1].
     """
     opacity = as_floats(alpha)[:, :, None]
     return np.asarray(as_floats(pixels) * opacity + (1.0 - opacity), dtype=np.float32)
 
 
 def as_floats(values: NDArray[Any]) -> NDArray[np.floating]:
-    """Convert uint8 to floats in [0, 1]; clamp floats."""
+    """Convert uint8 values to floats in [0, 1], or clamp floats to that range."""
     is_bytes = values.dtype == np.uint8
     return np.asarray(values / np.float32(255) if is_bytes else np.clip(values, 0.0, 1.0))
 
 
 def to_floats(image: Image.Image) -> NDArray[np.float32]:
-    """Convert a pillow image of 8 bits to float32 in [0, 1]."""
+    """Convert an 8-bit Pillow image to float32 in [0, 1]."""
     return np.asarray(image).astype(np.float32) / np.float32(255.0)
 
 
 def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Clamp floats to [0, 1] and round them to uint8; return uint8 unchanged."""
+    """Convert floats, clamped to [0, 1], to uint8. Arrays of uint8 are returned unchanged."""
     if values.dtype == np.uint8:
         return values
     return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
 
 def to_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """Clamp floats to [0, 1] and round them to uint16; scale uint8 up."""
+    """Convert uint8 values, or floats clamped to [0, 1], to uint16."""
     return np.asarray(np.rint(as_floats(values) * 65_535.0), dtype=np.uint16)

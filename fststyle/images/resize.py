@@ -1,4 +1,4 @@
-"""Resizing of images."""
+"""Resizing images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from fststyle.errors import SettingError
 
 Box = tuple[float, float, float, float]
-"""Left, upper, right and lower edge in pixels; fractions are allowed."""
+"""Left, upper, right and lower edges in pixels; fractions are allowed."""
 
 
 @overload
@@ -29,17 +29,18 @@ def resize(
 def resize(
     pixels: NDArray[Any], *, width: int, height: int, box: Box | None = None
 ) -> NDArray[Any]:
-    """Resize an image with Lanczos's filter and antialiasing. Floats are not rounded to 8 bits.
+    """Resize an image with an antialiasing Lanczos filter. Floats are not rounded to 8 bits.
 
     Args:
         pixels: ``(H, W, C)`` or ``(H, W)``; uint8, or floats in [0, 1].
         width: New width, at least 1.
         height: New height, at least 1.
-        box: Part of the image to resize, by default the whole image. Pixels around it contribute
-            to its edges as in the whole image, so that separately resized parts fit together.
+        box: Part of the image to resize; by default, the whole image. Pixels outside the box
+            contribute to its edges just as when the whole image is resized, so that separately
+            resized parts fit together.
 
     Returns:
-        A new array, uint8 or float32. Values outside the range are clipped.
+        A new array of uint8 or float32. Floats are clipped to [0, 1].
 
     Example:
         >>> resize(np.ones((20, 30, 3)), width=15, height=10).shape
@@ -57,14 +58,15 @@ def resize(
 
 
 def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink an image until its long side is at most ``size``. The aspect ratio is kept.
+    """Shrink an image so that its longer side is at most ``size``. The aspect ratio is kept.
 
     Args:
         pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        size: Largest long side in pixels, at least 1.
+        size: Maximum length of the longer side in pixels, at least 1.
 
     Returns:
-        The smaller image, with sides of at least 1; or ``pixels`` itself if it is small enough.
+        The smaller image, with sides of at least 1 pixel; or ``pixels`` itself if the image is
+        already small enough.
 
     Raises:
         SettingError: ``size`` is below 1.
@@ -78,14 +80,14 @@ def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]
 
 
 def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Shrink an image until its short side is at most ``size``. The aspect ratio is kept.
+    """Shrink an image so that its shorter side is at most ``size``. The aspect ratio is kept.
 
     Args:
         pixels: ``(H, W, C)`` or ``(H, W)`` in [0, 1].
-        size: Largest short side in pixels, at least 1.
+        size: Maximum length of the shorter side in pixels, at least 1.
 
     Returns:
-        The smaller image; or ``pixels`` itself if it is small enough.
+        The smaller image; or ``pixels`` itself if the image is already small enough.
 
     Raises:
         SettingError: ``size`` is below 1.
@@ -95,14 +97,14 @@ def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32
 
 
 def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Cut the largest square from the middle of a photo and resize it.
+    """Crop the largest square from the middle of a photo and resize it.
 
     Args:
         photo: ``(H, W, 3)``, RGB in [0, 1].
-        size: Side of the result in pixels.
+        size: Side length of the result in pixels.
 
     Returns:
-        ``(size, size, 3)``.
+        The resized square, ``(size, size, 3)``.
     """
     height, width = photo.shape[:2]
     side = min(height, width)
@@ -111,12 +113,12 @@ def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return the height and width of an image after `fit_long_side`.
+    """Return the height and width that an image has after `fit_long_side`.
 
     Args:
         height: Height in pixels.
         width: Width in pixels.
-        size: Largest long side in pixels, at least 1.
+        size: Maximum length of the longer side in pixels, at least 1.
 
     Raises:
         SettingError: ``size`` is below 1.

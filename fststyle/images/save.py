@@ -1,4 +1,4 @@
-"""Writing of image files: PNG, JPEG, TIFF, WebP, AVIF and BMP."""
+"""Writing image files: PNG, JPEG, TIFF, WebP, AVIF and BMP."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _FORMATS: Final = {
     ".tiff": "TIFF", ".bmp": "BMP", **_AVIF,
 }  # fmt: skip
 OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
-"""Extensions of the formats that can be written, in lower case."""
+"""File extensions with which images can be written, in lower case."""
 QUALITIES: Final = {"JPEG": 92, "WEBP": 90, "AVIF": 85}
-"""Default quality of each format. The scales of the formats differ."""
+"""Default quality for each format. Each format has its own scale."""
 
 _WITHOUT_ALPHA: Final = ("JPEG", "BMP")
 _SIXTEEN_BIT: Final = ("PNG", "TIFF")
@@ -41,11 +41,11 @@ _MAX_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
 
 
 def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
-    """Check that a file can be written, before anything is computed.
+    """Check in advance that a file can be written.
 
     Args:
-        path: File to be written. An existing file would be replaced.
-        suffixes: Extensions that the file may have.
+        path: File to write later. An existing file is left unchanged by the check.
+        suffixes: Allowed file extensions.
 
     Raises:
         PhotoError: The extension is missing or unknown (code ``unknown_extension``), the folder
@@ -80,7 +80,7 @@ def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES)
                 remedy="Choose an existing folder.",
                 code=code,
             )
-        # Create a file, because os.access is wrong for root and for read-only network drives.
+        # Create a file, because os.access is unreliable for root and for read-only network drives.
         probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -97,20 +97,22 @@ def save_photo(
     quality: int | None = None,
     bits: int = 8,
 ) -> None:
-    """Write an image file in the colour space sRGB. After a failure an existing file is unchanged.
+    """Write an sRGB image file. If writing fails, any existing file is left unchanged.
 
     Args:
-        pixels: ``(H, W, 3)``, RGB; uint8, or floats, which are clamped to [0, 1] and rounded.
-        path: File to write, with one of the extensions `OUTPUT_SUFFIXES`. It may exist already.
-        alpha: ``(H, W)``, transparency; uint8, or floats, of which 1 is opaque. In JPEG and BMP
-            files, transparent parts become white.
-        metadata: Metadata to write, by default none. BMP files cannot contain it.
-        quality: Quality of JPEG, WebP and AVIF, from 1 to 100. `QUALITIES` has the defaults.
-        bits: Bits per channel, 8 or 16. Formats other than PNG and TIFF get 8 in any case.
+        pixels: RGB image, ``(H, W, 3)``: uint8, or floats, which are clamped to [0, 1] and rounded.
+        path: File to write. Its extension must be one of `OUTPUT_SUFFIXES`. An existing file is
+            replaced.
+        alpha: Transparency, ``(H, W)``: uint8, or floats, where 1 is opaque. In JPEG and BMP files,
+            transparent parts become white.
+        metadata: Metadata to write; by default, none. BMP files cannot store metadata.
+        quality: Quality from 1 to 100, for JPEG, WebP and AVIF only. The defaults are in
+            `QUALITIES`.
+        bits: Bits per channel, 8 or 16. Formats other than PNG and TIFF always use 8.
 
     Raises:
         PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
-            (``unknown_extension``), or the format cannot hold the image
+            (``unknown_extension``), or the format cannot store the image
             (``too_large_for_format``, ``cannot_encode``).
         SettingError: ``quality`` is out of range.
 
@@ -132,8 +134,8 @@ def save_photo(
     if alpha is not None:
         samples = np.dstack((samples, convert(alpha)))
     try:
-        # To optimise, libjpeg needs space for the whole file. Pillow reserves one byte per pixel,
-        # which is too little for a detailed image without subsampling.
+        # When optimising, libjpeg needs a buffer for the whole file. Pillow reserves one byte per
+        # pixel, which is too little for a detailed image without chroma subsampling.
         with pillow_limits(max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
     except (OSError, RuntimeError) as error:
@@ -146,7 +148,7 @@ def save_photo(
 
 
 def cannot_encode(path: Path, file_format: str, error: Exception) -> PhotoError:
-    """Return the error for an image that an encoder refuses (code ``cannot_encode``)."""
+    """Return the error for an image that an encoder rejects (code ``cannot_encode``)."""
     return PhotoError(
         f"Cannot encode {{path}} as {file_format}: {reason(error)}.",
         path=path,
@@ -177,8 +179,8 @@ def _check_size(path: Path, file_format: str, width: int, height: int) -> None:
     limit = _MAX_SIDE.get(file_format)
     if limit is not None and max(height, width) > limit:
         raise PhotoError(
-            f"Cannot write {{path}}: {file_format} allows at most {limit} pixels per side, and "
-            f"the image has {width}×{height}.",
+            f"Cannot write {{path}}: {file_format} allows at most {limit} pixels per side, but "
+            f"the image has {width}×{height} pixels.",
             path=path,
             remedy="Use another extension, such as .png.",
             code="too_large_for_format",
@@ -192,18 +194,20 @@ def encode(
     quality: int | None = None,
     metadata: Metadata | None = None,
 ) -> bytes:
-    """Encode an image in the colour space sRGB.
+    """Encode an sRGB image.
+
+    JPEG and AVIF store colours at full resolution (4:4:4), because stylised images have sharp edges
+    between colours.
 
     Args:
-        samples: ``(H, W, 3)``, RGB, or ``(H, W, 4)`` with alpha. Only PNG and TIFF can have
-            16 bits.
-        file_format: Pillow's name of the format.
-        quality: Quality from 1 to 100. By default `QUALITIES` has it. In JPEG and AVIF, colours
-            keep their full resolution (4:4:4), because styles have sharp edges between colours.
-        metadata: Metadata to write, by default none. Its orientation is ignored.
+        samples: RGB image, ``(H, W, 3)``, or ``(H, W, 4)`` with alpha. Only PNG and TIFF support 16
+            bits.
+        file_format: Pillow's name for the format.
+        quality: Quality from 1 to 100. The defaults are in `QUALITIES`.
+        metadata: Metadata to write; by default, none. Its orientation is ignored.
 
     Returns:
-        The content of the file.
+        The contents of the file.
     """
     metadata = upright(metadata or Metadata(), file_format)
     if file_format == "TIFF":
@@ -227,7 +231,7 @@ def encode(
 
 
 def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
-    """Return the options with which pillow writes metadata, as far as the format can hold it."""
+    """Return the Pillow options for writing the metadata that a format supports."""
     options: dict[str, Any] = {}
     if metadata.dpi is not None and file_format in ("JPEG", "PNG", "BMP"):
         options["dpi"] = metadata.dpi
@@ -245,11 +249,11 @@ def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
 
 
 def upright(metadata: Metadata, file_format: str) -> Metadata:
-    """Return the metadata that holds for an upright image in sRGB."""
+    """Return the metadata, adjusted for an upright sRGB image."""
     if not metadata.exif:
         return metadata
     exif = ex.kept_for_result(ex.read_exif(metadata.exif), keep_gps=True)
-    if file_format != "AVIF":  # does not need it, and pillow would write the block again
+    if file_format != "AVIF":  # AVIF does not need it, and Pillow would rewrite the block
         exif.image[ex.ORIENTATION] = exif.entry(ex.SHORT, 1)
     return replace(metadata, exif=ex.write_exif(exif))
 

@@ -24,12 +24,13 @@ def sheet(
     """Arrange images in rows on a white sheet.
 
     Args:
-        rows: Rows of images ``(H, W, 3)``, RGB in [0, 1], with at least one image in each row. The
-            images of a row are scaled to the same height.
-        titles: Titles of the columns, at most one for each image of the first row. With titles,
+        rows: Rows of images ``(H, W, 3)``, RGB in [0, 1], with at least one image in each row.
+            Images in the same row are scaled to the same height.
+        titles: Column titles, at most one for each image in the first row. If there are titles,
             images of different widths are aligned in columns.
-        gap: Number of white pixels around and between the images.
-        cell_height: Height of every row, by default the height of its first image.
+        gap: Width of the white space around and between the images, in pixels.
+        cell_height: Height of every row in pixels. By default, each row is as high as its first
+            image.
 
     Returns:
         ``(H, W, 3)``, RGB in [0, 1].
@@ -80,13 +81,14 @@ def contact_sheet(
     Args:
         images: Images of the same shape ``(H, W, 3)``, RGB in [0, 1]; at least one.
         names: Names of the images.
-        gap: Number of white pixels around and between the images.
+        gap: Width of the white space around and between the images, in pixels.
 
     Returns:
-        ``(H', W', 3)``, RGB in [0, 1]: about 4:3, with few empty cells.
+        The sheet, ``(H', W', 3)``, RGB in [0, 1]. Its aspect ratio is about 4:3, and only a few of
+        its cells are empty.
     """
     if not images or len({image.shape for image in images}) > 1:
-        raise ValueError("a contact sheet needs images of one size")
+        raise ValueError("all images in a contact sheet must have the same size")
     height, width = images[0].shape[:2]
     tiles = [
         np.concatenate([image, _title(name, width)])
@@ -105,7 +107,7 @@ def contact_sheet(
 
 
 def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:
-    """Draw a title, black on white. Its letters become smaller if it is wider than its column."""
+    """Draw a title in black on white, in a smaller font if it is too wide for its column."""
     strip = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(strip)
     size = 16.0

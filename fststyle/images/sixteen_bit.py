@@ -1,7 +1,8 @@
-"""Images of more than 8 bits per channel.
+"""Images with more than 8 bits per channel.
 
-Pillow reads 16-bit colour as 8 bits and cannot write it. Here `read_sixteen_bit` reads it with full
-precision, and `sixteen_bit_png` writes it as PNG; `fststyle.images.tiff` writes it as TIFF.
+Pillow reads 16-bit colour with only 8 bits and cannot write it. `read_sixteen_bit` reads such
+images at full precision, and `sixteen_bit_png` writes them as PNG; `fststyle.images.tiff` writes
+them as TIFF.
 """
 
 from __future__ import annotations
@@ -15,30 +16,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-# Pillow's decoders copy one byte of each 16-bit value. With the name of the opposite byte order
-# they copy the other byte. A PNG with grey and alpha fits into RGBA completely.
+# Pillow's decoders copy one byte of each 16-bit value. If the raw mode names the opposite byte
+# order, they copy the other byte. The two 16-bit channels of a PNG with grey and alpha fit into the
+# four 8-bit channels of RGBA.
 _OTHER_BYTE: Final = {
     "RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B",
     "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
     "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L", "LA;16B": "RGBA",
 }  # fmt: skip
-_ROWS: Final = 256  # number of rows that are filtered together
-COMPRESSION: Final = 4  # level of zlib: half the time of the default 6, a few per cent larger
+_ROWS: Final = 256  # number of rows to filter together
+COMPRESSION: Final = 4  # zlib level: half the time of level 6 (default), a few per cent larger
 
 
 def read_sixteen_bit(
     image: Image.Image, file: BinaryIO | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None] | None:
-    """Read an image of more than 8 bits per channel with its full precision.
+    """Read an image with more than 8 bits per channel at full precision.
 
     Args:
-        image: Opened image. It is loaded here; colour can be read only if it is not loaded yet.
-        file: File that the image was opened from. Without it only greyscale is read.
+        image: Opened image. This function loads its pixels. Colour can be read only if they have
+            not been loaded yet.
+        file: File that the image was opened from. Without it, only greyscale images can be read.
 
     Returns:
-        Colour ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1] as it is stored, not rotated or converted,
-        and alpha ``(H, W)`` or None. None instead of both if the image has 8 bits per channel,
-        or is of a kind that is read as 8 bits.
+        Colour ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1] as stored, neither rotated nor converted,
+        and alpha ``(H, W)`` or ``None``. If the image has 8 bits per channel, or can be read only
+        with 8 bits, the result is ``None`` instead of a pair.
     """
     if image.mode.startswith("I") or image.mode == "F":
         image.load()
@@ -51,7 +54,7 @@ def read_sixteen_bit(
     values = samples.astype(np.float32) / np.float32(65_535)
     if samples.shape[2] in (2, 4):
         return values[..., :-1], values[..., -1].copy()
-    key = image.info.get("transparency")  # the colour that is transparent
+    key = image.info.get("transparency")  # the transparent colour
     is_opaque = (samples != np.array(key)).any(axis=2) if isinstance(key, tuple) else None
     return values, None if is_opaque is None else is_opaque.astype(np.float32)
 
@@ -60,15 +63,15 @@ def _read_grey(image: Image.Image) -> NDArray[np.float32]:
     values = np.asarray(image)
     if image.mode == "F":
         return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
-    # Pillow keeps 16-bit values in mode I;16 or I, and 32-bit values in I, signed or not. The
-    # range is the narrowest one that contains all values.
+    # Pillow stores 16-bit values in mode I;16 or I, and signed or unsigned 32-bit values in mode I.
+    # Use the narrowest range that contains all values.
     unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
     highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
     return unsigned.astype(np.float32) / np.float32(highest)
 
 
 def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:
-    """Decode 16-bit colour twice: once for each byte of its values."""
+    """Decode 16-bit colour twice, once for each byte of the values."""
     if not isinstance(image, ImageFile.ImageFile):
         return None
     names = {_raw_mode(tile.args) for tile in image.tile}
@@ -95,14 +98,14 @@ def _with_other_byte(args: object) -> tuple[Any, ...] | str:
 
 
 def sixteen_bit_png(template: bytes, samples: NDArray[np.uint16]) -> bytes:
-    """Encode an image as a PNG of 16 bits per channel.
+    """Encode an image as a PNG with 16 bits per channel.
 
     Args:
-        template: PNG of any small image, with the metadata that the result gets.
+        template: PNG of any small image. The result gets its metadata.
         samples: ``(H, W, 3)``, or ``(H, W, 4)`` with alpha.
 
     Returns:
-        The content of the file.
+        The contents of the file.
     """
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, 6 if channels == 4 else 2, 0, 0, 0)
@@ -126,7 +129,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _filtered(samples: NDArray[np.uint16]) -> bytes:
-    """Filter every row with Paeth's predictor (PNG, 9.4) and compress the rows."""
+    """Filter every row with the Paeth predictor (PNG, 9.4) and compress the rows."""
     height, width, channels = samples.shape
     pixel = 2 * channels
     compressor = zlib.compressobj(COMPRESSION)

@@ -1,8 +1,8 @@
-"""TIFF files of 8 or 16 bits per channel.
+"""Writing TIFF files with 8 or 16 bits per channel.
 
 Pillow cannot write 16-bit colour, and its writer changes the types of EXIF values and replaces
-letters that are not ASCII. With the EXIF writer of `fststyle.images.exif` the metadata is kept
-byte by byte.
+non-ASCII characters. The EXIF writer in `fststyle.images.exif` preserves every byte of the
+metadata.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def write_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, i
 
     Args:
         samples: ``(H, W, 3)``, or ``(H, W, 4)`` with alpha.
-        exif: Metadata to write in addition to the tags that describe the storage.
+        exif: Metadata to write in addition to the tags that describe how the image is stored.
         icc: ICC profile to embed.
 
     Returns:
-        The content of the file.
+        The contents of the file.
     """
     height, width, channels = samples.shape
     bits = 8 * samples.dtype.itemsize
@@ -34,7 +34,7 @@ def write_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, i
     position = 8
     for top in range(0, height, rows):
         strip = samples[top : top + rows].copy()
-        strip[:, 1:] -= samples[top : top + rows, :-1]  # the predictor; it is meant to wrap around
+        strip[:, 1:] -= samples[top : top + rows, :-1]  # the predictor, which wraps around
         data = zlib.compress(strip.astype(f"{exif.order}u{bits // 8}").tobytes(), COMPRESSION)
         data += bytes(len(data) % 2)
         parts.append(data)
@@ -48,7 +48,7 @@ def write_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, i
         284: (ex.SHORT, [1]), 317: (ex.SHORT, [2]),
     }  # fmt: skip
     if channels == 4:
-        numbers[338] = (ex.SHORT, [2])  # colours are not multiplied by alpha
+        numbers[338] = (ex.SHORT, [2])  # colours are not premultiplied by alpha
     stored = {tag: exif.entry(kind, *values) for tag, (kind, values) in numbers.items()}
     stored[34675] = ex.Entry(ex.UNDEFINED, len(icc), icc)
     whole = ex.Exif(exif.order, exif.image | stored, exif.exif, exif.gps)

@@ -1,13 +1,13 @@
-"""XMP packets: metadata of an image in RDF, changed without losing other properties.
+"""XMP packets: image metadata in RDF, edited without losing any other properties.
 
-The format is ISO 16684-1 (Adobe's XMP specification, part 1). The properties that are written
-belong to Dublin Core, to XMP itself and to the IPTC Photo Metadata Standard.
+The format is defined in ISO 16684-1 (Adobe's XMP specification, part 1). The properties written
+here belong to Dublin Core, XMP itself and the IPTC Photo Metadata Standard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape  # the one of xml.sax loads all of http
+from html import escape  # xml.sax.saxutils would import all of http
 from typing import Final
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
 
@@ -22,15 +22,15 @@ _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _IPTC: Final = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
-"""IPTC's term for a camera image that was changed by an algorithm."""
+"""IPTC's term for a camera image that has been modified by an algorithm."""
 
 _PREFIXES: Final = {
     "http://www.w3.org/XML/1998/namespace": "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x",
     _DC[1:-1]: "dc", _XMP[1:-1]: "xmp", _IPTC[1:-1]: "Iptc4xmpExt",
 }  # fmt: skip
 
-# Properties of the photo's file that do not hold for the result: previews, data stored with the
-# image (depth, gain map, video), size, colour space, and the place of the rest of the packet.
+# Properties of the photo's file that do not apply to the result: previews, data stored with the
+# image (depth, gain map, video), size, colour space, and the location of the rest of the packet.
 _DROPPED_SPACES: Final = (
     "{http://ns.adobe.com/hdr-gain-map/1.0/}", "{http://ns.google.com/photos/1.0/",
     "{http://ns.apple.com/HDRGainMap/1.0/}", "{http://ns.apple.com/pixeldatainfo/1.0/}",
@@ -53,14 +53,14 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     """Return the XMP packet of a stylised photo.
 
     Args:
-        xmp: XMP packet of the photo. Its properties are kept, except those that do not hold for
-            the result. An empty, damaged or unsafe packet is replaced by a new one.
-        note: Description of the change, which follows the photo's own description.
-        software: Value of xmp:CreatorTool.
+        xmp: XMP packet of the photo. Its properties are kept, except those that do not apply to
+            the result. An empty, damaged or unsafe packet is replaced with a new one.
+        note: Description of the change. It is appended to the photo's own description.
+        software: Value for xmp:CreatorTool.
         keep_gps: Keep the location.
 
     Returns:
-        A packet in UTF-8.
+        An XMP packet, encoded in UTF-8.
     """
     try:
         root, prefixes = _parse(xmp)
@@ -81,7 +81,7 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
 
 
 class _SafeBuilder(TreeBuilder):
-    """Builds a tree, records its namespace prefixes, and refuses XML bombs."""
+    """A tree builder that records namespace prefixes and rejects XML bombs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,12 +107,12 @@ class _SafeBuilder(TreeBuilder):
 
 
 def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
-    """Parse a packet; returns its root and the prefix of each namespace."""
+    """Parse a packet. Return its root and the prefix for each namespace."""
     if len(xmp) > _MAX_BYTES:
         raise ValueError("too large")
     builder = _SafeBuilder()
     parser: XMLParser[Element] = XMLParser(target=builder)
-    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where a zero is half a letter
+    is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where zero bytes are significant
     parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
     return parser.close(), builder.prefixes
 
@@ -158,7 +158,7 @@ def _add_to_description(descriptions: list[Element], note: str) -> None:
 
 
 def followed_by(description: str, note: str) -> str:
-    """Append a note to a description as a sentence, unless it contains the note already."""
+    """Append a note to a description as a new sentence, unless it already contains the note."""
     description = description.strip()
     if not description or note in description:
         return description or note
@@ -166,7 +166,7 @@ def followed_by(description: str, note: str) -> str:
 
 
 def _serialise(root: Element, prefixes: dict[str, str]) -> str:
-    """Write a tree with its own prefixes. ElementTree would register them globally."""
+    """Serialise a tree with its own prefixes. ElementTree would register them globally."""
     names = dict(prefixes)
     for uri, prefix in _PREFIXES.items():
         if not names.get(uri):  # the default namespace does not apply to attributes
@@ -203,5 +203,5 @@ def _written(element: Element, names: dict[str, str], spaces: str = "") -> Itera
 
 
 def _quoted(value: str) -> str:
-    """Quote an attribute. Parsers turn line breaks that are not escaped into spaces."""
+    """Quote an attribute value. Line breaks are escaped, or parsers turn them into spaces."""
     return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'
