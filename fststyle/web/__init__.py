@@ -1,1 +1,1 @@
-"""The page in the browser and its HTTP API."""
+"""The web page and its HTTP API."""

@@ -1,6 +1,6 @@
-"""The page's server: its HTTP API, and the page itself.
+"""The server for the web page and its HTTP API.
 
-The guide to the page describes the API for people, ``/api/openapi.json`` for programs.
+The API is described in the guide to the page and, for programs, in ``/api/openapi.json``.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ def create_app(
     """Create the server's application.
 
     Args:
-        limits: Limits of the server.
-        token: Token that every request must send. None is only for a server on loopback.
-        jobs: Photos can be repainted and styles trained.
-        training: Settings of every training, as ``fststyle train`` takes them.
-        vgg_weights: File of VGG weights for the jobs. By default they are searched for.
-        network_threads: Number of processor threads of a network. By default OpenVINO chooses.
-        stopping: Return whether the server is about to stop. Long answers then end.
+        limits: The server's limits.
+        token: Token that every request must send. ``None`` is allowed only if the server listens
+            on the loopback interface.
+        jobs: Whether clients may repaint photos and train styles.
+        training: Settings applied to every training run, in the form that ``fststyle train``
+            accepts.
+        vgg_weights: File with the VGG weights for jobs. By default, the usual locations are
+            searched.
+        network_threads: Number of CPU threads for each network. By default, OpenVINO chooses.
+        stopping: Function that returns whether the server is about to stop. If so, event streams
+            are closed.
 
     Returns:
         An ASGI application.
@@ -48,8 +52,8 @@ def create_app(
     app = FastAPI(
         title="fststyle",
         version=__version__,
-        description="Give photos a trained style.",
-        docs_url=None,  # these pages load scripts from other sites
+        description="Apply trained styles to photos.",
+        docs_url=None,  # FastAPI's documentation pages load scripts from other sites
         redoc_url=None,
         openapi_url="/api/openapi.json",
         redirect_slashes=False,

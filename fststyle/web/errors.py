@@ -1,4 +1,4 @@
-"""Requests that the server refuses, and the HTTP status of each error code."""
+"""The error for refused requests, and the HTTP status for each error code."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ STATUSES: Final = {
     "internal": 500,
     "too_slow": 503,
 }
-"""HTTP status of each error code. All other errors of fststyle are 422: a setting or an image."""
+"""HTTP status for each error code. All other codes are about a setting or an image: status 422."""
 
-UNKNOWN: Final = "It failed on the server; the server's log has the reason."
-"""Message for clients if the real one is about a file of the server."""
+UNKNOWN: Final = "The request failed on the server. The reason is in the server's log."
+"""Message for clients if the original message would reveal a path on the server."""
 
 
 class Refusal(FststyleError):
-    """A request that the server does not carry out. Its message names no path of the server."""
+    """A request that the server refuses. The message never contains a path on the server."""
 
     default_code = "refused"
 
 
 class ClientGone(Exception):
-    """The client has closed the connection, so nobody waits for the answer."""
+    """The client has closed the connection and no longer waits for a response."""
 
 
 def status_of(error: FststyleError) -> int:
-    """Return the HTTP status of an error, by its code.
+    """Return the HTTP status for an error, based on its code.
 
     Example:
         >>> status_of(Refusal("Too many requests.", code="queue_full"))
@@ -59,14 +59,15 @@ def status_of(error: FststyleError) -> int:
 
 
 def public_message(error: FststyleError, names: Mapping[str, str] | None = None) -> str:
-    """Return an error's message for clients, without paths of the server.
+    """Return an error message for clients, without any path on the server.
 
     Args:
         error: The error.
-        names: Names of the files that clients know, by path, such as ``The photo``.
+        names: Maps the path of each file that the client knows to a name, such as ``The photo``.
 
     Returns:
-        The message with a name in place of the path, or `UNKNOWN` if that path has no name.
+        The message with the file's name in place of its path, or `UNKNOWN` if ``names`` does not
+        contain the path.
 
     Example:
         >>> error = FststyleError("{path} is damaged.", path="/tmp/x")

@@ -1,4 +1,4 @@
-"""The image formats of uploads and results."""
+"""Image formats for uploads and results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 FORMATS: Final = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
-"""Formats of the results, and their file extensions."""
+"""Output formats and their file extensions."""
 
 IMAGE_KINDS: Final = {
     "jpeg": rb"\xff\xd8\xff",
@@ -20,14 +20,14 @@ IMAGE_KINDS: Final = {
     "heic": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
     "heif": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
 }
-"""Accepted upload formats and their first bytes. Pillow can read more formats."""
+"""Accepted upload formats and patterns for their first bytes. Pillow could read more formats."""
 
 RAW_TYPES: Final = tuple(f"image/{kind}" for kind in IMAGE_KINDS)
-"""Content types of a body that is an image itself."""
+"""Content types accepted for a request body that is a bare image."""
 
 
 def kind_of(path: Path) -> str | None:
-    """Return which of `IMAGE_KINDS` a file is, by its first bytes, or None."""
+    """Detect the format of a file by its first bytes. Returns ``None`` if it is unknown."""
     with path.open("rb") as file:
         head = file.read(16)
     return next((k for k, begin in IMAGE_KINDS.items() if re.match(begin, head, re.S)), None)

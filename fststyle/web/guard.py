@@ -1,4 +1,4 @@
-"""Checks before every request: who may ask. Adds the headers that tell browsers what to forbid."""
+"""Access checks for every request, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
-    # With these two, WebAssembly may use threads.
+    # Browsers let WebAssembly use threads only if these two headers are set.
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-embedder-policy": "require-corp",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Headers of every answer that does not set them itself."""
+"""Headers added to every response that does not set them itself."""
 
 _COOKIE: Final = "fststyle_token"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
@@ -32,16 +32,17 @@ _OPEN: Final = ("/healthz",)  # paths that need no token
 
 
 class Guard:
-    """An ASGI application that lets only permitted requests through to another.
+    """An ASGI application that passes only permitted requests on to another application.
 
-    Without a token, it answers only to the names of this computer. So no other site can reach it
-    through a host name that resolves to this computer (DNS rebinding). With a token, each request
-    must send it, as ``Authorization: Bearer`` or as the cookie that ``/?token=…`` sets. In both
-    cases, requests that a page of another site has caused are refused.
+    Without a token, only requests addressed to ``localhost`` or a loopback address are accepted.
+    This prevents other sites from reaching the server through a host name that they resolve to
+    this computer (DNS rebinding). With a token, each request must send the token, either as
+    ``Authorization: Bearer`` or as the cookie that ``/?token=…`` sets. In both cases, requests
+    made by pages of other sites are refused.
 
     Args:
         app: The application.
-        token: The token, or None for none.
+        token: The token, or ``None`` if no token is required.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -49,7 +50,7 @@ class Guard:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or let the application answer it."""
+        """Check a request, then respond to it or pass it on to the application."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -80,32 +81,33 @@ class Guard:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception:
-            if not started:  # a bug: its traceback goes to the log, not to the client
+            if not started:  # an unexpected error: the traceback goes to the log, not to the client
                 answer = _answer(Refusal(UNKNOWN, code="internal"))
                 await answer(scope, receive, send_with_headers)
             raise
 
     def _check(self, request: HTTPConnection) -> None:
-        """Refuse a request that the policy does not permit.
+        """Refuse a request that is not permitted.
 
         Raises:
-            Refusal: The host, the site that has caused the request, or the token is wrong.
+            Refusal: The host is wrong, a page of another site made the request, or the token is
+                missing or wrong.
         """
         headers, path = request.headers, request.scope["path"]
         host = headers.get("host", "")
         if self._token is None and _name_of(host) not in _LOOPBACK:
-            raise Refusal("This server answers only to localhost.", code="bad_host")
+            raise Refusal("This server accepts only requests to localhost.", code="bad_host")
         if path in _OPEN:
             return
         is_read = request.scope["method"] in ("GET", "HEAD")
         is_page = is_read and headers.get("sec-fetch-mode") == "navigate"
         from_other = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page
         if from_other or headers.get("origin", f"://{host}").partition("://")[2] != host:
-            raise Refusal("Pages of other sites may not use this server.", code="other_site")
+            raise Refusal("Pages on other sites may not use this server.", code="other_site")
         if self._token is not None and not self._has_token(request, self._token):
             raise Refusal(
-                "This server needs a token.",
-                remedy="Open the address that 'fststyle serve' has printed, or send "
+                "This server requires a token.",
+                remedy="Open the address that 'fststyle serve' printed, or send "
                 "'Authorization: Bearer TOKEN'.",
                 code="no_token",
             )
@@ -126,7 +128,7 @@ class Guard:
 
 
 def _name_of(host: str) -> str:
-    """``[::1]:8000`` → ``::1``, ``localhost:8000`` → ``localhost``."""
+    """Strip the port: ``[::1]:8000`` → ``::1``, ``localhost:8000`` → ``localhost``."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
@@ -134,5 +136,5 @@ def _name_of(host: str) -> str:
 
 def _answer(refusal: Refusal) -> JSONResponse:
     facts = {"error": str(refusal), "code": refusal.code}
-    # Closing the connection means that the rest of the body need not be received.
+    # Close the connection, so that the rest of the body need not be received.
     return JSONResponse(facts, status_of(refusal), {"connection": "close"})

@@ -1,4 +1,4 @@
-"""Exception handlers: every error becomes a status and ``{"error": …, "code": …}``."""
+"""Exception handlers: turn every error into an HTTP status and ``{"error": …, "code": …}``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUSY: Final = (429, 503)
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer all errors with a `fststyle.web.models.Problem`."""
+    """Register handlers that answer every error with a `fststyle.web.models.Problem`."""
     app.add_exception_handler(FststyleError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_setting)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -46,9 +46,9 @@ async def _on_bad_setting(request: Request, error: Exception) -> Response:
     if first["type"] == "extra_forbidden":
         message = f"Unknown setting {name!r:.80}; /api/openapi.json lists the settings"
     elif first["type"] == "string_pattern_mismatch":
-        message = f"{name}: Names consist of lower-case letters, digits, _ and -"
+        message = f"{name}: Names may contain only lower-case letters, digits, _ and -"
         if name == "style":
-            message += "; write weights as one:0.6,other:0.4"
+            message += "; to blend styles, write one:0.6,other:0.4"
     else:
         message = f"{name}: {first['msg'].removesuffix('.')}"
     return _problem(422, f"{message}.", "setting")
@@ -68,11 +68,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return _problem(400, "The connection was closed.", "gone")  # nobody reads it
+    return _problem(400, "The connection was closed.", "gone")  # the client never sees this
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Return the methods that the API accepts at a request's address, from all its routes."""
+    """Return the methods that the API accepts for a request's path, across all routes."""
     at_address = [
         route.methods
         for route in request.app.state.api_routes

@@ -1,7 +1,7 @@
-"""Trainings and repaintings, each in a process of its own, one at a time.
+"""Jobs that train a style or repaint a photo. Each has its own process; only one runs at a time.
 
-The processes are ``fststyle train`` and ``fststyle optimize``. They report their progress as lines
-of JSON on their standard output: ``{"step": 12, "share": 0.4, "seconds_left": 33.1, …}``.
+The processes are ``fststyle train`` and ``fststyle optimize``. They report progress as JSON lines
+on standard output: ``{"step": 12, "share": 0.4, "seconds_left": 33.1, …}``.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Kind = Literal["train", "optimize"]
 Status = Literal["running", "done", "failed", "cancelled"]
 
 SHEET_MOMENTS: Final = tuple(round(x / 1000, 3) for x in (5, 15, 30, 50, 75, *range(100, 1001, 50)))
-"""Fractions of a training after which its sample sheet is drawn again."""
+"""Fractions of a training run after which the sample sheet is redrawn."""
 
-_KEPT: Final = 4  # finished jobs
-_STOP_SECONDS: Final = 20.0  # for a process that is asked to stop
-_NICENESS: Final = 5  # so that the page stays fast
-_LINES: Final = 40  # of a process's standard error, for the log
-_ERROR_NAME: Final = "error.json"  # the file of `ERROR_FILE`, in a job's folder
+_KEPT: Final = 4  # number of finished jobs that are kept
+_STOP_SECONDS: Final = 20.0  # how long to wait for a process to stop
+_NICENESS: Final = 5  # lowers the priority of jobs, so that the page stays responsive
+_LINES: Final = 40  # number of lines of a process's standard error to write to the log
+_ERROR_NAME: Final = "error.json"  # in a job's folder; `ERROR_FILE` holds its path
 _NAMES: Final = {"photo": "The photo", "style": "The style image", "result": "The result"}
 
 log = logging.getLogger(__name__)
@@ -52,16 +52,16 @@ class Job:
     """A process and the progress that it has reported.
 
     Attributes:
-        id: Identifier of the job, which cannot be guessed.
-        kind: Kind of its work.
+        id: Random identifier that cannot be guessed.
+        kind: Whether the job trains a style or repaints a photo.
         name: Name of the style.
-        folder: Folder with its files.
-        status: Its state.
-        share: Fraction of its work that is done, from 0 to 1; None before it has started.
-        step: Number of steps so far.
-        seconds_left: Estimate of the remaining time, or None.
-        error: The reason for a failure, as a message for people.
-        version: A number that grows with every change.
+        folder: Folder with the job's files.
+        status: State of the job.
+        share: Fraction of the work that is done, from 0 to 1. ``None`` before the first report.
+        step: Number of steps completed.
+        seconds_left: Estimated remaining time in seconds, or ``None`` if unknown.
+        error: If the job failed, a human-readable reason.
+        version: Number that increases with every change.
     """
 
     id: str
@@ -81,7 +81,7 @@ class Job:
     kept: bool = False
 
     def facts(self) -> JobFacts:
-        """Return the state of the job, as clients see it."""
+        """Return the job's state in the form that is sent to clients."""
         is_over = self.status != "running"
         seconds = self.seconds if is_over else time.monotonic() - self.began
         image = self.image()
@@ -100,7 +100,7 @@ class Job:
         )
 
     def image(self) -> Path | None:
-        """Find the newest image: the sample sheet, or the photo as it is now."""
+        """Find the newest image: the sample sheet, or the repainted photo so far."""
         last = self.folder / "run" / "sheet.png" if self.kind == "train" else self.result()
         if last.is_file():
             return last
@@ -112,17 +112,18 @@ class Job:
         return found[-1] if found else None
 
     def result(self) -> Path:
-        """Return the path of the repainted photo, which is written at the end."""
+        """Return the path of the finished photo, which is written at the end of the job."""
         return self.folder / "result.png"
 
 
 class Jobs:
-    """The jobs of a server. One runs at a time.
+    """The server's jobs, of which only one runs at a time.
 
     Args:
         folder: A folder that is private to this process.
-        training: Settings of every training, as ``fststyle train`` takes them.
-        vgg_weights: File of VGG weights. By default they are searched for.
+        training: Settings applied to every training run, in the form that ``fststyle train``
+            accepts.
+        vgg_weights: File with the VGG weights. By default, the usual locations are searched.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
 
     def all(self) -> list[Job]:
-        """List the running job and the last finished ones, the newest first."""
+        """List the running job and the most recently finished ones, newest first."""
         with self._lock:
             return list(self._jobs.values())[::-1]
 
@@ -148,18 +149,16 @@ class Jobs:
         with self._lock:
             job = self._jobs.get(job_id)
         if job is None:
-            raise Refusal(
-                "This job does not exist. It may have finished long ago.", code="unknown_job"
-            )
+            raise Refusal("This job does not exist. Old jobs are removed.", code="unknown_job")
         return job
 
     def train(self, picture: Path, name: str, minutes: float) -> Job:
-        """Start a training.
+        """Start a training run.
 
         Args:
-            picture: File of the style image. It is moved away.
+            picture: Style image file. It is moved to the job's folder.
             name: Name of the new style.
-            minutes: Length of the training in minutes.
+            minutes: Length of the training run in minutes.
 
         Returns:
             The job.
@@ -169,7 +168,7 @@ class Jobs:
         """
         if not STYLE_NAME.fullmatch(name):
             raise Refusal(
-                "The name of a style consists of a-z, 0-9, _ and -, and begins with a letter or "
+                "Style names may contain only a-z, 0-9, _ and -, and must begin with a letter or "
                 "a digit.",
                 code="setting",
             )
@@ -199,14 +198,14 @@ class Jobs:
     def optimize(
         self, photo: Path, style: Path | str, *, iterations: int, size: int, style_weight: float
     ) -> Job:
-        """Start to repaint one photo by optimisation.
+        """Start repainting one photo by optimisation.
 
         Args:
-            photo: File of the photo. It is moved away.
-            style: File of a style image, which is moved away, or the name of an artwork.
+            photo: Photo file. It is moved to the job's folder.
+            style: Style image file, which is moved to the job's folder, or the name of an artwork.
             iterations: Number of L-BFGS iterations.
             size: Long side of the result in pixels.
-            style_weight: Weight of the style.
+            style_weight: Weight of the style loss.
 
         Returns:
             The job.
@@ -238,7 +237,9 @@ class Jobs:
         return self._start(job, command)
 
     def cancel(self, job_id: str, *, keep: bool) -> Job:
-        """Stop a job. It ends soon, not at once.
+        """Stop a job.
+
+        The job does not stop immediately, but shortly afterwards.
 
         Args:
             job_id: Identifier of the job.
@@ -254,12 +255,12 @@ class Jobs:
         if job.status == "running" and job.process is not None:
             job.kept = job.kept or keep
             job.cancelled = True
-            keep = keep and job.share is not None  # before its first step it has no result
+            keep = keep and job.share is not None  # there is no result before the first step
             _signal(job.process, signal.SIGINT if keep else signal.SIGKILL)
         return job
 
     def close(self) -> None:
-        """Stop the running job, and wait until it has ended."""
+        """Stop the running job and wait until its process has ended."""
         for job in self.all():
             if job.status == "running" and job.process is not None:
                 job.cancelled = True
@@ -279,7 +280,7 @@ class Jobs:
                 shutil.rmtree(self._jobs.pop(job_id).folder, ignore_errors=True)
             folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
             for part, path in files.items():
-                # The command line needs the extension; it follows from the content.
+                # The command line needs a file extension, which is derived from the content.
                 shutil.move(path, folder / f"{part}.{kind_of(path)}")
             job = Job(secrets.token_urlsafe(16), kind, name, folder)
             self._jobs[job.id] = job
@@ -301,7 +302,7 @@ class Jobs:
                 "PYTHONPATH": os.pathsep.join(paths),
                 ERROR_FILE: str(job.folder / _ERROR_NAME),
             },
-            start_new_session=True,  # Ctrl-C is for the server, which stops its jobs itself
+            start_new_session=True,  # Ctrl-C must reach only the server, which then stops its jobs
         )
         with contextlib.suppress(OSError, AttributeError):
             niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
@@ -316,7 +317,7 @@ def _named(folder: Path, part: str) -> str:
 
 
 def _follow(job: Job, process: subprocess.Popen[str]) -> None:
-    """Read the progress of a process until its end."""
+    """Read the progress that a process reports, until the process ends."""
     assert process.stdout is not None
     assert process.stderr is not None
     lines: collections.deque[str] = collections.deque(maxlen=_LINES)
@@ -359,11 +360,11 @@ def _has_result(job: Job) -> bool:
 
 
 def _failure(job: Job) -> str:
-    """Return why a job failed, from the error that its process has recorded."""
+    """Return why a job failed, based on the error that its process recorded."""
     try:
         facts = json.loads((job.folder / _ERROR_NAME).read_text(encoding="utf-8"))
         if facts["kind"] == WeightsError.__name__:
-            return UNKNOWN  # VGG's weights are files of the server
+            return UNKNOWN  # the VGG weights are files on the server
         path = facts["path"]
         error = FststyleError(facts["problem"], path=path, remedy=facts["remedy"])
         name = _NAMES.get(Path(path or "").stem)
@@ -373,7 +374,7 @@ def _failure(job: Job) -> str:
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:
-    """Send a signal to a process and to all processes that it has started."""
+    """Send a signal to a process and all processes that it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""Routes for trainings and repaintings."""
+"""Routes for jobs that train a style or repaint a photo."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fststyle.web.uploads import receive
 
 _MAX_STREAMS: Final = 32
 _POLL_SECONDS: Final = 0.3
-_HEARTBEAT_SECONDS: Final = 10.0  # proxies close connections that are silent for long
+_HEARTBEAT_SECONDS: Final = 10.0  # proxies close connections that stay silent for too long
 
 router: Final = APIRouter()
 disabled_router: Final = APIRouter(include_in_schema=False)
@@ -42,7 +42,7 @@ disabled_router: Final = APIRouter(include_in_schema=False)
 @disabled_router.post("/api/train")
 @disabled_router.get("/api/jobs")
 async def refuse() -> Response:
-    """Refuse jobs on a server that has them disabled."""
+    """Refuse jobs because they are disabled on this server."""
     raise Refusal("Training and repainting are disabled on this server.", code="no_jobs")
 
 
@@ -56,19 +56,19 @@ async def refuse() -> Response:
 async def optimize(
     request: Request, state: SharedState, settings: Annotated[OptimizeRequest, Query()]
 ) -> JobFacts:
-    """Start to repaint one photo by optimisation, as ``fststyle optimize`` does."""
+    """Start repainting one photo by optimisation, as ``fststyle optimize`` does."""
     style = settings.style
     async with state.queue.slot() as slot:
         files = await _receive(request, state, slot.folder, "photo", "picture")
         if ("picture" in files) == (style is not None):
             raise Refusal(
-                "Give the name of an artwork (style=NAME) or send a style image"
+                "Pass the name of an artwork (style=NAME) or send a style image"
                 + ("." if style is None else ", not both."),
                 code="setting",
             )
         if style is not None and all(style != work["name"] for work in list_artworks()):
             raise Refusal(
-                f"There is no artwork {style}.", remedy="Choose another one.", code="unknown_style"
+                f"There is no artwork {style}.", remedy="Choose another.", code="unknown_style"
             )
         job = state.jobs.optimize(
             files["photo"],
@@ -90,7 +90,7 @@ async def optimize(
 async def train(
     request: Request, state: SharedState, settings: Annotated[TrainRequest, Query()]
 ) -> JobFacts:
-    """Start to train a style on an image, as ``fststyle train`` does."""
+    """Start training a style from an image, as ``fststyle train`` does."""
     async with state.queue.slot() as slot:
         files = await _receive(request, state, slot.folder, "picture")
         job = state.jobs.train(files["picture"], settings.name, settings.minutes)
@@ -105,13 +105,13 @@ def jobs(state: SharedState) -> JobList:
 
 @router.get("/api/jobs/{job_id}", responses=problems(404, 422))
 def job(state: SharedState, job_id: str) -> JobFacts:
-    """Report the state of a job."""
+    """Return the state of a job."""
     return state.jobs.find(job_id).facts()
 
 
 @router.delete("/api/jobs/{job_id}", responses=problems(404, 422))
 def cancel(state: SharedState, job_id: str, keep: bool = False) -> JobFacts:
-    """Stop a job. ``keep`` keeps its result so far."""
+    """Stop a job. With ``keep``, the result so far is kept."""
     return state.jobs.cancel(job_id, keep=keep).facts()
 
 
@@ -124,11 +124,13 @@ def cancel(state: SharedState, job_id: str, keep: bool = False) -> JobFacts:
     response_class=Response,
 )
 async def events(request: Request, state: SharedState, job_id: str) -> Response:
-    """Report the states of a job until its end, as server-sent events."""
+    """Stream the state of a job as server-sent events until the job ends."""
     job = state.jobs.find(job_id)
     if state.streams >= _MAX_STREAMS:
         raise Refusal(
-            "Too many clients follow jobs.", remedy="Try again in a moment.", code="queue_full"
+            "Too many clients are following jobs.",
+            remedy="Try again in a moment.",
+            code="queue_full",
         )
     return StreamingResponse(_events(request, job, state), media_type="text/event-stream")
 
@@ -139,11 +141,11 @@ async def events(request: Request, state: SharedState, job_id: str) -> Response:
     response_class=Response,
 )
 def picture(state: SharedState, job_id: str) -> Response:
-    """Send the newest image: the sample sheet of a training, or the photo as it is now."""
+    """Return the newest image: a training run's sample sheet, or the repainted photo so far."""
     path = state.jobs.find(job_id).image()
     try:
         content = None if path is None else path.read_bytes()
-    except OSError:  # a newer one has just replaced it
+    except OSError:  # a newer image has just replaced this one
         content = None
     if content is None:
         raise Refusal("There is no image yet.", code="not_found")
@@ -163,7 +165,7 @@ def _check(path: Path, name: str, max_pixels: int, min_side: int) -> None:
 
 
 async def _events(request: Request, job: Job, state: State) -> AsyncIterator[str]:
-    state.streams += 1  # not before: a stream that never starts never ends either
+    state.streams += 1  # counted only here, because a stream that never starts also never ends
     try:
         sent = None
         silent_since = time.monotonic()

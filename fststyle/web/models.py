@@ -1,4 +1,4 @@
-"""Settings, answers and errors of the API, as its OpenAPI description shows them."""
+"""The API's settings, responses and errors, as shown in its OpenAPI description."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from fststyle.web.formats import RAW_TYPES
 from fststyle.web.networks import BLEND
 
 FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
-"""A body that is a file."""
+"""OpenAPI description of a body that is a file."""
 
 UPLOAD: Final = (400, 408, 413, 415, 422, 429)
-"""Statuses of the errors of an upload."""
+"""HTTP statuses of the errors that an upload can cause."""
 
 _BLEND: Final = f"^{BLEND.pattern}$"
 _NAME: Final = f"^{STYLE_NAME.pattern}$"
-_SCALE: Final = "size of the brush strokes; by default chosen for the size of the photo"
+_SCALE: Final = "size of the brush strokes; by default chosen to suit the size of the photo"
 
 
 class _Settings(BaseModel):
-    """The query string of a request; unknown settings are refused."""
+    """Settings in a request's query string. Unknown settings are refused."""
 
     model_config = {"extra": "forbid"}
 
 
 class StylizeRequest(_Settings):
-    """The settings of a request to stylise one photo."""
+    """Settings for a request to stylise one photo."""
 
     style: str = Field(
-        pattern=_BLEND, description="a style, or several with weights: one:0.6,other:1"
+        pattern=_BLEND, description="one style, or several with weights: one:0.6,other:1"
     )
     format: Literal["jpeg", "png", "webp"] | None = Field(
-        default=None, description="format of the result; by default the photo's, or a similar one"
+        default=None, description="output format; default: the photo's format, or a similar one"
     )
     size: Annotated[int, Field(ge=1, le=65_500)] | Literal["full"] | None = Field(
         default=None,
-        description="long side of the result in pixels, never upscaled; default: the photo's",
+        description="long side of the result in pixels, never upscaled; default: as in the photo",
     )
     scale: float | None = Field(default=None, ge=0.25, le=64, description=_SCALE)
     strength: float = Field(default=1.0, ge=0, le=1)
     keep_colors: bool = False
     quality: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG and WebP")
-    strip: bool = Field(default=False, description="remove all metadata of the photo")
-    keep_gps: bool = Field(default=False, description="keep the place where the photo was taken")
+    strip: bool = Field(default=False, description="remove all metadata from the photo")
+    keep_gps: bool = Field(default=False, description="keep the photo's GPS location")
 
     def control(self) -> Control:
-        """Return the settings that `Stylizer.stylize` takes."""
+        """Return the settings as a `Control` for `Stylizer.stylize`."""
         return Control(
             size=self.size,
             scale=self.scale,
@@ -59,10 +59,10 @@ class StylizeRequest(_Settings):
 
 
 class OptimizeRequest(_Settings):
-    """The settings of a request to repaint one photo."""
+    """Settings for a request to repaint one photo."""
 
     style: str | None = Field(
-        default=None, pattern=_NAME, description="an artwork; without it, the form has a picture"
+        default=None, pattern=_NAME, description="name of an artwork; if omitted, send a picture"
     )
     iterations: int = Field(default=100, ge=1, le=500)
     size: int = Field(default=512, ge=32, le=1024, description="long side of the result in pixels")
@@ -70,14 +70,14 @@ class OptimizeRequest(_Settings):
 
 
 class TrainRequest(_Settings):
-    """The settings of a request to train a style."""
+    """Settings for a request to train a style."""
 
     name: str = Field(pattern=_NAME, description="name of the new style")
     minutes: float = Field(default=10.0, gt=0, le=600)
 
 
 class Artwork(BaseModel):
-    """One of our own artworks, whose style a photo can be repainted in."""
+    """One of fststyle's own artworks. Photos can be repainted in its style."""
 
     name: str
     title: str
@@ -109,24 +109,24 @@ class JobFacts(BaseModel):
     name: str
     status: Literal["running", "done", "failed", "cancelled"]
     share: float | None = Field(
-        description="share of its work that is done, from 0 to 1; null before it has started"
+        description="fraction of the work that is done, from 0 to 1; null before the job starts"
     )
     step: int
     seconds_left: float | None
     seconds: float
     error: str
-    picture: str | None = Field(description="identifies its newest image")
+    picture: str | None = Field(description="identifier of the newest image")
     version: int
 
 
 class JobList(BaseModel):
-    """The jobs that the server remembers, the newest first."""
+    """The jobs that the server remembers, newest first."""
 
     jobs: list[JobFacts]
 
 
 class Health(BaseModel):
-    """The server is running."""
+    """Confirmation that the server is running."""
 
     status: Literal["ok"]
     version: str
@@ -135,18 +135,18 @@ class Health(BaseModel):
 class Problem(BaseModel):
     """An error."""
 
-    error: str = Field(description="a message for people")
-    code: str = Field(description="a short name for programs")
+    error: str = Field(description="human-readable message")
+    code: str = Field(description="machine-readable error code")
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the answers that are a `Problem`, by their statuses."""
-    # 401, 403 and 421 come from the guard, for every address.
+    """Return OpenAPI descriptions of the error responses, by HTTP status."""
+    # The guard can answer a request to any address with 401, 403 or 421.
     return {status: {"model": Problem} for status in (401, 403, 421, *statuses)}
 
 
 def image_body(*parts: str) -> dict[str, Any]:
-    """Describe a body that is a form of image files, or only the first of them."""
+    """Describe a request body: either a form with image files, or just the first file."""
     properties = dict.fromkeys(parts, FILE["schema"])
     form = {"type": "object", "properties": properties, "required": [parts[0]]}
     content = {"multipart/form-data": {"schema": form}, **dict.fromkeys(RAW_TYPES, FILE)}

@@ -1,4 +1,4 @@
-"""The server's styles: which exist, and those whose networks are loaded."""
+"""The server's styles: lists of them, and a cache of loaded networks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BLEND: Final = re.compile(
     r"[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?"
     r"(,[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?){0,3}"
 )
-"""The name of a style, or up to four names with weights."""
+"""Pattern for the name of a style, or for up to four names with optional weights."""
 
 _MAX_BYTES: Final = 800_000_000
-_NETWORK_BYTES: Final = 15_000_000  # of a loaded network, approximately
-_PIXEL_BYTES: Final = 100  # that it keeps for each pixel of its largest photo, approximately
-_MAX_PIXELS: Final = WORKING_SIDE**2  # larger photos are shrunk to this, or processed in tiles
+_NETWORK_BYTES: Final = 15_000_000  # approximate memory of a loaded network
+_PIXEL_BYTES: Final = 100  # approximate memory that it keeps per pixel of its largest photo
+_MAX_PIXELS: Final = WORKING_SIDE**2  # larger photos are shrunk to this size or split into tiles
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class _Loaded:
     """A loaded network.
 
     Attributes:
-        stamp: Path, time and size of its file.
+        stamp: Path, modification time and size of its file.
         runtime: The network.
-        pixels: Number of pixels of the largest photo so far.
+        pixels: Number of pixels in the largest photo so far.
     """
 
     stamp: tuple[str, int, int]
@@ -54,14 +54,14 @@ class _Loaded:
 
 
 class Networks:
-    """A cache of loaded networks, which all threads share.
+    """A cache of loaded networks, shared by all threads.
 
-    A network keeps the memory that its largest photo needed. So the cache has a limit in bytes,
-    and drops the networks that have not been used for the longest time.
+    A network keeps the memory that its largest photo needed. The cache therefore has a limit in
+    bytes and drops the least recently used networks.
 
     Args:
-        threads: Number of processor threads of a network. By default OpenVINO chooses.
-        max_bytes: Limit of the networks' memory, approximately.
+        threads: Number of CPU threads for each network. By default, OpenVINO chooses.
+        max_bytes: Approximate limit for the memory of all networks.
     """
 
     def __init__(self, threads: int | None = None, max_bytes: int = _MAX_BYTES) -> None:
@@ -71,18 +71,17 @@ class Networks:
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
 
     def stylizer(self, style: str, pixels: int = 0) -> Stylizer:
-        """Make a stylizer for one style or a blend.
+        """Create a stylizer for one style or a blend.
 
         Args:
-            style: One or several styles, in the form of `BLEND`.
-            pixels: Number of pixels of the photo that it is for.
+            style: One or more styles, in the form described by `BLEND`.
+            pixels: Number of pixels in the photo to be stylised.
 
         Returns:
-            The same as ``Stylizer(style)``.
+            A stylizer equivalent to ``Stylizer(style)``.
 
         Raises:
-            FststyleError: A style is unknown, has no network or is damaged, or the weights are
-                all 0.
+            FststyleError: A style is unknown, has no network or is damaged, or all weights are 0.
         """
         weights = parse_blend(style)
         with self._lock:
@@ -92,7 +91,7 @@ class Networks:
         return Stylizer.of(parts)
 
     def _load(self, name: str, pixels: int) -> Runtime:
-        """Return a network, and make it the one used last."""
+        """Return a network and mark it as the most recently used."""
         found = find_network(name)
         try:
             status = found.path.stat()
@@ -104,7 +103,7 @@ class Networks:
         except (OSError, StyleError) as error:
             log.warning("%s", error)
             raise Refusal(
-                f"The style {name} is damaged.", remedy="Choose another one.", code="damaged"
+                f"The style {name} is damaged.", remedy="Choose another.", code="damaged"
             ) from error
         loaded.pixels = max(loaded.pixels, pixels)
         self._loaded[name] = loaded
@@ -112,16 +111,16 @@ class Networks:
 
 
 def parse_blend(style: str) -> dict[str, float]:
-    """Read the weights of styles, as the command line does.
+    """Parse styles and their weights, as the command line does.
 
     Args:
-        style: One or several styles, in the form of `BLEND`.
+        style: One or more styles, in the form described by `BLEND`.
 
     Returns:
-        The weight of each style. They add up to 1.
+        The weight of each style. The weights add up to 1.
 
     Raises:
-        Refusal: The text does not have the form of `BLEND` (code ``setting``).
+        Refusal: The text does not match `BLEND` (code ``setting``).
         SettingError: All weights are 0.
 
     Example:
@@ -130,8 +129,8 @@ def parse_blend(style: str) -> dict[str, float]:
     """
     if not BLEND.fullmatch(style):
         raise Refusal(
-            "The style must be one name, or up to four with weights.",
-            remedy="Write several as one:0.6,other:0.4.",
+            "The style must be one name, or up to four names with weights.",
+            remedy="To blend styles, write one:0.6,other:0.4.",
             code="setting",
         )
     weights: dict[str, float] = {}
@@ -145,13 +144,13 @@ def find_network(name: str) -> FoundStyle:
     """Find a trained style by its name. Paths are refused.
 
     Raises:
-        Refusal: The text cannot be a name (code ``setting``), or no style has it (code
+        Refusal: The text is not a valid name (code ``setting``), or no style has this name (code
             ``unknown_style``).
         NoNetworkError: The style has no trained network.
     """
     if not BLEND.fullmatch(name) or ":" in name or "," in name:
         raise Refusal(
-            "The name of a style consists of lower-case letters, digits, _ and -.", code="setting"
+            "Style names may contain only lower-case letters, digits, _ and -.", code="setting"
         )
     try:
         return find.find_network(name)
@@ -159,12 +158,12 @@ def find_network(name: str) -> FoundStyle:
         raise
     except StyleError as error:
         raise Refusal(
-            f"There is no style {name!r}.", remedy="Choose another one.", code="unknown_style"
+            f"There is no style {name!r}.", remedy="Choose another.", code="unknown_style"
         ) from error
 
 
 def list_networks() -> list[dict[str, Any]]:
-    """List the trained styles with the facts that the page shows. Damaged files are skipped."""
+    """List the trained styles with the details that the page shows. Damaged files are skipped."""
     facts = []
     for found in list_styles():
         if found.kind != "network":
@@ -187,7 +186,7 @@ def list_networks() -> list[dict[str, Any]]:
 
 
 def list_artworks() -> list[dict[str, Any]]:
-    """List our own artworks, whose style a photo can be optimised for."""
+    """List fststyle's own artworks. Photos can be repainted in their styles."""
     names = sorted(path.stem for path in art_folder().glob("*.jpg"))
     return [{**_facts(art_info(name)), "name": name} for name in names]
 

@@ -1,4 +1,4 @@
-"""Routes for the page itself: its own files, its configuration and onnxruntime-web."""
+"""Routes for the page: its files, its configuration and onnxruntime-web."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fststyle.web.page_files import MEDIA_TYPES, SAMPLE, ort_files, page_config
 from fststyle.web.state import SharedState
 
 _READ: Final = ["GET", "HEAD"]
-_NO_CACHE: Final = {"cache-control": "no-cache"}  # browsers ask whether it has changed
+_NO_CACHE: Final = {"cache-control": "no-cache"}  # browsers check whether the file has changed
 
 router: Final = APIRouter(include_in_schema=False)
 
 
 @router.get("/config.json")
 async def config(state: SharedState) -> dict[str, Any]:
-    """Send what the page needs to know about the server."""
+    """Return what the page needs to know about the server."""
     return page_config(
         server=True,
         jobs=state.has_jobs,
@@ -34,7 +34,7 @@ async def config(state: SharedState) -> dict[str, Any]:
 
 @router.api_route(f"/{SAMPLE}", methods=_READ)
 def sample() -> Response:
-    """Send the sample photo."""
+    """Return the sample photo."""
     path = sample_photo()
     if path is None:
         raise Refusal("There is no sample photo on this server.", code="not_found")
@@ -43,20 +43,20 @@ def sample() -> Response:
 
 @router.api_route("/ort/{name}", methods=_READ)
 def ort(name: str) -> Response:
-    """Send a file of onnxruntime-web."""
+    """Return one of the onnxruntime-web files."""
     files = ort_files()
     if name not in files:
-        raise Refusal("onnxruntime-web has no such file here.", code="not_found")
+        raise Refusal("This server does not have that onnxruntime-web file.", code="not_found")
     path = files[name]
     headers = {"cache-control": "max-age=86400"}
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
 
 
 class PageFiles(StaticFiles):
-    """The files of the page, with media types that do not depend on the computer's settings."""
+    """The page's files, with media types that do not depend on the computer's settings."""
 
     def file_response(self, full_path: Any, *arguments: Any, **options: Any) -> Response:
-        """Return the answer with a file, or that it has not changed."""
+        """Return a response with the file, or one saying that it has not changed."""
         response = super().file_response(full_path, *arguments, **options)
         response.headers.update(_NO_CACHE)
         if "content-type" in response.headers:

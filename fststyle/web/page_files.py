@@ -1,4 +1,4 @@
-"""The files of the page and of onnxruntime-web, and the export of the page without a server."""
+"""The files of the page and of onnxruntime-web, and the export of a page without a server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTENT_POLICY: Final = (
     "style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Content security policy: no inline script or style, nothing from other sites."""
+"""Content security policy: no inline scripts or styles, and nothing from other sites."""
 
 ORT_VERSION: Final = "1.30.0"
 """Version of onnxruntime-web that ``scripts/vendor_ort.py`` downloads."""
@@ -28,7 +28,7 @@ ORT_FILES: Final = {
     "ort-wasm-simd-threaded.mjs": "ort-wasm.js",
     "ort-wasm-simd-threaded.wasm": "ort-wasm.wasm",
 }
-"""Files of onnxruntime-web that run on the CPU, and their names here: ``.js`` works on any host."""
+"""CPU files of onnxruntime-web and their local names. Any host serves ``.js`` files correctly."""
 
 MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -52,7 +52,7 @@ def page_folder() -> Path:
 
 
 def page_files() -> dict[str, Path]:
-    """List the files of the page and the sample photo, by their names in addresses."""
+    """List the page's files and the sample photo, by their names in URLs."""
     files = {path.name: path for path in page_folder().iterdir() if path.suffix in MEDIA_TYPES}
     sample = sample_photo()
     return files if sample is None else {**files, SAMPLE: sample}
@@ -64,19 +64,20 @@ def ort_folder() -> Path:
 
 
 def ort_files() -> dict[str, Path]:
-    """List the files of onnxruntime-web by name, or none if one of them is missing."""
+    """List the onnxruntime-web files by name. If one is missing, return an empty dictionary."""
     files = {name: ort_folder() / name for name in ORT_FILES.values()}
     return files if all(path.is_file() for path in files.values()) else {}
 
 
 def page_config(**facts: Any) -> dict[str, Any]:
-    """Return what the page needs to know, for its ``config.json``.
+    """Return the content of the page's ``config.json``.
 
     Args:
-        **facts: Facts of a server: ``server``, ``jobs``, ``most_bytes`` and ``most_pixels``.
+        **facts: Information about the server: ``server``, ``jobs``, ``most_bytes`` and
+            ``most_pixels``.
 
     Returns:
-        Values that JSON can hold.
+        A dictionary that can be written as JSON.
     """
     return {
         "version": __version__,
@@ -91,25 +92,25 @@ def page_config(**facts: Any) -> dict[str, Any]:
 
 
 def export_page(folder: Path) -> int:
-    """Write the page with all styles to a folder that any static file host can serve.
+    """Export the page with all styles to a folder that any static file host can serve.
 
-    The exported page needs no server: styles run on the visitor's own computer.
+    The exported page works without fststyle's server: styles run in the visitor's browser.
 
     Args:
-        folder: Target folder. It is created if necessary, and must be empty or hold an earlier
-            export.
+        folder: Target folder. It is created if necessary. Otherwise it must be empty or contain
+            an earlier export.
 
     Returns:
-        The number of styles.
+        The number of exported styles.
 
     Raises:
-        FststyleError: onnxruntime-web has not been downloaded, there is no style, the folder
-            holds other files, or it cannot be written to.
+        FststyleError: onnxruntime-web has not been downloaded, there is no trained style, or the
+            folder contains other files or cannot be written to.
     """
     runtime = ort_files()
     if not runtime:
         raise SettingError(
-            "A page without a server needs onnxruntime-web, which is not installed.",
+            "Exporting the page requires onnxruntime-web, which is not installed.",
             remedy="Run scripts/vendor_ort.py from a clone of fststyle.",
             code="missing_runtime",
         )
@@ -118,11 +119,11 @@ def export_page(folder: Path) -> int:
         raise SettingError("There is no trained style to export.", code="no_network")
     if folder.exists() and not folder.is_dir():
         raise SettingError(
-            "{path} is a file.", path=folder, remedy="Choose a folder.", code="not_a_folder"
+            "{path} is not a folder.", path=folder, remedy="Choose a folder.", code="not_a_folder"
         )
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
         raise SettingError(
-            "{path} contains other files.",
+            "{path} already contains files that fststyle did not create.",
             path=folder,
             remedy="Choose an empty folder.",
             code="not_empty",
@@ -139,7 +140,7 @@ def export_page(folder: Path) -> int:
             shutil.copyfile(path, folder / "styles" / f"{style['name']}.onnx")
     except OSError as error:
         raise cannot_write(folder, error) from error
-    # A static host sets no headers, so the page carries its policy itself.
+    # A static host does not set security headers, so the page contains the policy itself.
     policy = CONTENT_POLICY.replace(_FRAME_ANCESTORS, "")
     html = (page_folder() / "index.html").read_text(encoding="utf-8")
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -1,6 +1,6 @@
-"""One photo on the server: checked, then stylised as the command line does, from file to file.
+"""Check a photo on the server, and stylise it from file to file as the command line does.
 
-Torch is not loaded.
+PyTorch is not loaded.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def check_image(
     """Check the size of an image before it is decoded.
 
     Args:
-        path: An image file of one of `IMAGE_KINDS`.
-        name: Name for messages, such as ``photo``.
-        max_pixels: Largest number of pixels.
+        path: An image file in one of the formats in `IMAGE_KINDS`.
+        name: Name for the image in messages, such as ``photo``.
+        max_pixels: Largest number of pixels allowed.
         animated: Count the pixels of all frames of an animation.
-        min_side: Smallest height and width in pixels.
+        min_side: Smallest height and width allowed, in pixels.
 
     Returns:
         The number of pixels.
@@ -50,7 +50,7 @@ def check_image(
         with pillow_limits(), path.open("rb") as file, open_image(file, path) as image:
             width, height = image.size
             frames = int(getattr(image, "n_frames", 1)) if animated else 1
-    except Exception as error:  # on damaged files pillow's decoders raise nearly anything
+    except Exception as error:  # for damaged files, Pillow's decoders can raise almost anything
         reason = error if isinstance(error, PhotoError) else cannot_read(path, error)
         raise _refusal(reason, {path: f"The {name}"}) from error
     if width * height * frames > max_pixels:
@@ -63,7 +63,7 @@ def check_image(
         )
     if min(width, height) < min_side:
         raise Refusal(
-            f"The {name} has {width}×{height} pixels; each side needs at least {min_side}.",
+            f"The {name} has {width}×{height} pixels; each side must have at least {min_side}.",
             code="too_small",
         )
     return width * height * frames
@@ -77,14 +77,14 @@ def stylize_file(
     Args:
         files: The file ``photo``, and optionally ``mask``. The result is written next to them.
         request: The style and the settings.
-        networks: The networks of the server.
-        max_pixels: Largest number of pixels of a photo.
+        networks: The server's networks.
+        max_pixels: Largest number of pixels allowed.
 
     Returns:
-        The content of the result's file, and its format.
+        The content of the output file, and its format.
 
     Raises:
-        FststyleError: An image or a setting cannot be used. The message names no path.
+        FststyleError: An image or a setting cannot be used. The message contains no path.
     """
     photo, mask = files["photo"], files.get("mask")
     file_format = request.format or _own_format(photo)
@@ -94,7 +94,7 @@ def stylize_file(
     if mask is not None:
         check_image(mask, "mask", max_pixels)
     stylizer = networks.stylizer(request.style, pixels)
-    # Large photos are processed one at a time, to limit the memory.
+    # Large photos are processed one at a time, to limit memory use.
     with _one_large_photo if pixels > _LARGE_PIXELS else nullcontext():
         try:
             control = request.control()
@@ -122,7 +122,7 @@ def _refusal(error: FststyleError, names: Mapping[Path, str]) -> Refusal:
 
 
 def _own_format(photo: Path) -> str:
-    """Return the photo's own format, or JPEG for photographs and PNG for the rest."""
+    """Return the photo's format. If it cannot be written, choose JPEG or PNG instead."""
     kind = kind_of(photo) or ""
     if kind in FORMATS:
         return kind

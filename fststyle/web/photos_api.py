@@ -33,7 +33,7 @@ router: Final = APIRouter()
 
 @router.get("/healthz", responses=problems())
 async def health() -> Health:
-    """Report that the server is running. This needs no token."""
+    """Report that the server is running. No token is required."""
     return Health(status="ok", version=__version__)
 
 
@@ -59,7 +59,7 @@ def styles(state: SharedState) -> Styles:
     response_class=Response,
 )
 def style_file(name: str) -> Response:
-    """Send a style file, to run the style elsewhere."""
+    """Return a style file, for use outside the server."""
     return FileResponse(find_network(name).path, media_type="application/octet-stream")
 
 
@@ -76,9 +76,9 @@ def style_file(name: str) -> Response:
 async def stylize(
     request: Request, state: SharedState, settings: Annotated[StylizeRequest, Query()]
 ) -> Response:
-    """Stylise a photo. The answer is the same file that ``fststyle stylize`` writes."""
+    """Stylise a photo. The response is the same file that ``fststyle stylize`` would write."""
     if settings.strip and settings.keep_gps:
-        raise Refusal("strip and keep_gps exclude each other.", code="setting")
+        raise Refusal("strip and keep_gps cannot be combined.", code="setting")
     async with state.queue.slot() as slot:
         files = await receive(request, slot.folder, ("photo", "mask"), state.limits.upload)
         begin = time.perf_counter()

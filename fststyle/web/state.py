@@ -1,4 +1,4 @@
-"""State that all requests of a server share."""
+"""State shared by all requests to a server."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fststyle.web.work_queue import WorkQueue
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a server.
+    """A server's limits.
 
     Attributes:
-        upload: Limits of each request's body.
-        pixels: Largest number of pixels of a photo.
-        seconds: Time limit for a photo, from the end of its upload.
-        threads: Number of photos that are processed at the same time.
-        slots: Number of requests with photos at the same time.
+        upload: Limits for the body of each request.
+        pixels: Largest number of pixels allowed in a photo.
+        seconds: Time limit for stylising a photo in seconds, not counting the upload.
+        threads: Number of photos processed at the same time.
+        slots: Number of photo requests accepted at the same time.
     """
 
     upload: UploadLimits = field(default_factory=UploadLimits)
@@ -40,18 +40,20 @@ class Limits:
 
 @dataclass
 class State:
-    """State that all requests share.
+    """State shared by all requests.
 
     Attributes:
-        limits: Limits of the server.
+        limits: The server's limits.
         networks: The loaded networks.
-        has_jobs: Photos can be repainted and styles trained.
-        training: Settings of every training, as ``fststyle train`` takes them.
-        vgg_weights: File of VGG weights for the jobs. By default they are searched for.
-        stopping: Return whether the server is stopping.
-        streams: Number of clients that follow jobs.
-        queue: The slots for photos. It exists while the server runs.
-        jobs: The trainings and repaintings. They exist while the server runs.
+        has_jobs: Whether clients may repaint photos and train styles.
+        training: Settings applied to every training run, in the form that ``fststyle train``
+            accepts.
+        vgg_weights: File with the VGG weights for jobs. By default, the usual locations are
+            searched.
+        stopping: Function that returns whether the server is stopping.
+        streams: Number of clients that are following a job.
+        queue: The slots for photo requests. Available only while the server runs.
+        jobs: The jobs that train styles and repaint photos. Available only while the server runs.
     """
 
     limits: Limits
@@ -66,7 +68,7 @@ class State:
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Create the private folder, the queue and the jobs, and remove them at the end."""
+        """Create the private folder, the queue and the jobs, and remove them on shutdown."""
         folder = Path(tempfile.mkdtemp(prefix="fststyle-serve-"))  # mode 700
         threads, slots = self.limits.threads, self.limits.slots
         try:
@@ -86,14 +88,14 @@ def _state(request: Request) -> State:
 
 
 SharedState = Annotated[State, Depends(_state)]
-"""The parameter of a route that receives the server's state."""
+"""Type of the parameter through which a route receives the server's state."""
 
 
 async def refuse_doubled_settings(request: Request) -> None:
-    """Refuse a query string that has a setting twice.
+    """Refuse a query string that contains a setting more than once.
 
     Raises:
-        Refusal: It has (code ``setting``).
+        Refusal: A setting is repeated (code ``setting``).
     """
     names = [name for name, _ in request.query_params.multi_items()]
     for name in names:

@@ -1,4 +1,4 @@
-"""Uploads: a request's body is one image, or a form that holds several."""
+"""Uploads: the request body is either a single image or a form with one or more images."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _KINDS: Final = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP"
 _FORM: Final = "multipart/form-data"
 _PART_TYPES: Final = ("", *RAW_TYPES, "application/octet-stream")  # curl sends the last one
 
-# Faults of a form are reported to the client, not in the server's log.
+# Errors in a form are reported to the client, not in the server's log.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """Limits of one upload.
+    """Limits for one upload.
 
     Attributes:
-        bytes: Largest size of the whole body.
-        seconds: Longest time from its first byte to its last.
+        bytes: Maximum size of the whole request body.
+        seconds: Maximum duration of the upload.
     """
 
     bytes: int = 64 * 2**20
@@ -42,7 +42,7 @@ class UploadLimits:
 
 
 class _LimitedBody:
-    """The receiving end of a request, which checks the size of its body and how a form ends."""
+    """Receives a request body, and checks its size and, for a form, that the end is not missing."""
 
     def __init__(self, request: Request, limits: UploadLimits, form_end: bytes = b"") -> None:
         self._receive = request.receive
@@ -59,7 +59,7 @@ class _LimitedBody:
             raise _too_large(self._limits)
         self._last = (self._last + chunk)[-1024:]
         is_last = message["type"] == "http.request" and not message.get("more_body", False)
-        # Starlette's parser would drop the unfinished part of a form without an error.
+        # Starlette's parser would silently drop an incomplete part at the end of a form.
         if is_last and not self._last.rstrip().endswith(self._form_end):
             raise Refusal("The form is incomplete.", remedy="Send it again.", code="bad_form")
         return message
@@ -68,20 +68,22 @@ class _LimitedBody:
 async def receive(
     request: Request, folder: Path, names: Sequence[str], limits: UploadLimits
 ) -> dict[str, Path]:
-    """Receive the images of a request.
+    """Receive the images in a request.
 
     Args:
-        request: The request. Its body is an image, or a form whose parts are images.
-        folder: Folder for the files. Each file has the name of its part.
-        names: Names of the parts that a form may have. The first one is required; it is also the
-            name of an image that is the body itself.
-        limits: Limits of the upload.
+        request: The request. Its body is an image or a form with image files.
+        folder: Folder for the files. Each file is named after its form field.
+        names: Names of the fields that a form may have. The first field is required. If the
+            request body is the image itself rather than a form, the image is treated as this
+            field.
+        limits: Limits for the upload.
 
     Returns:
-        The files by the names of their parts.
+        The received files, by field name.
 
     Raises:
-        Refusal: The body is too large, too slow, of another type, or not an image.
+        Refusal: The body is too large, arrives too slowly, has the wrong content type, or is not
+            an image.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     declared = request.headers.get("content-length", "0")
@@ -90,7 +92,7 @@ async def receive(
     is_form = kind == _FORM.encode()
     if not is_form and kind.decode("latin-1") not in RAW_TYPES:
         raise Refusal(
-            "The content type must be that of an image (image/jpeg, image/png, …) or "
+            "The content type must be an image type (image/jpeg, image/png, …) or "
             "multipart/form-data.",
             code="content_type",
         )
@@ -112,7 +114,7 @@ async def receive(
         ) from None
     for name, path in files.items():
         if path.stat().st_size == 0:
-            raise Refusal(f"The {name} is empty.", remedy="Choose another file.", code="empty")
+            raise Refusal(f"The {name} file is empty.", remedy="Choose another file.", code="empty")
         if kind_of(path) is None:
             raise _not_an_image(name)
     return files
@@ -124,14 +126,14 @@ async def _receive_form(
     body = _LimitedBody(request, limits, form_end=b"--" + boundary + b"--")
     files: dict[str, Path] = {}
     try:
-        # One file more than allowed is received, to say which part is wrong.
+        # One more file than allowed is accepted, so that the error can name the wrong field.
         async with Request(request.scope, body).form(
             max_files=len(names) + 1, max_fields=1, max_part_size=1024
         ) as form:
             for name, part in form.multi_items():
                 _check_part(name, part, names)
                 if name in files:
-                    raise Refusal(f"The form has more than one {name}.", code="bad_form")
+                    raise Refusal(f"The form contains more than one {name}.", code="bad_form")
                 assert isinstance(part, UploadFile)
                 files[name] = folder / name
                 with files[name].open("wb") as file:
@@ -139,14 +141,14 @@ async def _receive_form(
     except (HTTPException, MultiPartException) as error:
         raise Refusal("The form is damaged.", remedy="Send it again.", code="bad_form") from error
     if names[0] not in files:
-        raise Refusal(f"The form has no part named {names[0]}.", code="missing_part")
+        raise Refusal(f"The form has no field named {names[0]}.", code="missing_part")
     return files
 
 
 def _check_part(name: str, part: UploadFile | str, names: Sequence[str]) -> None:
     if name not in names or not isinstance(part, UploadFile):
         raise Refusal(
-            f"Unexpected form field; only {' and '.join(names)} are allowed, as files.",
+            f"Unexpected form field. Only these file fields are allowed: {', '.join(names)}.",
             remedy="Pass settings in the query string.",
             code="bad_form",
         )
@@ -162,6 +164,6 @@ def _not_an_image(name: str, code: str = "not_an_image") -> Refusal:
 def _too_large(limits: UploadLimits) -> Refusal:
     return Refusal(
         f"The upload is larger than {limits.bytes / 2**20:g} MB.",
-        remedy="Make it smaller.",
+        remedy="Use a smaller file.",
         code="too_large",
     )

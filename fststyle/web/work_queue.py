@@ -1,4 +1,4 @@
-"""A bounded number of requests at a time, each with a private folder for its files."""
+"""A queue that limits the number of requests and gives each a private folder for its files."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from anyio.abc import TaskGroup
 
 from fststyle.web.errors import ClientGone, Refusal
 
-_POLL_SECONDS: Final = 0.25  # between two checks whether the client is still there
+_POLL_SECONDS: Final = 0.25  # time between checks that the client is still connected
 
 _T = TypeVar("_T")
 
 
 class WorkQueue:
-    """Slots for requests, and the threads that work for them.
+    """Slots for requests, and the threads that process them.
 
-    It is an asynchronous context manager. On exit it waits for work that is running, and drops
-    work that waits for a thread.
+    The queue is an asynchronous context manager. On exit, it waits for running work to finish and
+    drops work that has not started.
 
     Args:
-        folder: A folder that is private to this process. Each slot gets a folder in it.
-        threads: Number of threads that work at the same time.
-        slots: Number of requests at the same time, including those that are uploading.
+        folder: A folder that is private to this process. Each slot gets a subfolder.
+        threads: Number of worker threads.
+        slots: Maximum number of simultaneous requests, including those still uploading.
     """
 
     def __init__(self, folder: Path, *, threads: int = 2, slots: int = 32) -> None:
@@ -57,12 +57,12 @@ class WorkQueue:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._tasks.cancel_scope.cancel()  # running threads are waited for
+        self._tasks.cancel_scope.cancel()  # does not stop threads that are already running
         await self._tasks.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """Take a slot, from before the upload until the answer is complete.
+        """Reserve a slot, from before the upload until the response is complete.
 
         Yields:
             The slot.
@@ -72,7 +72,9 @@ class WorkQueue:
         """
         if self._free == 0:
             raise Refusal(
-                "Too many photos at once.", remedy="Try again in a moment.", code="queue_full"
+                "The server is processing too many photos.",
+                remedy="Try again in a moment.",
+                code="queue_full",
             )
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         slot = Slot(folder, self._limiter, self._tasks, self._release)
@@ -90,12 +92,12 @@ class WorkQueue:
 
 
 class Slot:
-    """The place of one request in the queue.
+    """One request's place in the queue.
 
     Attributes:
-        folder: Folder for the request's files. It is deleted when the request has been answered
-            and no thread works for it any longer.
-        holders: Number of tasks that use the folder: the request, and its work while it runs.
+        folder: Folder for the request's files. It is deleted once the request has been answered
+            and its work has ended.
+        holders: Number of tasks that use the folder: the request itself, plus any unfinished work.
     """
 
     def __init__(
@@ -114,20 +116,20 @@ class Slot:
     async def run(
         self, work: Callable[[], _T], *, seconds: float, gone: Callable[[], Awaitable[bool]]
     ) -> _T:
-        """Call a function in a thread, as soon as one is free.
+        """Call a function in a worker thread as soon as one is free.
 
         Args:
             work: The function.
-            seconds: Time limit, including the wait for a thread. Work that has started then still
-                runs to its end, in the background.
-            gone: Return whether the client has closed the connection.
+            seconds: Time limit, including the wait for a thread. When it is exceeded, work that
+                has already started continues in the background.
+            gone: Function that returns whether the client has closed the connection.
 
         Returns:
             The result of ``work``.
 
         Raises:
-            Refusal: The time limit is exceeded (code ``too_slow``).
-            ClientGone: The client has closed the connection.
+            Refusal: The time limit was exceeded (code ``too_slow``).
+            ClientGone: The client closed the connection, or the server is stopping.
         """
         result: Future[_T] = Future()
         done, scope = Event(), CancelScope()
@@ -153,7 +155,7 @@ class Slot:
                         raise ClientGone
         except TimeoutError:
             raise Refusal(
-                f"This took longer than {seconds:g} seconds.",
+                f"The request took longer than {seconds:g} seconds.",
                 remedy="Try again, or use a smaller photo.",
                 code="too_slow",
             ) from None
