@@ -1,7 +1,7 @@
-"""fststyle: fast neural style, trained in minutes and run in milliseconds.
+"""fststyle: fast neural style transfer, trained in minutes and run in milliseconds.
 
-``Stylizer("thanos_poster")(image)`` is the whole of it for programs. Importing this
-package loads neither torch nor OpenVINO: names are looked up when they are first used.
+In Python, a single call stylises an image: ``Stylizer("thanos_poster")(image)``. Importing this
+package loads neither torch nor OpenVINO, because `Stylizer` is imported only when it is first used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Stylizer`` when it is first asked for."""
+    """Import ``Stylizer`` when it is first used."""
     if name == "Stylizer":
         from fststyle.stylize.stylizer import Stylizer
 

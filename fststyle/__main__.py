@@ -1,7 +1,7 @@
-"""``fststyle`` and ``python -m fststyle``: the command line, from the first moment on.
+"""Entry point for ``fststyle`` and ``python -m fststyle``.
 
-Ctrl-C while its modules are still loading, and SIGTERM at any time, end it as Ctrl-C does later:
-in order, without a traceback, and with temporary files removed.
+The program exits cleanly on SIGTERM and on Ctrl-C, even if its modules are still loading: it
+removes temporary files and does not show a traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 def main() -> None:
-    """Run the command line on the process's own arguments and exit with its status."""
+    """Run the command line with the process's arguments and exit with its status."""
     try:
         signal.signal(signal.SIGTERM, _terminate)
         from fststyle.cli import main as cli
@@ -22,7 +22,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         raise SystemExit(130) from None
-    except ImportError as error:  # so says a compiled module that it hit
+    except ImportError as error:  # raised if Ctrl-C hits a compiled module
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
         sys.stderr.write("Interrupted.\n")

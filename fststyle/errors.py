@@ -1,22 +1,23 @@
-"""The errors that users can cause, and checks of numbers and choices that raise them.
+"""Errors that users can cause, and functions that check settings and raise them.
 
 ::
 
-    FststyleError            anything that a user can cause or fix
+    FststyleError            any problem that a user can cause or fix
     ├── PhotoError           an image cannot be found, read or written
     ├── VideoError           a video cannot be read or written
     ├── StyleError           a style is unknown, or its file cannot be used
     │   └── NoNetworkError   a style is only an image; it has no trained network
     ├── WeightsError         VGG's weights cannot be found or are not the expected ones
-    ├── SettingError         a setting is out of range or does not fit another one
+    ├── SettingError         a setting is out of range or conflicts with another one
     ├── TrainingError        a training run cannot start, continue or be resumed
     │   └── DivergedError    training does not converge
-    └── QualityError         a trained network has a visible fault
+    └── QualityError         the results of a trained network have a visible fault
 
-An error is an object, not a sentence: programs decide by its ``code``, the command line replaces
-its ``remedy`` by one that names an option, and the page leaves out its ``path``. ``str(error)`` is
-the whole message: what is wrong, and what to do. The command line prints it without a traceback
-and exits with status 1. Any other exception is a bug and keeps its traceback.
+Errors carry structured data, not just a message: programs can branch on ``code``, the command line
+replaces ``remedy`` with one that names the relevant option, and the web page omits ``path``.
+``str(error)`` is the complete message: what is wrong, and what to do. The command line prints this
+message without a traceback and exits with status 1. Any other exception is a bug, and its traceback
+is shown.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ _PATH: Final = "{path}"
 
 
 class FststyleError(Exception):
-    """Anything that a user can cause or fix.
+    """Any problem that a user can cause or fix.
 
     Args:
-        problem: What is wrong, as a sentence. ``{path}`` in it stands for the path.
+        problem: A sentence that says what is wrong. ``{path}`` is replaced with the path.
         path: The file or folder with the problem.
-        remedy: What to do, as a sentence, in the terms of the Python API.
-        code: A short name of this problem, such as ``not_found``; by default the code of the class.
-        details: Values that other remedies need, by name.
+        remedy: A sentence that says what to do, in terms of the Python API.
+        code: A short name for the problem, such as ``not_found``. By default, the class's code.
+        details: Named values that can be used to phrase a different remedy.
 
     Example:
         >>> error = PhotoError("{path} is empty.", path="a.jpg", remedy="Choose another file.")
@@ -71,14 +72,14 @@ class FststyleError(Exception):
         self.details = dict(details or {})
 
     def describe(self, *, path: str | None = None, remedy: str | None = None) -> str:
-        """Return the whole message: what is wrong, and what to do.
+        """Return the complete message: what is wrong, and what to do.
 
-        It is not called ``message``: torch would then restore an error of a DataLoader's worker
-        by that keyword.
+        This method is not called ``message``, because torch would then pass that keyword when it
+        recreates an error from a DataLoader worker.
 
         Args:
-            path: A name to show instead of the error's path.
-            remedy: A remedy to show instead of the error's own.
+            path: Name to show instead of the error's path.
+            remedy: Remedy to show instead of the error's own.
         """
         name = (self.path or "") if path is None else path
         problem = self.problem.replace(_PATH, name)
@@ -89,7 +90,7 @@ class FststyleError(Exception):
         return self.describe()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Support pickling and copying, so that errors can cross processes."""
+        """Support pickling and copying, so that errors can be passed between processes."""
         return _restore, (type(self), dict(self.__dict__))
 
 
@@ -170,7 +171,7 @@ class WeightsError(FststyleError):
 
 
 class SettingError(FststyleError):
-    """A setting is out of range, or does not fit another one.
+    """A setting is out of range or conflicts with another one.
 
     Example:
         >>> from fststyle import Stylizer
@@ -203,7 +204,7 @@ class DivergedError(TrainingError):
 
 
 class QualityError(FststyleError):
-    """A trained network has a visible fault; its style file is written anyway.
+    """The results of a trained network have a visible fault. Its style file is written anyway.
 
     Example:
         >>> error = QualityError("{path} draws a grid.", path="mine.onnx")
@@ -215,14 +216,14 @@ class QualityError(FststyleError):
 
 
 ERROR_FILE: Final = "FSTSTYLE_ERROR_FILE"
-"""Environment variable with the path of a file for `record_error`."""
+"""Environment variable with the path of the file that `record_error` writes."""
 
 
 def record_error(error: FststyleError) -> None:
-    """Write an error as JSON to the file that `ERROR_FILE` names, if it is set.
+    """Write an error as JSON to the file named in `ERROR_FILE`, if this variable is set.
 
-    The page's server reads it when a training or repainting that it started has failed. The file
-    holds ``kind``, ``code``, ``problem``, ``path`` and ``remedy``.
+    The web page's server reads the file when a training or repainting job has failed. The file
+    contains ``kind``, ``code``, ``problem``, ``path`` and ``remedy``.
     """
     path = os.environ.get(ERROR_FILE)
     if not path:
@@ -243,16 +244,16 @@ def check_number(
     above: bool = False,
     below: bool = False,
 ) -> None:
-    """Check that a setting is a number in its range.
+    """Check that a setting is a number within its range.
 
     Args:
-        name: Name of the setting, for the message.
-        value: Any value. A bool is not a number here, and neither is NaN.
-        low: Smallest value that is allowed.
-        high: Largest value that is allowed.
-        whole: Only whole numbers are allowed.
-        above: Values must be above ``low``, not equal to it.
-        below: Values must be below ``high``, not equal to it.
+        name: Name of the setting, for the error message.
+        value: Value to check. Booleans and NaN do not count as numbers.
+        low: Smallest allowed value.
+        high: Largest allowed value.
+        whole: Allow only whole numbers.
+        above: Allow only values above ``low``, not ``low`` itself.
+        below: Allow only values below ``high``, not ``high`` itself.
 
     Raises:
         SettingError: The value is not allowed (code ``setting``).
@@ -264,7 +265,7 @@ def check_number(
         ...
         fststyle.errors.SettingError: strength must be a number from 0 to 1, not 1.5.
     """
-    kind: Any = int if whole else numbers.Real  # numpy's floats are too
+    kind: Any = int if whole else numbers.Real  # includes numpy's floats
     is_number = isinstance(value, kind) and not isinstance(value, bool)
     is_limit = is_number and ((above and value == low) or (below and value == high))
     if is_number and low <= value <= high and not is_limit:
@@ -278,7 +279,7 @@ def check_number(
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Check that a setting is one of its choices, such as ``get_args`` of a ``Literal`` gives.
+    """Check that a setting is one of the allowed choices.
 
     Raises:
         SettingError: The value is not allowed (code ``setting``).

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and the user's folders for fststyle."""
+"""Writing files completely or not at all, and finding the folders for the user's data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final, TypeVar, overload
 
 from fststyle.errors import FststyleError
 
-_NO_SPACE: Final = "Free some space, or choose another place."
+_NO_SPACE: Final = "Free up some space, or choose another location."
 _REMEDIES: Final = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
@@ -25,9 +25,9 @@ SomeError = TypeVar("SomeError", bound=FststyleError)
 
 
 def user_data_folder() -> Path:
-    """Return the folder of what the user makes with fststyle: ``$XDG_DATA_HOME/fststyle`` on Linux.
+    """Return the folder for files that the user creates: ``$XDG_DATA_HOME/fststyle`` on Linux.
 
-    It may not exist yet.
+    The folder may not exist yet.
     """
     from platformdirs import user_data_path
 
@@ -35,9 +35,9 @@ def user_data_folder() -> Path:
 
 
 def user_cache_folder() -> Path:
-    """Return the folder of what fststyle can make again: ``$XDG_CACHE_HOME/fststyle`` on Linux.
+    """Return the folder for files that can be recreated: ``$XDG_CACHE_HOME/fststyle`` on Linux.
 
-    It may not exist yet.
+    The folder may not exist yet.
     """
     from platformdirs import user_cache_path
 
@@ -49,10 +49,10 @@ def write_atomically(path: Path | str, data: bytes) -> None:
 
     Args:
         path: File to write. An existing file is replaced only when the new one is complete.
-        data: Content of the file.
+        data: Contents of the file.
 
     Raises:
-        FststyleError: The file cannot be written (code ``cannot_write``). An existing file is
+        FststyleError: The file cannot be written (code ``cannot_write``). Any existing file is left
             unchanged.
 
     Example:
@@ -67,14 +67,15 @@ def write_atomically(path: Path | str, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Provide a temporary file that replaces ``path`` at the end of the block.
+    """Provide a temporary file that replaces ``path`` at the end of the ``with`` block.
 
     Args:
-        path: File to replace. Its permissions are kept. If it is a link, the file that it points
-            to is replaced.
+        path: File to replace. Its permissions are kept. If the path is a link, the file that it
+            points to is replaced.
 
     Yields:
-        Path of the temporary file, in the same folder. It is removed after any failure.
+        Path of the temporary file, in the same folder. The temporary file is removed if anything
+        fails.
 
     Raises:
         OSError: The file cannot be replaced, for example because it is read-only.
@@ -85,17 +86,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = temporary_beside(target)
     try:
         yield temporary
-        with suppress(FileNotFoundError):  # a new file
+        with suppress(FileNotFoundError):  # there is no existing file
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # including Ctrl-C
         with suppress(OSError):
             temporary.unlink()
         raise
 
 
 def temporary_beside(target: Path) -> Path:
-    """Return the path of a hidden file in the same folder that does not exist yet."""
+    """Return the path for a new hidden file in the same folder as ``target``."""
     return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
@@ -114,8 +115,8 @@ def cannot_write(
 
     Args:
         path: File or folder that cannot be written.
-        error: Error of the operating system.
-        kind: Class of the returned error.
+        error: Error raised by the operating system.
+        kind: Class of the error to return.
 
     Returns:
         An error with the code ``cannot_write``, to be raised ``from error``.
@@ -123,12 +124,12 @@ def cannot_write(
     return kind(
         f"Cannot write {{path}}: {reason(error)}.",
         path=path,
-        remedy=_REMEDIES.get(error.errno or 0, "Choose another place."),
+        remedy=_REMEDIES.get(error.errno or 0, "Choose another location."),
         code="cannot_write",
     )
 
 
 def reason(error: Exception) -> str:
-    """Return the message of an error on one line, without a full stop."""
+    """Return an error's message on one line, without a full stop at the end."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__

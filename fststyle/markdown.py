@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Format a table, one line for each row.
+    """Format a Markdown table with one line for each row.
 
     Args:
-        header: Titles of the columns.
-        rows: Cells of each row, as many as there are columns. Line breaks become spaces, and
-            vertical bars are escaped.
+        header: Column titles.
+        rows: Cells of each row, one for each column. Line breaks become spaces, and vertical bars
+            are escaped.
 
     Returns:
-        The lines, without a final line break.
+        The table, without a line break at the end.
 
     Example:
         >>> print(markdown_table(["size", "ms"], [["256", "9.7"]]))
@@ -25,7 +25,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [_line(header), _line(["---"] * len(header))]
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"{len(row)} cells in a table of {len(header)} columns: {row}")
+            raise ValueError(f"{len(row)} cells in a table with {len(header)} columns: {row}")
         lines.append(_line(row))
     return "\n".join(lines)
 

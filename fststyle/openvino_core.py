@@ -1,4 +1,4 @@
-"""One `openvino.Core` for the whole process."""
+"""A single `openvino.Core` for the whole process."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ _lock = threading.Lock()
 
 
 def openvino_core() -> openvino.Core:
-    """Return the only ``openvino.Core`` of this process. It exists until the process ends.
+    """Return the only ``openvino.Core`` in this process. It exists until the process ends.
 
     On CPUs with AMX, each ``Core`` installs an alternate signal stack and restores the previous one
-    when it is destroyed. With two of them, one can restore a stack that the other has already
-    freed, and the next signal ends the process (seen with OpenVINO 2026.4).
+    when it is destroyed. If there are two, one can restore a stack that the other has already
+    freed. The next signal then kills the process (observed with OpenVINO 2026.4).
     """
     with _lock:
         return _core()
 
 
 def import_without_converter() -> None:
-    """Import OpenVINO without its model converter, which would take two thirds of the time.
+    """Import OpenVINO without its model converter, which takes two thirds of the import time.
 
-    This is only for our own processes, because ``openvino.convert_model`` is then missing.
+    Use this only in fststyle's own processes, because it makes ``openvino.convert_model``
+    unavailable.
     """
     if "openvino" in sys.modules:
         return
     converter = "openvino.tools.ovc"
-    sys.modules[converter] = None  # type: ignore[assignment]  # importing it is an ImportError
+    sys.modules[converter] = None  # type: ignore[assignment]  # importing it now fails
     try:
         import openvino  # noqa: F401
     finally:

@@ -1,9 +1,9 @@
-"""`RandomStylize`: styles as data augmentation, for torchvision's ``v2`` transforms.
+"""`RandomStylize`: style transfer as data augmentation, for torchvision's ``v2`` transforms.
 
-Networks for recognition rely on texture. If they are trained on photos whose texture was replaced
-by style transfer, they learn shapes and become more robust (Geirhos et al., "ImageNet-trained
-CNNs are biased towards texture; increasing shape bias improves accuracy and robustness", ICLR
-2019).
+Image recognition networks tend to rely on texture. When they are trained on photos whose texture
+has been replaced by style transfer, they learn shapes instead and become more robust (Geirhos et
+al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias improves accuracy and
+robustness", ICLR 2019).
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from fststyle.styles.find import find_network
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.stylizer import Style, Stylizer
 
-_PROCESS: Final = os.getpid()  # the process that imported this module, and no fork of it
+_PROCESS: Final = os.getpid()  # the process that imported this module, not a fork of it
 
 
 class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
-    """Give an image one of several styles at a random strength, with a given probability.
+    """A transform that applies a random style at a random strength, with a given probability.
 
-    Accepts pillow images, tensors ``(…, C, H, W)`` and ``tv_tensors.Image``, uint8 or
-    floating-point in [0, 1], inside ``v2.Compose`` or alone. All images of one call get the same
-    style. Labels, boxes and masks are not changed. Random numbers come from torch, so
-    ``torch.manual_seed`` and the seeds of a DataLoader's workers make them repeatable.
+    Accepts Pillow images, tensors ``(…, C, H, W)`` and ``tv_tensors.Image``, either uint8 or
+    floating-point in [0, 1]. It works inside ``v2.Compose`` or on its own. All images in one call
+    get the same style. Labels, boxes and masks are left unchanged. Random numbers come from torch,
+    so results can be reproduced with ``torch.manual_seed`` and the seeds of DataLoader workers.
 
-    In a DataLoader, each worker loads a style when it first needs it, and uses one thread.
-    OpenVINO hangs in a process that was forked after it ran. If the main process has used a style
-    before, pass ``multiprocessing_context="spawn"`` to the DataLoader; otherwise a worker raises
-    an error.
+    In a DataLoader, each worker loads a style when it first needs it and uses one thread.
+    OpenVINO hangs in a process that is forked after OpenVINO has been used. If the main process has
+    already used a style, pass ``multiprocessing_context="spawn"`` to the DataLoader; otherwise, the
+    workers raise an error.
 
     Args:
-        styles: Styles to choose from with equal probability, as `fststyle.Stylizer` takes them.
+        styles: Styles to choose from with equal probability, as accepted by `fststyle.Stylizer`.
         p: Probability that an image is stylised.
-        strength: Lowest and highest strength, from 0 to 1; drawn uniformly between them.
+        strength: Lowest and highest strength, from 0 to 1. The strength is drawn uniformly from
+            this range.
         keep_colors: Keep the image's colours, and use only the brightness of the result.
         device: Device for the networks: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -71,13 +72,13 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     ) -> None:
         super().__init__()
         if isinstance(styles, str | os.PathLike) or not styles:
-            raise SettingError("styles must be a list of one style or more, such as ['ink_wash'].")
+            raise SettingError("styles must be a list of at least one style, such as ['ink_wash'].")
         for name in (name for style in styles for name in style_weights(style)):
             find_network(name)
         lowest, highest = strength
         if not 0 <= p <= 1 or not 0 <= lowest <= highest <= 1:
             raise SettingError(
-                f"p and strength must be from 0 to 1, the lower strength first, not {p!r} and "
+                f"p and strength must be from 0 to 1, with the lower strength first, not {p!r} and "
                 f"{strength!r}."
             )
         self.styles = list(styles)
@@ -89,8 +90,8 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         self._process = os.getpid()
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the style and strength for one sample; ``style`` is None if it is not stylised."""
-        # All three are always drawn, so that later random numbers do not depend on them.
+        """Draw the style and strength for one sample. A style of ``None`` means no change."""
+        # Always draw all three numbers, so that later random numbers do not depend on the outcome.
         chance, share = torch.rand(2).tolist()
         index = int(torch.randint(len(self.styles), ()))
         lowest, highest = self.strength
@@ -100,7 +101,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Stylise one image; return anything else unchanged."""
+        """Stylise an image. Any other input is returned unchanged."""
         is_image = isinstance(inpt, Image | tv_tensors.Image) or type(inpt) is torch.Tensor
         if params["style"] is None or not is_image:
             return inpt
@@ -118,8 +119,8 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         if self._process != os.getpid():
             if self.device == "cpu" and os.getpid() != _PROCESS and "openvino" in sys.modules:
                 raise SettingError(
-                    "This worker was forked from a process that had used OpenVINO, which would "
-                    'hang; give the DataLoader multiprocessing_context="spawn".'
+                    "This worker was forked from a process that had already used OpenVINO, and "
+                    'would hang. Pass multiprocessing_context="spawn" to the DataLoader.'
                 )
             self._opened, self._process = {}, os.getpid()
         if index not in self._opened:

@@ -16,5 +16,5 @@ def test_cells_cannot_break_the_table() -> None:
 
 
 def test_rows_have_as_many_cells_as_the_header() -> None:
-    with pytest.raises(ValueError, match="1 cells in a table of 2 columns"):
+    with pytest.raises(ValueError, match="1 cells in a table with 2 columns"):
         markdown_table(["a", "b"], [["c"]])

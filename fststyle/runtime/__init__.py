@@ -1,1 +1,1 @@
-"""Running a style file, with OpenVINO or torch, whole or in tiles."""
+"""Running style files with OpenVINO or torch, on whole photos or tile by tile."""

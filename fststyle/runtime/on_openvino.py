@@ -19,7 +19,7 @@ def openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
     """Return a function that compiles ONNX models for the CPU, for photos of any size.
 
     Args:
-        threads: Number of threads for a model. By default OpenVINO chooses.
+        threads: Number of threads for each model. By default, OpenVINO chooses the number.
     """
     core = openvino_core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -29,7 +29,7 @@ def openvino_compiler(threads: int | None) -> Callable[[bytes], Any]:
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    # All sizes stay dynamic. Compiling for one size (0.07 s) saves 3 % at 512².
+    # All sizes stay dynamic: compiling for a single size takes 0.07 s and saves only 3 % at 512².
     return lambda model: core.compile_model(core.read_model(model, b""), "CPU", settings)
 
 
@@ -38,7 +38,7 @@ def openvino_forward(compiled: Any) -> Forward:
     request = compiled.create_infer_request()
 
     def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The result is the request's own memory, which the next photo overwrites.
+        # The result is a view of the request's memory, which the next photo overwrites.
         result: NDArray[np.float32] = request.infer([photo], share_inputs=True, share_outputs=True)[
             0
         ]
@@ -51,7 +51,7 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
     """Return a function that pins a style's norms to the statistics of a sample."""
 
     def pin(sample: Sample) -> Forward:
-        # Not kept for the next photo: it holds the memory of the whole sample.
+        # This model is not kept for the next photo, because it holds memory for the whole sample.
         model = build_model(style.network, style.weights, MeasuredNorm())
         results = compiler(model.SerializeToString())(
             [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
@@ -59,8 +59,8 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
         statistics = {end.get_any_name(): values for end, values in results.items()}
         weights = fold_norms(style.weights, statistics)
         del results
-        # Compiling again (0.1 s) gives a network without any norms, which is faster than one that
-        # takes the statistics as inputs.
+        # Compiling again takes 0.1 s, but the resulting network contains no norms. It is faster
+        # than a network that takes the statistics as inputs.
         folded = build_model(style.network, weights, FoldedNorm())
         return openvino_forward(compiler(folded.SerializeToString()))
 

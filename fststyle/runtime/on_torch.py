@@ -20,7 +20,7 @@ def torch_forward(network: Any, device: str) -> Forward:
 
     Args:
         network: A `TransformerNet`.
-        device: The GPU: ``cuda`` or ``mps``.
+        device: GPU to use: ``cuda`` or ``mps``.
     """
     import torch
 
@@ -80,7 +80,7 @@ def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
 
 
 def cuda_memory() -> int:
-    """Return the free memory of the CUDA device in bytes."""
+    """Return the number of free bytes on the CUDA device."""
     import torch
 
     return int(torch.cuda.mem_get_info()[0])

@@ -1,4 +1,4 @@
-"""Run a style file: with OpenVINO on the CPU, with torch on a GPU."""
+"""Running style files: with OpenVINO on the CPU, and with torch on a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fststyle.styles.style_file import load_style, read_style
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-# Neither OpenVINO nor torch has an exception of its own for this on every device.
+# Neither OpenVINO nor torch raises a specific out-of-memory exception on every device.
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "failed to allocate",
@@ -45,12 +45,12 @@ _OUT_OF_MEMORY: Final = (
 
 @dataclass(frozen=True)
 class Tiled:
-    """The functions and values that a style needs to run tile by tile.
+    """The functions and values needed to run a style tile by tile.
 
     Attributes:
-        pin: Makes the network with the statistics of a sample.
+        pin: Function that builds the network with the statistics of a sample.
         margin: The network's receptive radius in pixels.
-        memory: Returns the number of free bytes on the device.
+        memory: Function that returns the number of free bytes on the device.
     """
 
     pin: Callable[[Sample], Forward]
@@ -59,28 +59,29 @@ class Tiled:
 
 
 class ReadyStyle(Protocol):
-    """A style that is ready to run: over photos, a `Runtime`, or over a video's frames."""
+    """A style that is ready to run, on photos (a `Runtime`) or on the frames of a video."""
 
     @property
     def info(self) -> StyleInfo:
-        """The origin and the training of the style."""
+        """Information about the style's origin and training."""
 
     @property
     def device(self) -> str:
-        """The device that it runs on: ``cpu``, ``cuda`` or ``mps``."""
+        """The device that the style runs on: ``cpu``, ``cuda`` or ``mps``."""
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
-        """Stylise ``(H, W, 3)``, as `Runtime` does."""
+        """Stylise an image ``(H, W, 3)``, as `Runtime` does."""
 
 
 class Runtime:
-    """A style that is ready to run, as `load_runtime` returns it.
+    """A style that is ready to run, as returned by `load_runtime`.
 
-    Several threads may share one. It runs for one photo at a time, on all cores of the processor.
+    Several threads can share the same runtime. It processes one photo at a time, and can use all
+    CPU cores to do so.
 
     Attributes:
-        info: The origin and the training of the style.
-        device: The device that it runs on: ``cpu``, ``cuda`` or ``mps``.
+        info: Information about the style's origin and training.
+        device: The device that the style runs on: ``cpu``, ``cuda`` or ``mps``.
 
     Example:
         >>> import numpy as np
@@ -104,19 +105,20 @@ class Runtime:
         """Stylise a photo.
 
         Args:
-            pixels: ``(H, W, 3)``, RGB, of any H and W from 1; uint8, or float32 in [0, 1].
-            tile: Largest side of the tiles in which the photo is computed, rounded up to a
-                multiple of 4. By default it depends on the photo's size and the free memory:
-                a photo that fits is computed as a whole.
+            pixels: RGB image, ``(H, W, 3)``, with sides of at least 1 pixel: uint8, or float32 in
+                [0, 1].
+            tile: Maximum side of the tiles that the photo is divided into, rounded up to a
+                multiple of 4. By default, the size of the photo and the free memory determine
+                the tile size, and photos that are small enough are processed as a whole.
 
         Returns:
-            The stylised photo: a new array of the same shape, type and range. As in
-            `TransformerNet`, a photo with a side below 5 pixels is extended by its edge
-            pixels and cropped back.
+            The stylised photo, a new array with the same shape, dtype and range. As in
+            `TransformerNet`, a photo with a side shorter than 5 pixels is padded with its edge
+            pixels, and the result is cropped to the original size.
 
         Raises:
             SettingError: ``tile`` is below 1.
-            FststyleError: The photo is too large for the memory (code ``out_of_memory``).
+            FststyleError: The photo does not fit into memory (code ``out_of_memory``).
         """
         if tile is not None:
             check_number("tile", tile, 1, whole=True)
@@ -136,24 +138,26 @@ class Runtime:
 
 
 def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
-    """Make a style file ready to run.
+    """Load a style file so that it is ready to run.
 
-    The CPU runs it with OpenVINO, without torch. It computes in bfloat16 if the processor supports
-    that, otherwise in float32. With bfloat16 it is five times as fast, and pixels differ by half a
-    level of 255 on average. A GPU runs it with torch in float16.
+    On the CPU, the style runs with OpenVINO and does not need torch. It uses bfloat16 if the
+    processor supports it, and float32 otherwise. bfloat16 is five times as fast; pixel values
+    (0 to 255) change by 0.5 on average. On a GPU, the style runs with torch in float16.
 
     Args:
-        path: A style file.
-        device: ``cpu``, ``cuda``, ``mps`` or ``auto``, which is a GPU if the program has already
-            imported torch and torch supports one, otherwise the CPU. Importing torch takes longer
-            than stylising a photo.
-        threads: Number of threads on the CPU. By default OpenVINO chooses. GPUs ignore it.
+        path: Style file to load.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``. The choice ``auto`` selects the GPU if the
+            program has already imported torch and torch can use a GPU. Otherwise it selects the
+            CPU, because importing torch takes longer than stylising a photo.
+        threads: Number of threads on the CPU. By default, OpenVINO chooses the number. On a GPU,
+            this setting is ignored.
 
     Returns:
         The style, ready to run.
 
     Raises:
-        StyleError: The style file cannot be used, as in `fststyle.styles.style_file.read_style`.
+        StyleError: The style file cannot be used, for one of the reasons listed in
+            `fststyle.styles.style_file.read_style`.
         SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
 
     Example:
@@ -178,7 +182,7 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
 
 @contextmanager
 def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
-    """Convert errors about too little memory into ones that name the photo's size.
+    """Convert out-of-memory errors into an `FststyleError` that names the photo's size.
 
     Args:
         device: Device that the style runs on.
@@ -186,8 +190,8 @@ def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
         height: Height of the photo in pixels.
 
     Raises:
-        FststyleError: The memory is too small (code ``out_of_memory``). The error's
-            ``details["size"]`` is a long side to try instead.
+        FststyleError: There is not enough memory (code ``out_of_memory``). ``details["size"]``
+            suggests a smaller length for the longer side.
     """
     try:
         yield
@@ -205,7 +209,7 @@ def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
 
 
 def extended(pixels: Pixels) -> Pixels:
-    """Extend a photo ``(H, W, 3)`` at its lower and right edges to the smallest allowed size."""
+    """Pad a photo ``(H, W, 3)`` at its lower and right edges to the minimum size."""
     height, width = pixels.shape[:2]
     missing = (max(0, MIN_SIDE - height), max(0, MIN_SIDE - width))
     if not any(missing):
@@ -218,8 +222,8 @@ def checked_device(device: Device, threads: int | None) -> Device:
     """Choose the device that a style runs on, and check the number of threads.
 
     Args:
-        device: ``cpu``, ``cuda``, ``mps`` or ``auto``, as for `load_runtime`.
-        threads: Number of threads on the CPU, or None.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``, as in `load_runtime`.
+        threads: Number of threads on the CPU, or ``None`` for the default.
 
     Returns:
         ``cpu``, ``cuda`` or ``mps``.

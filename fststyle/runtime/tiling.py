@@ -1,14 +1,16 @@
-"""Photos of any size: geometry, memory, and running a network tile by tile without seams.
+"""Stylising photos of any size: tile geometry, memory, and running a network without seams.
 
-Instance norm looks at the whole photo, so tiles that are stylised one by one do not fit together.
-Here the norms' statistics are taken once, from a sample of the photo at its own resolution, and
-pinned for every tile (Chen, Wang, Xie, Lu, Luo, "Towards Ultra-Resolution Neural Style Transfer
-via Thumbnail Instance Normalization", AAAI 2022, who take them from a thumbnail). Every tile is
-computed with a margin as wide as the network's receptive radius, from an origin that is a multiple
-of its total stride. It then gets exactly the values that it would have in the whole result.
+Instance norm depends on the whole photo, so tiles that are stylised independently do not fit
+together. Here, the norms' statistics are measured only once, on a sample of the photo at full
+resolution, and then pinned for every tile. (Chen, Wang, Xie, Lu, Luo, "Towards Ultra-Resolution
+Neural Style Transfer via Thumbnail Instance Normalization", AAAI 2022, use a thumbnail instead.)
+Every tile is computed with a margin as wide as the network's receptive radius, and its origin is a
+multiple of the network's total stride. Its pixels are then exactly the same as if the whole photo
+had been processed in one piece.
 
-The sample is many small crops instead of a thumbnail: a thumbnail's edges are sharper than
-the photo's, and trained networks react to that. docs/large_photos.md has the measurements.
+The sample consists of many small crops rather than a thumbnail, because edges are sharper in a
+thumbnail than in the photo, and trained networks react to that. See docs/large_photos.md for the
+measurements.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ from fststyle.images.photo import Pixels
 from fststyle.styles.shape import STRIDE
 
 WHOLE_PIXELS: Final = 16_000_000
-"""Photos up to this number of pixels are computed as a whole if the memory allows it."""
+"""Photos with up to this number of pixels are processed as a whole if there is enough memory."""
 
 SMALL_PIXELS: Final = 2_000_000
-"""Photos up to this number of pixels are computed as a whole without checking the memory."""
+"""Photos with up to this number of pixels are processed as a whole without checking the memory."""
 
 SAMPLE_PIXELS: Final = 4_000_000
-"""Photos up to this number of pixels are used whole as the sample."""
+"""For photos with up to this number of pixels, the sample is the whole photo."""
 
 LARGEST_TILE: Final = 2048
 SMALLEST_TILE: Final = 256
@@ -41,7 +43,7 @@ _PLASTIC: Final = 1.324717957244746  # the real root of x³ = x + 1
 _BYTES_A_PIXEL: Final = 160
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""``(1, 3, H, W)`` → the same shape, RGB in [0, 1]."""
+"""Function from a photo ``(1, 3, H, W)`` to a result of the same shape, both RGB in [0, 1]."""
 
 
 class Tile(NamedTuple):
@@ -57,7 +59,7 @@ class Tile(NamedTuple):
 
     @property
     def inner(self) -> tuple[slice, slice]:
-        """The kept rows and columns, counted from the corner of the computed ones."""
+        """The kept rows and columns, relative to the upper left corner of the computed area."""
         rows, columns = (
             slice(k.start - c.start, k.stop - c.start)
             for k, c in zip(self.kept, self.computed, strict=True)
@@ -66,18 +68,18 @@ class Tile(NamedTuple):
 
 
 def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
-    """Divide a photo into tiles of about equal size.
+    """Divide a photo into tiles of roughly equal size.
 
     Args:
         height: Height of the photo in pixels.
         width: Width of the photo in pixels.
-        side: Largest height and width of the kept part of a tile, rounded up to a multiple of
+        side: Maximum height and width of the kept part of a tile, rounded up to a multiple of
             `STRIDE`.
-        margin: Width of the computed area around the kept part, a multiple of `STRIDE`. It is
-            smaller at the photo's borders.
+        margin: Width of the extra area computed around the kept part, a multiple of `STRIDE`. The
+            area ends at the photo's borders.
 
     Yields:
-        The tiles row by row. Their kept parts cover each pixel of the photo once.
+        The tiles, row by row. Their kept parts cover each pixel of the photo exactly once.
 
     Example:
         >>> from fststyle.runtime.tiling import tiles
@@ -90,12 +92,13 @@ def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
 
 
 class Sample(NamedTuple):
-    """Parts of a photo on which its statistics are measured.
+    """The parts of a photo that are used to measure its statistics.
 
     Attributes:
         batch: The parts, ``(N, 3, h, w)`` in [0, 1].
-        inset: Number of pixels along the upper and lower, and the left and right borders of each
-            part that do not count, because the photo has no border there.
+        inset: Two numbers of pixels to ignore in each part: at the upper and lower borders, and at
+            the left and right borders. These pixels are distorted by padding, because the photo
+            itself continues there.
     """
 
     batch: NDArray[np.float32]
@@ -103,14 +106,14 @@ class Sample(NamedTuple):
 
 
 def take_sample(pixels: Pixels) -> Sample:
-    """Take the sample of a photo from which its statistics are measured.
+    """Choose the sample that is used to measure a photo's statistics.
 
     Args:
         pixels: The photo.
 
     Returns:
-        The photo itself up to `SAMPLE_PIXELS`, otherwise one crop from each cell of a regular
-        grid. Photos of the same size always give the same crops.
+        The whole photo if it has at most `SAMPLE_PIXELS` pixels, otherwise one crop from each cell
+        of a regular grid. In photos of the same size, the crops are always in the same places.
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLE_PIXELS:
@@ -123,8 +126,8 @@ def take_sample(pixels: Pixels) -> Sample:
     crops = []
     for row in range(down):
         for column in range(across):
-            # Roberts' sequence varies the position in the cell, so that crops do not keep step
-            # with patterns that repeat in the photo.
+            # Roberts' sequence varies the position within the cell, so that crops do not align
+            # with repeating patterns in the photo.
             number = row * across + column + 1
             y, x = (number / _PLASTIC % 1, number / _PLASTIC**2 % 1)
             top = int((row + y) * (height - high) / down)
@@ -135,16 +138,17 @@ def take_sample(pixels: Pixels) -> Sample:
 
 
 def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) -> Pixels:
-    """Run a network whose statistics are pinned over a photo, tile by tile.
+    """Run a network with pinned statistics on a photo, tile by tile.
 
     Args:
-        pixels: The photo. It is converted to float32 one tile at a time.
-        forward: The network.
-        side: Largest height and width of the kept part of a tile.
-        margin: Width of the area around it, at least the network's receptive radius.
+        pixels: Photo to process. It is converted to float32 one tile at a time.
+        forward: Network to run.
+        side: Maximum height and width of the kept part of a tile.
+        margin: Width of the extra area computed around the kept part. It must be at least the
+            network's receptive radius.
 
     Returns:
-        The result, of the photo's shape and type. Values for uint8 are rounded.
+        The result, with the photo's shape and dtype. For uint8, values are rounded.
     """
     height, width = pixels.shape[:2]
     result = np.empty_like(pixels, order="C")
@@ -156,15 +160,15 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
 
 
 def to_batch(pixels: Pixels) -> NDArray[np.float32]:
-    """Convert ``(H, W, 3)`` to a new or contiguous ``(1, 3, H, W)``, float32 in [0, 1]."""
+    """Convert ``(H, W, 3)`` to a contiguous array ``(1, 3, H, W)``, float32 in [0, 1]."""
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], np.float32)
     if pixels.dtype == np.uint8:
-        planes /= np.float32(255)  # the same conversion as elsewhere, to the last bit
+        planes /= np.float32(255)  # bit for bit the same conversion as elsewhere
     return planes
 
 
 def from_batch(batch: NDArray[np.float32], like: Pixels) -> Pixels:
-    """Convert ``(1, 3, H, W)`` in [0, 1] to a new ``(H, W, 3)`` of ``like``'s type."""
+    """Convert ``(1, 3, H, W)`` in [0, 1] to a new ``(H, W, 3)`` array with ``like``'s dtype."""
     planes = batch[0].transpose(1, 2, 0)
     if like.dtype == np.uint8:
         scaled = planes * np.float32(255)
@@ -175,15 +179,15 @@ def from_batch(batch: NDArray[np.float32], like: Pixels) -> Pixels:
 
 
 def choose_tile(height: int, width: int, memory: int) -> int | None:
-    """Choose between the whole photo and tiles.
+    """Decide whether to process a photo as a whole or in tiles.
 
     Args:
         height: Height of the photo in pixels.
         width: Width of the photo in pixels.
-        memory: Number of free bytes. Half of them are used.
+        memory: Number of free bytes. At most half of them are used.
 
     Returns:
-        The side of the tiles, or None to compute the photo as a whole.
+        The side of the tiles, or ``None`` to process the photo as a whole.
     """
     affordable = memory // 2 // _BYTES_A_PIXEL
     if height * width <= min(WHOLE_PIXELS, affordable):
@@ -193,10 +197,10 @@ def choose_tile(height: int, width: int, memory: int) -> int | None:
 
 
 def available_memory() -> int:
-    """Return how many bytes of memory this process can still use.
+    """Return the number of bytes of memory that this process can still use.
 
-    This is the memory that the system reports as available, or the rest of a container's limit if
-    that is less.
+    This is either the memory that the system reports as available or the memory that remains within
+    the container's limit, whichever is less.
     """
     import psutil
 
@@ -210,8 +214,8 @@ def available_memory() -> int:
     return free
 
 
-# Limits of control groups on Linux, version 2 and 1, as seen in a container. psutil does not read
-# them.
+# Limits of Linux control groups (versions 2 and 1), as seen inside a container. psutil does not
+# read them.
 _CGROUP_FILES: Final = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

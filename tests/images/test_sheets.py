@@ -108,9 +108,9 @@ def test_contact_sheet_grid(count: int, shape: tuple[int, int], grid: tuple[int,
 
 def test_contact_sheet_needs_pictures_of_one_size() -> None:
     picture = np.zeros((8, 8, 3), np.float32)
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="the same size"):
         contact_sheet([], [])
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="the same size"):
         contact_sheet([picture, picture[:4]], ["a", "b"])
     with pytest.raises(ValueError, match="zip"):
         contact_sheet([picture], ["a", "b"])
