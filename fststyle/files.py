@@ -13,7 +13,7 @@ from typing import Final, TypeVar, overload
 
 from fststyle.errors import FststyleError
 
-_NO_SPACE: Final = "Free up some space, or choose another location."
+_NO_SPACE: Final = "Free some space, or choose another location."
 _REMEDIES: Final = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,

@@ -88,7 +88,7 @@ def contact_sheet(
         its cells are empty.
     """
     if not images or len({image.shape for image in images}) > 1:
-        raise ValueError("all images in a contact sheet must have the same size")
+        raise ValueError("a contact sheet needs at least one image, all of the same size")
     height, width = images[0].shape[:2]
     tiles = [
         np.concatenate([image, _title(name, width)])
