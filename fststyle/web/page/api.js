@@ -1,4 +1,4 @@
-// Requests to the server, and their errors in plain words.
+// Requests to the server, with plain-language error messages.
 
 const TRIES = 30;
 
@@ -9,7 +9,7 @@ export class Trouble extends Error {
   }
 }
 
-/** Send a request. A full queue is tried again. Other failures are a `Trouble` with a message. */
+/** Send a request. Retry if the queue is full. On any other failure, throw a `Trouble`. */
 export async function ask(address, options = {}) {
   for (let tries = 1; ; tries += 1) {
     let answer;
@@ -25,7 +25,7 @@ export async function ask(address, options = {}) {
       await pause(150 + 100 * tries * Math.random(), options.signal);
       continue;
     }
-    throw new Trouble(problem.error || `The server answered with ${answer.status}.`, problem.code);
+    throw new Trouble(problem.error || `The server responded with status ${answer.status}.`, problem.code);
   }
 }
 
@@ -33,7 +33,7 @@ export async function askJson(address, options) {
   return (await ask(address, options)).json();
 }
 
-/** Send images, with settings in the query string. */
+/** Send images, and pass the settings in the query string. */
 export function send(address, settings, parts, options = {}) {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(settings)) {
@@ -44,7 +44,7 @@ export function send(address, settings, parts, options = {}) {
   return ask(`${address}?${query}`, { ...options, method: "POST", body });
 }
 
-// Browsers may not know the type of files that they cannot show, such as HEIC.
+// Browsers may not know the type of files that they cannot display, such as HEIC.
 function withType(blob) {
   if (blob.type.startsWith("image/")) return blob;
   return new Blob([blob], { type: "application/octet-stream" });

@@ -1,4 +1,4 @@
-// The page: its parts, and the data that they share.
+// Sets up the parts of the page and the data that they share.
 
 import { askJson } from "./api.js";
 import { $, complain, fill, forgive } from "./dom.js";
@@ -25,7 +25,7 @@ function showPart() {
 
 async function start() {
   $("alert-close").onclick = forgive;
-  // Only one section is visible, so there is no scrolling to it.
+  // Only one section is visible at a time, so there is no need to scroll to it.
   window.addEventListener("hashchange", () => {
     if (location.hash === "#main") return;
     showPart();
@@ -55,7 +55,7 @@ async function start() {
       fill($("live-style"), context.styles);
     });
     await findJobs(true).catch(complain);
-    // Another tab may have started one.
+    // Another tab may have started a job.
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) findJobs().catch(() => {});
     });

@@ -17,7 +17,7 @@ export function forgive() {
   $("alert").hidden = true;
 }
 
-/** Say why no job can be started, if one is running. */
+/** If a job is running, explain why no other job can be started. */
 export function sayBusy(element, running) {
   say(element, running === null ? "" : `${running} is running; only one job can run at a time.`);
   element.hidden = running === null;
@@ -25,7 +25,7 @@ export function sayBusy(element, running) {
 
 const addresses = new WeakMap();
 
-/** Show a blob in an image, and free the one before. */
+/** Show a blob in an image element, and free the previous blob. */
 export function show(image, blob) {
   if (addresses.has(image)) URL.revokeObjectURL(addresses.get(image));
   const address = URL.createObjectURL(blob);
@@ -42,7 +42,7 @@ export function fill(select, options, first) {
   );
 }
 
-/** Return the pixels of an image, bitmap or video frame, at a size. */
+/** Return the pixels of an image, bitmap or video frame, resized to a given size. */
 export function pixelsOf(source, width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const drawing = canvas.getContext("2d", { willReadFrequently: true });
@@ -50,7 +50,7 @@ export function pixelsOf(source, width, height) {
   return drawing.getImageData(0, 0, width, height);
 }
 
-/** Encode pixels as a file. */
+/** Encode pixels as an image file. */
 export function fileOf(pixels, type, quality) {
   const canvas = new OffscreenCanvas(pixels.width, pixels.height);
   canvas.getContext("2d").putImageData(pixels, 0, 0);

@@ -1,24 +1,24 @@
-// The jobs of the server and their progress.
+// The server's jobs and their progress.
 
 import { askJson } from "./api.js";
 import { complain, say, seconds } from "./dom.js";
 
 const NAMES = { train: "Training", optimize: "Repainting" };
 
-const followers = {}; // functions that show a job, by its kind
+const followers = {}; // functions that show a job, by job kind
 const listeners = []; // functions that are called with the name of the running job, or null
-const states = new Map(); // the names of the running jobs, by id; null if a job has ended
+const states = new Map(); // job id → name of the job while it is running, then null
 
 /**
- * Register for the jobs of a kind. `follow` shows a job, which another tab may have started.
- * `onChange` is called with the name of the running job of any kind, or null.
+ * Register for jobs of one kind. `follow` is called to show a job, which may come from another tab.
+ * `onChange` is called with the name of the running job (of any kind), or with null.
  */
 export function registerJobs(kind, follow, onChange) {
   followers[kind] = follow;
   listeners.push(onChange);
 }
 
-/** Show the jobs of the server: at first all, later those that another tab has started. */
+/** Show the server's newest jobs: at first also finished ones, later only running ones. */
 export async function findJobs(first = false) {
   const { jobs } = await askJson("api/jobs");
   for (const [kind, follow] of Object.entries(followers)) {
@@ -35,8 +35,8 @@ function note(state, name) {
 }
 
 /**
- * Show a job in a box until it ends. `onState` is called with every state and the address of its
- * image. `title` is the title of the style.
+ * Show a job in a box until it ends. `onState` is called with each new state and the URL of the
+ * newest image. `title` is the title of the style.
  */
 export function watch(job, box, onState, title = job.name) {
   const card = document.getElementById("job-card").content.cloneNode(true);
@@ -98,8 +98,8 @@ export function watch(job, box, onState, title = job.name) {
     update(state);
   };
   events.onerror = () => {
-    // The browser connects again automatically, except if the job does not exist any more.
+    // The browser reconnects automatically, unless the job no longer exists.
     if (events.readyState !== EventSource.CLOSED) return;
-    say(text, "The server does not know this job any more.");
+    say(text, "This job no longer exists on the server.");
   };
 }

@@ -1,11 +1,11 @@
-// The camera: live video in a style, and photos. All of it stays on this device.
+// The camera: stylised live video, and photos. All images stay on this device.
 
 import { $, complain, fill, forgive, pixelsOf, say } from "./dom.js";
 import { open } from "./runner.js";
 
 let context = null;
 let stream = null;
-let run = 0; // grows with every start and stop
+let run = 0; // increases with every start and stop
 
 export function startLive(given, onPhoto) {
   context = given;
@@ -14,8 +14,8 @@ export function startLive(given, onPhoto) {
   if (!config.local) {
     say(
       $("live-note"),
-      "Take a photo with the camera. Moving pictures in a style need onnxruntime-web, which " +
-        "is not here (docs/guides/page.md).",
+      "Take a photo with the camera. Stylised live video requires onnxruntime-web, which " +
+        "is not installed on the server (see docs/guides/page.md).",
     );
     $("live-style").disabled = $("live-size").disabled = true;
   }
@@ -35,7 +35,7 @@ async function startCamera() {
   forgive();
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error(
-      "Browsers allow the camera only on localhost or over https. Open the page there.",
+      "Browsers allow camera access only on localhost or over HTTPS. Open the page there.",
     );
   }
   try {
@@ -46,8 +46,8 @@ async function startCamera() {
     const denied = error.name === "NotAllowedError";
     throw new Error(
       denied
-        ? "The browser may not use the camera. Allow it next to the address, and start again."
-        : "No camera was found. Connect one, or drop a photo instead.",
+        ? "The browser has blocked the camera. Allow access in the address bar, then try again."
+        : "No camera was found. Connect a camera, or choose a photo instead.",
     );
   }
   const video = $("video");
@@ -106,7 +106,7 @@ async function loop(mine) {
       say($("fps"), `${rate.toFixed(1)} images per second`);
       say($("live-status"), "The camera is on.");
     }
-    // A hidden page pauses here.
+    // While the page is hidden, the loop pauses here.
     await new Promise((go) => requestAnimationFrame(go));
   }
 }

@@ -1,34 +1,34 @@
-// The photo, the styles and settings, the comparison of before and after, and the download.
+// The photo, the styles and settings, the before/after comparison, and the download.
 
 import { ask, askJson, send, Trouble } from "./api.js";
 import { $, complain, fill, fileOf, forgive, pixelsOf, say, sayBusy, seconds, show } from "./dom.js";
 import { findJobs, registerJobs, watch } from "./jobs.js";
 import { RunnerError, defaultScale, open } from "./runner.js";
 
-const PREVIEW = 1280; // long side; for large photos the network works at this size too
+const PREVIEW = 1280; // long side in pixels; also the network's working size for large photos
 const THUMBNAIL = 320;
-const AT_ONCE = 2; // thumbnails
+const AT_ONCE = 2; // number of thumbnails drawn at the same time
 const UNKNOWN_HERE =
-  "cannot be opened by this browser. Switch “Work in this browser” off to let the server do it.";
+  "cannot be opened by this browser. Turn off “Work in this browser” to stylise it on the server.";
 const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 let context = null;
 let photo = null; // { file, name, width, height, preview, small, readable }
 let thumbnails = null;
-let current = null; // the request whose result will be shown
+let current = null; // the latest request, whose result will be shown
 let chosen = "";
-let repainting = false; // a repainting of this photo is shown
-let busy = false; // a job is running
+let repainting = false; // whether a repainted version of this photo is shown
+let busy = false; // whether a job is running
 
 export function startPhoto(given) {
   context = given;
   const { config, styles, artworks } = context;
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   if (!config.server) say($("drop-privacy"), "It stays in this browser; nothing is sent.");
-  else if (!here) say($("drop-privacy"), "The server deletes it when it is done.");
+  else if (!here) say($("drop-privacy"), "The server deletes it after processing.");
 
   $("choose").onclick = $("another").onclick = () => $("file").click();
-  const early = $("file").files[0]; // chosen before the page was ready
+  const early = $("file").files[0]; // a file chosen before the page was ready
   $("file").onchange = () => {
     if ($("file").files.length) takePhoto($("file").files[0]);
     $("file").value = "";
@@ -47,9 +47,9 @@ export function startPhoto(given) {
   local.checked = !config.server;
   local.disabled = !config.server || !config.local;
   if (!config.local) {
-    say($("local-note"), "Not available: onnxruntime-web is not installed on the server. To install it, run scripts/vendor_ort.py from a clone.");
+    say($("local-note"), "Not available: onnxruntime-web is not installed on the server. To install it, run scripts/vendor_ort.py from a clone of fststyle.");
   } else if (!config.server) {
-    say($("local-note"), "This page has no server; nothing is ever sent.");
+    say($("local-note"), "This page works without a server; nothing is ever sent.");
   }
 
   $("divider").oninput = () => $("frame").style.setProperty("--at", `${$("divider").value}%`);
@@ -60,7 +60,7 @@ export function startPhoto(given) {
       later();
     });
   }
-  // Firefox keeps values over a reload.
+  // Firefox restores the values after a reload.
   $("panel").reset();
   local.checked = !config.server || (!local.disabled && kept() === "yes");
   local.addEventListener("change", () => keep(local.checked ? "yes" : "no"));
@@ -72,7 +72,7 @@ export function startPhoto(given) {
   if (config.jobs && artworks.length) startClassic(artworks);
 }
 
-// The choice to send nothing survives a reload, if the browser lets pages store data.
+// The choice to work in the browser survives a reload if the browser lets pages store data.
 
 function kept() {
   try {
@@ -86,7 +86,7 @@ function keep(value) {
   try {
     localStorage.setItem("fststyle-local", value);
   } catch {
-    // not stored
+    // the browser does not allow storing it
   }
 }
 
@@ -123,17 +123,17 @@ function watchClassic(job, name) {
   let offered = false;
   const onState = async (state, address) => {
     const done = state.status === "done";
-    // The last image may be ready some time before the job has ended.
+    // The last image may be ready some time before the job ends.
     if (address === null || (address === shown && (offered || !done))) return;
     shown = address;
     offered = done;
     try {
       const blob = await (await ask(address)).blob();
-      // Another photo or style may have been chosen since.
+      // The user may have chosen another photo or style in the meantime.
       if (repainting) await show($("after"), blob);
       if (!done) return;
       offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
-      if (repainting) say($("status"), "This is the repainted photo. Save it with the link below its settings.");
+      if (repainting) say($("status"), "This is the repainted photo. To save it, use the link below the settings for repainting.");
     } catch (error) {
       if (state.status !== "running") complain(error);
     }
@@ -163,7 +163,7 @@ export function refreshStyles(given, name) {
   $("styles").replaceChildren(...styles.map(card));
   showCredit();
   if (styles.length === 0) {
-    say($("credit"), "There is no trained style yet. Train one: fststyle train style=thanos_poster");
+    say($("credit"), "There are no trained styles yet. To train one, run: fststyle train style=thanos_poster");
   }
   if (photo) {
     drawThumbnails();
@@ -204,7 +204,7 @@ function showCredit() {
 }
 
 async function drawSamples() {
-  // The sample photo in each style, until a photo is chosen.
+  // Show the sample photo in each style until a photo is chosen.
   try {
     const file = await (await ask(context.config.sample)).blob();
     const bitmap = await createImageBitmap(file);
@@ -232,7 +232,7 @@ async function drawThumbnails(source = photo) {
   try {
     await Promise.all(Array.from({ length: $("local").checked ? 1 : AT_ONCE }, work));
   } catch (error) {
-    if (controller !== thumbnails) return; // newer ones are being drawn
+    if (controller !== thumbnails) return; // newer thumbnails are being drawn
     if (!controller.signal.aborted) complain(error);
     controller.abort();
     for (const thumb of document.querySelectorAll(".thumb")) thumb.classList.remove("waiting");
@@ -271,14 +271,14 @@ function listenForDrops() {
   });
 }
 
-/** Open a photo from the camera, in the same style, and just as privately. */
+/** Open a photo taken with the camera, in the same style and equally private. */
 export function takeSnapshot(blob, style) {
   if (context.config.local) $("local").checked = true;
   if (style) choose(style);
   return takePhoto(blob, "camera.png");
 }
 
-/** Open a file of the visitor as the photo. */
+/** Open a file that the visitor has chosen. */
 export async function takePhoto(file, name = file.name || "photo") {
   forgive();
   const { config } = context;
@@ -287,7 +287,7 @@ export async function takePhoto(file, name = file.name || "photo") {
     if (file.size > config.most_bytes) {
       const most = Math.floor(config.most_bytes / 2 ** 20);
       const has = (file.size / 2 ** 20).toFixed(0);
-      throw new Trouble(`${name} has ${has} MB; the limit is ${most} MB.`);
+      throw new Trouble(`${name} is ${has} MB; the limit is ${most} MB.`);
     }
     say($("status"), `Opening ${name} …`);
     const { bitmap, readable } = await decode(file, name);
@@ -325,7 +325,7 @@ async function decode(file, name) {
     return { bitmap: await createImageBitmap(file), readable: true };
   } catch {
     if ($("local").checked && context.config.server) throw new Trouble(`${name} ${UNKNOWN_HERE}`);
-    // The server can read more formats than the browser. At strength 0, it returns the photo.
+    // The server can read more formats than the browser. At strength 0, it only converts the photo.
     if (!context.config.server || context.styles.length === 0) {
       throw new Trouble(`${name} is not an image that this browser can open.`);
     }
@@ -363,7 +363,7 @@ function settings() {
   };
 }
 
-/** Return the number that is shown, so that `--scale` gives the same result. */
+/** Return the number as it is displayed, so that `--scale` with it gives the same result. */
 function stroke() {
   return Number((2 ** (Number($("stroke").value) / 4)).toFixed(2));
 }
@@ -411,7 +411,7 @@ async function render(blob, settings, format, signal, isFull = false) {
     return await fileOf(result, type, type === "image/png" ? undefined : 0.92);
   } catch (error) {
     if (!(error instanceof RunnerError) || !context.config.server) throw error;
-    throw new Trouble(`${error.message} Let the server do it.`, error.code);
+    throw new Trouble(`${error.message} Turn off “Work in this browser” to use the server.`, error.code);
   }
 }
 
@@ -433,7 +433,7 @@ async function drawPreview() {
   const begin = performance.now();
   const slow = setTimeout(() => {
     setBusy(true);
-    say($("status"), "Styling …");
+    say($("status"), "Stylising …");
   }, 300);
   try {
     const chosenSettings = settings();
@@ -470,7 +470,7 @@ async function download() {
   const button = $("download");
   button.disabled = true;
   setBusy(true);
-  say($("status"), "Working at full size …");
+  say($("status"), "Stylising at full size …");
   try {
     photo.scale = defaultScale(photo.width, photo.height);
     if (!photo.readable && $("local").checked) throw new Trouble(`${photo.name} ${UNKNOWN_HERE}`);

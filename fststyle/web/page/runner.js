@@ -1,19 +1,19 @@
-// Runs trained styles in the browser. This module uses no DOM, so it works in any page or worker:
+// Runs trained styles in the browser. Works in pages and in workers, because it uses no DOM:
 //
 //   import { open } from "./runner.js";
 //   const runner = await open("styles/great_wave.onnx");
 //   const result = await runner.stylize(imageData, { strength: 0.8 });
 //
-// The network runs in a worker, which is this module too. onnxruntime-web is expected in the
-// folder ort/ next to it. The mathematics is that of the Python package.
+// The network runs in a worker, which loads this same module. onnxruntime-web is expected in the
+// folder ort/ next to it. The calculations are the same as in the Python package.
 
 const WORKER_NAME = "fststyle-runner";
 const ORT = new URL("ort/", import.meta.url);
 
 const MAX_SESSIONS = 6;
-const MAX_PIXELS = 26_000_000; // of a photo
-const MAX_NETWORK_PIXELS = 4_500_000; // of the network's input
-const MIN_SIDE = 5; // of a photo and of the network's input
+const MAX_PIXELS = 26_000_000; // in a photo
+const MAX_NETWORK_PIXELS = 4_500_000; // in the network's input
+const MIN_SIDE = 5; // of the photo and of the network's input
 
 const LOBES = 3; // of the Lanczos filter
 const DETAIL = 0.5; // as in fststyle/stylize/strokes.py
@@ -29,12 +29,12 @@ export class RunnerError extends Error {
   }
 }
 
-/** The size of brush strokes that suits a photo: 1 up to a long side of 1280 pixels. */
+/** Return the brush stroke size that suits a photo: 1 if its long side has at most 1280 pixels. */
 export function defaultScale(width, height) {
   return Math.max(1, Math.max(width, height) / WORKING_SIDE);
 }
 
-/** Load a style file. The result is a `Runner`. */
+/** Load a style file and return a `Runner`. */
 export async function open(styleUrl) {
   const url = absolute(styleUrl);
   await ask({ task: "open", url });
@@ -47,17 +47,17 @@ class Runner {
   }
 
   /**
-   * Stylise an ImageData; the result is a new ImageData of the same size and transparency.
+   * Stylise an ImageData. Returns a new ImageData with the same size and transparency.
    *
    * Options:
-   *   style: another style's address, or several as [{ url, weight }, …] to blend them. The weights
-   *     add up to 1. By default the opened style.
-   *   strength: from 0, the photo itself, to 1, the full style, which is the default.
-   *   map: the strength of each pixel, a Float32Array of width × height values in [0, 1], which
-   *     are multiplied by `strength`. By default 1 everywhere.
-   *   seed: reserved for styles with a random input; it has no effect yet.
-   *   scale: size of the brush strokes; by default `defaultScale`.
-   *   keepColors: keep the photo's colours, and use only the brightness of the stylised image.
+   *   style: URL of another style, or [{ url, weight }, …] to blend several styles. The weights
+   *     must add up to 1. By default, the style that was opened.
+   *   strength: from 0 (the unchanged photo) to 1 (the full style, the default).
+   *   map: strength for each pixel, a Float32Array with width × height values in [0, 1]. They are
+   *     multiplied by `strength`. By default, 1 everywhere.
+   *   seed: reserved for styles with random input; currently has no effect.
+   *   scale: size of the brush strokes; by default, the result of `defaultScale`.
+   *   keepColors: keep the photo's colours and use only the brightness of the stylised image.
    */
   async stylize(image, options = {}) {
     const { style = this.url, strength = 1, map = null, keepColors = false } = options;
@@ -86,7 +86,7 @@ function absolute(url) {
   return new URL(url, self.location.href).href;
 }
 
-// The worker, as its user sees it
+// The interface to the worker
 
 let worker = null;
 let nextId = 0;
@@ -112,7 +112,7 @@ function startWorker() {
   started.onerror = () => {
     worker = null;
     for (const { reject } of waiting.values()) {
-      reject(new RunnerError("This browser cannot run styles itself.", "no_runtime"));
+      reject(new RunnerError("This browser cannot run styles.", "no_runtime"));
     }
     waiting.clear();
   };
@@ -121,13 +121,13 @@ function startWorker() {
 
 // Inside the worker
 
-const sessions = new Map(); // by address, the one used last at the end
+const sessions = new Map(); // by URL; the most recently used session comes last
 let runtime = null;
 let lastTask = Promise.resolve();
 
 if (typeof WorkerGlobalScope !== "undefined" && self.name === WORKER_NAME) {
   self.onmessage = ({ data }) => {
-    // One task after another, because the sessions share their memory.
+    // Run one task at a time, because the sessions share their memory.
     lastTask = lastTask.then(async () => {
       try {
         const result = data.task === "open" ? void (await load(data.url)) : await stylize(data);
@@ -150,7 +150,7 @@ async function stylize({ data, width, height, styles, strength, map, scale, keep
   const photo = fromBytes(data, width, height);
   const small = [width, height].map((side) => Math.max(MIN_SIDE, round(side / scale)));
   if (small[0] * small[1] > MAX_NETWORK_PIXELS) {
-    throw new RunnerError("Such fine strokes need too much memory for the browser.", "too_large");
+    throw new RunnerError("Strokes this fine need more memory than the browser has.", "too_large");
   }
   const input = resize(photo, ...small);
   const images = [];
@@ -215,7 +215,7 @@ async function loadRuntime() {
 
 // Images are { width, height, planes: [red, green, blue] }, each a Float32Array in [0, 1].
 
-/** Round as Python does: halves to the even number. */
+/** Round as Python does: halves go to the nearest even number. */
 function round(value) {
   const low = Math.floor(value);
   const rest = value - low;
@@ -231,14 +231,14 @@ function fromBytes(data, width, height) {
   return { width, height, planes };
 }
 
-/** Write an image into the RGBA bytes of its photo, whose transparency is kept. */
+/** Write an image into the photo's RGBA bytes, keeping the photo's transparency. */
 function intoBytes({ planes, width, height }, data) {
   for (let i = 0, at = 0; i < width * height; i += 1, at += 4) {
     for (let c = 0; c < 3; c += 1) data[at + c] = round(clamp(planes[c][i]) * 255);
   }
 }
 
-/** Resize with a Lanczos filter, as pillow does. */
+/** Resize with a Lanczos filter, as Pillow does. */
 function resize(image, width, height) {
   if (image.width === width && image.height === height) return image;
   const across = weights(image.width, width);
@@ -293,7 +293,7 @@ function sinc(x) {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-/** Return the mean of images of one size, with weights that add up to 1. */
+/** Return the weighted mean of images with the same size. The weights must add up to 1. */
 function mix(images, shares) {
   if (images.length === 1) return images[0];
   return create(images[0], (c, i) =>
@@ -301,7 +301,7 @@ function mix(images, shares) {
   );
 }
 
-/** Blend two images: `amount` 0 gives the first, 1 the second. `map` multiplies it per pixel. */
+/** Blend two images: `amount` 0 gives the first, 1 the second. `map` scales `amount` per pixel. */
 function between(start, end, amount, map) {
   if (amount === 1 && map === null) return end;
   return create(start, (c, i) => {
@@ -310,7 +310,7 @@ function between(start, end, amount, map) {
   });
 }
 
-/** Upscale a stylised image, and add the photo's fine luminance that the network has not seen. */
+/** Upscale a stylised image and add the photo's fine luminance detail, lost by downscaling. */
 function upscale(image, input, photo) {
   const { width, height } = photo;
   const painted = resize(image, width, height);
@@ -327,7 +327,7 @@ function upscale(image, input, photo) {
   return painted;
 }
 
-/** Give an image the photo's colours. Colours outside the range are desaturated, not clipped. */
+/** Apply the photo's colours to an image. Out-of-range colours are desaturated, not clipped. */
 function withColorsOf(photo, image) {
   const result = create(photo, () => 0);
   const color = [0, 0, 0];

@@ -1,4 +1,4 @@
-// Training a style from the page. The server runs the job, so a reload finds it again.
+// Trains a style from the page. The server runs the job, so it is shown again after a reload.
 
 import { ask, send } from "./api.js";
 import { $, complain, forgive, say, sayBusy, show } from "./dom.js";
@@ -13,7 +13,7 @@ export function startTraining(context, onTrained) {
     const [file] = $("picture").files;
     if (!file) return;
     const preview = $("picture-preview");
-    // The server may be able to read images that this browser cannot show.
+    // The server may be able to read images that this browser cannot display.
     show(preview, file).then(() => (preview.hidden = preview.naturalWidth === 0));
     if (!$("train-name").value) $("train-name").value = nameFrom(file.name);
   };
