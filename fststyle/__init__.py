@@ -1,7 +1,7 @@
 """fststyle: fast neural style transfer, trained in minutes and run in milliseconds.
 
-In Python, a single call stylises an image: ``Stylizer("thanos_poster")(image)``. Importing this
-package loads neither torch nor OpenVINO, because `Stylizer` is imported only when it is first used.
+In Python, ``Stylizer("thanos_poster")(image)`` stylises an image. Importing this package loads
+neither torch nor OpenVINO, because `Stylizer` is imported only when it is first used.
 """
 
 from __future__ import annotations

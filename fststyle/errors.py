@@ -40,7 +40,8 @@ class FststyleError(Exception):
         problem: A sentence that says what is wrong. ``{path}`` is replaced with the path.
         path: The file or folder with the problem.
         remedy: A sentence that says what to do, in terms of the Python API.
-        code: A short name for the problem, such as ``not_found``. By default, the class's code.
+        code: A short name for the problem, such as ``not_found``. The default is the code of the
+            class.
         details: Named values that can be used to phrase a different remedy.
 
     Example:
@@ -79,7 +80,7 @@ class FststyleError(Exception):
 
         Args:
             path: Name to show instead of the error's path.
-            remedy: Remedy to show instead of the error's own.
+            remedy: Remedy to show instead of the error's own remedy.
         """
         name = (self.path or "") if path is None else path
         problem = self.problem.replace(_PATH, name)
@@ -204,7 +205,7 @@ class DivergedError(TrainingError):
 
 
 class QualityError(FststyleError):
-    """The results of a trained network have a visible fault. Its style file is written anyway.
+    """The results of a trained network have a visible fault. The style file is written anyway.
 
     Example:
         >>> error = QualityError("{path} draws a grid.", path="mine.onnx")

@@ -70,8 +70,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Provide a temporary file that replaces ``path`` at the end of the ``with`` block.
 
     Args:
-        path: File to replace. Its permissions are kept. If the path is a link, the file that it
-            points to is replaced.
+        path: File to replace. The file's permissions are kept. If the path is a link, the file that
+            it points to is replaced.
 
     Yields:
         Path of the temporary file, in the same folder. The temporary file is removed if anything

@@ -14,11 +14,11 @@ _lock = threading.Lock()
 
 
 def openvino_core() -> openvino.Core:
-    """Return the only ``openvino.Core`` in this process. It exists until the process ends.
+    """Return the only ``openvino.Core`` in this process. The object exists until the process ends.
 
     On CPUs with AMX, each ``Core`` installs an alternate signal stack and restores the previous one
-    when it is destroyed. If there are two, one can restore a stack that the other has already
-    freed. The next signal then kills the process (observed with OpenVINO 2026.4).
+    when it is destroyed. If a process has two ``Core`` objects, one can restore a stack that the
+    other has already freed. The next signal then kills the process (observed with OpenVINO 2026.4).
     """
     with _lock:
         return _core()
@@ -27,7 +27,7 @@ def openvino_core() -> openvino.Core:
 def import_without_converter() -> None:
     """Import OpenVINO without its model converter, which takes two thirds of the import time.
 
-    Use this only in fststyle's own processes, because it makes ``openvino.convert_model``
+    Use this function only in fststyle's own processes, because it makes ``openvino.convert_model``
     unavailable.
     """
     if "openvino" in sys.modules:

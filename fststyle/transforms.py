@@ -1,7 +1,7 @@
 """`RandomStylize`: style transfer as data augmentation, for torchvision's ``v2`` transforms.
 
-Image recognition networks tend to rely on texture. When they are trained on photos whose texture
-has been replaced by style transfer, they learn shapes instead and become more robust (Geirhos et
+Image recognition networks tend to rely on texture. Networks that are trained on photos whose
+texture has been replaced by style transfer learn shapes instead and are more robust (Geirhos et
 al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias improves accuracy and
 robustness", ICLR 2019).
 """
@@ -31,9 +31,10 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     """A transform that applies a random style at a random strength, with a given probability.
 
     Accepts Pillow images, tensors ``(…, C, H, W)`` and ``tv_tensors.Image``, either uint8 or
-    floating-point in [0, 1]. It works inside ``v2.Compose`` or on its own. All images in one call
-    get the same style. Labels, boxes and masks are left unchanged. Random numbers come from torch,
-    so results can be reproduced with ``torch.manual_seed`` and the seeds of DataLoader workers.
+    floating-point in [0, 1]. The transform works inside ``v2.Compose`` or on its own. All images in
+    one call get the same style. Labels, boxes and masks are left unchanged. Random numbers come
+    from torch, so results can be reproduced with ``torch.manual_seed`` and the seeds of DataLoader
+    workers.
 
     In a DataLoader, each worker loads a style when it first needs it and uses one thread.
     OpenVINO hangs in a process that is forked after OpenVINO has been used. If the main process has
@@ -90,7 +91,7 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         self._process = os.getpid()
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the style and strength for one sample. A style of ``None`` means no change."""
+        """Draw the style and strength for one sample. If ``style`` is ``None``, nothing changes."""
         # Always draw all three numbers, so that later random numbers do not depend on the outcome.
         chance, share = torch.rand(2).tolist()
         index = int(torch.randint(len(self.styles), ()))

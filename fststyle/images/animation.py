@@ -51,11 +51,11 @@ class Animation:
     metadata: Metadata
 
     def frames(self) -> Iterator[Photo]:
-        """Read the frames one by one. Every call starts again at the first frame.
+        """Read the frames one by one. Every call to this method starts at the first frame.
 
         Yields:
-            Complete images, all of the same size. If a frame has no transparent pixels, its
-            ``alpha`` is ``None``.
+            Complete images, all of the same size. If no pixel of a frame is transparent, the
+            frame's ``alpha`` is ``None``.
 
         Raises:
             PhotoError: The file is damaged or no longer exists.
@@ -92,7 +92,7 @@ def load_frames(path: Path | str) -> Animation:
         path: Image file in any format that `fststyle.images.load.load_photo` can read.
 
     Returns:
-        The animation. Call its method ``frames`` to read the images.
+        The animation. Call the ``frames`` method to read the images.
 
     Raises:
         PhotoError: The file does not exist or cannot be read, or a frame is damaged.
@@ -127,7 +127,7 @@ def check_animation_output(path: Path | str) -> None:
     """Check in advance that an animation can be written.
 
     Args:
-        path: File to write later. An existing file is left unchanged by the check.
+        path: File to be written. The check leaves any existing file unchanged.
 
     Raises:
         PhotoError: Animations cannot be written with this extension, or
@@ -152,17 +152,17 @@ def save_animation(
     merged into one.
 
     In GIF files, each frame is dithered to 256 colours, and every pixel is either opaque or
-    transparent. Durations are rounded to hundredths of a second, but the errors do not add up:
-    every frame starts within 5 milliseconds of its exact time.
+    transparent. Durations are rounded to hundredths of a second, but rounding errors do not
+    accumulate: every frame starts within 5 milliseconds of its exact time.
 
     Args:
         frames: Images of the same size, one for each of the ``durations``.
         durations: Duration of each frame in milliseconds.
         loop: Number of times that the animation plays; 0 means forever.
-        path: File to write. Its extension must be one of `ANIMATION_SUFFIXES`.
+        path: File to write. The extension must be one of `ANIMATION_SUFFIXES`.
         metadata: Metadata to write; by default, none. GIF files store only a comment.
-        quality: Quality from 1 to 100, for WebP and AVIF only. The defaults are in
-            `fststyle.images.save.QUALITIES`.
+        quality: Quality from 1 to 100, for WebP and AVIF only. `fststyle.images.save.QUALITIES`
+            defines the defaults.
 
     Raises:
         PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
@@ -216,7 +216,7 @@ def _options(
 
 
 class _Frames(Image.Image):
-    """A multi-frame image. Pillow's encoders read its frames once, in order."""
+    """A multi-frame image. Pillow's encoders read each frame once, in order."""
 
     n_frames: int
     is_animated = True

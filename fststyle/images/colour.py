@@ -1,9 +1,9 @@
 """Converting colours to sRGB with an image's ICC profile.
 
-LittleCMS, called through Pillow, converts 8-bit images with any profile. It would reduce 16-bit
-images to 8 bits, so they are converted in floating point instead, provided that the profile
-consists of a curve for each channel and a matrix (ICC.1:2022, 8.3.3 and F.3). Most profiles from
-cameras and programs are of this kind: Display P3, Adobe RGB, ProPhoto RGB, Rec. 2020, and all
+LittleCMS, called through Pillow, converts 8-bit images with any profile. LittleCMS would reduce
+16-bit images to 8 bits. Such images are therefore converted in floating point if the profile
+consists of a curve for each channel and a matrix (ICC.1:2022, 8.3.3 and F.3). Most profiles used by
+cameras and programs have this form: Display P3, Adobe RGB, ProPhoto RGB, Rec. 2020, and all
 greyscale profiles.
 """
 
@@ -26,7 +26,7 @@ Curve = Callable[[Array], Array]
 
 @cache
 def srgb_profile() -> bytes:
-    """Return the ICC profile to embed in output files. Its bytes are always the same."""
+    """Return the ICC profile to embed in output files. The bytes are always the same."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # Bytes 24 to 35 store the creation time. Use a fixed time, so that equal images give equal
     # files.
@@ -47,7 +47,8 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
     Args:
         image: Image in mode L, RGB or CMYK, or in a mode that can be converted to RGB.
-        profile: Embedded ICC profile. It is ignored if it is damaged or does not match the mode.
+        profile: Embedded ICC profile. A profile that is damaged or does not match the image's mode
+            is ignored.
 
     Returns:
         An image in mode RGB, or ``image`` itself if nothing needs to be converted.
@@ -199,7 +200,7 @@ def _read_curve(tag: bytes) -> Curve:
 
 
 def _curve_parameters(kind: int, values: list[float]) -> tuple[float, ...]:
-    """Return g, a, b, c, d, e, f: the curve is ``c x + f`` below d, else ``(a x + b)^g + e``."""
+    """Return g, a, b, c, d, e, f. The curve is ``c x + f`` below d else ``(a x + b)^g + e``."""
     if kind == 0:
         return (values[0], 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     g, a, b = values[:3]

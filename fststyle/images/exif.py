@@ -1,8 +1,8 @@
 """Reading and writing EXIF blocks without loss: every value keeps its type and its bytes.
 
-An EXIF block is a small TIFF file. It consists of folders (IFDs) that contain entries. Each entry
-has a tag, a type, a count and a value (Exif 2.32, CIPA DC-008). Pillow cannot be used here, because
-its writer guesses the types and replaces non-ASCII characters with question marks.
+An EXIF block is a small TIFF file that consists of folders (IFDs), which contain entries. Each
+entry has a tag, a type, a count and a value (Exif 2.32, CIPA DC-008). Pillow's EXIF writer cannot
+be used here, because it guesses the types and replaces non-ASCII characters with question marks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EXIF_DROPPED: Final = frozenset((0x9102, 0x927C, 0xA002, 0xA003, 0xA005, 0xA500
 
 @dataclass(frozen=True)
 class Entry:
-    """The value of a tag: its type, the number of items, and the bytes in the block's order."""
+    """The value of a tag: type, number of items, and bytes in the byte order of the block."""
 
     type: int
     count: int
@@ -70,7 +70,7 @@ class Exif:
     gps: Folder = field(default_factory=dict)
 
     def entry(self, kind: int, *values: int) -> Entry:
-        """Return an entry of integers. A rational number needs two: numerator and denominator."""
+        """Return an entry of integers. Each rational number consists of two integers."""
         data = struct.pack(f"{self.order}{len(values)}{_FORMATS[kind]}", *values)
         return Entry(kind, len(data) // _TYPE_SIZES[kind], data)
 
@@ -100,8 +100,8 @@ def read_exif(block: bytes | mmap) -> Exif:
             data may be damaged.
 
     Returns:
-        All entries that can be read, without thumbnails. Their total size never exceeds the size
-        of the block.
+        All entries that can be read, without thumbnails. The total size of the entries never
+        exceeds the size of the block.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:

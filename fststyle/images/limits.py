@@ -42,7 +42,7 @@ def pillow_limits(pixels: int | None = None, max_block: int = 0) -> Iterator[Non
     """Replace Pillow's limits, and ignore warnings about damaged metadata, in a ``with`` block.
 
     Pillow stores its limits in module variables, which all threads share. The first thread that
-    enters a block saves them, and the last thread that leaves one restores them.
+    enters a block saves the original limits, and the last thread that leaves one restores them.
 
     Args:
         pixels: Limit to use if the environment variable is not set. By default, `MAX_PIXELS`.

@@ -97,9 +97,9 @@ def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
     """Convert a Pillow image in any mode, and apply its EXIF orientation and ICC profile.
 
     Args:
-        image: Image to convert. It is not modified. In modes I;16 and I, values are assumed to
-            have 16 bits (in mode I, 31 or 32 bits if any value needs them). In mode F, values
-            are expected to be in [0, 1].
+        image: Image to convert. This object is not modified. In modes I;16 and I, values are
+            assumed to have 16 bits (in mode I, 31 or 32 bits if any value needs them). In mode F,
+            values are expected to be in [0, 1].
         as_bytes: Return 8-bit images as uint8 instead of floats.
 
     Returns:
@@ -121,7 +121,7 @@ def find_photos(folder: Path | str) -> list[Path]:
 
     Returns:
         Files with one of the extensions in `PHOTO_SUFFIXES` (in upper or lower case), sorted by
-        path. Broken links are included, so that they do not go unnoticed.
+        path. Broken links are included, so that they can be reported.
 
     Raises:
         PhotoError: The folder does not exist (code ``no_folder``) or contains no photos
@@ -169,9 +169,9 @@ class Samples:
             than 8 bits per channel, floats ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1].
         alpha: Transparency, as an image in mode L or as floats ``(H, W)``. ``None`` if the image is
             opaque.
-        icc: ICC profile. Empty if the file has none.
+        icc: ICC profile; empty if the file has none.
         orientation: EXIF orientation, from 1 to 8; 1 means upright.
-        is_adobe_rgb: ``True`` if EXIF declares the colours to be Adobe RGB.
+        is_adobe_rgb: ``True`` if the EXIF data declares the colours to be Adobe RGB.
     """
 
     colour: Image.Image | NDArray[np.float32]
@@ -198,8 +198,8 @@ def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
     """Decode an image.
 
     Args:
-        image: Opened image. This function loads its pixels.
-        file: File that the image was opened from. It is needed only for 16-bit colour.
+        image: Opened image. This function loads the pixels.
+        file: File that the image was opened from. The file is needed only for 16-bit colour.
     """
     precise = read_sixteen_bit(image, file)
     image.load()
@@ -236,7 +236,7 @@ def _to_photo(samples: Samples, as_bytes: bool) -> Photo:
 
 
 def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
-    """Convert floats to sRGB. Return ``None`` if only LittleCMS can do so, with 8 bits."""
+    """Convert floats to sRGB. Return ``None`` if only LittleCMS can apply the profile."""
     rgb = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
     if not profile or is_srgb(profile):
         return rgb
@@ -273,7 +273,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_adobe_rgb(image: Image.Image) -> bool:
-    """Return ``True`` if EXIF has the mark that cameras write instead of a profile (DCF 2.0)."""
+    """Return ``True`` if the EXIF data contains the camera's mark for Adobe RGB (DCF 2.0)."""
     try:
         return image.getexif().get_ifd(0xA005).get(1) == "R03"
     except Exception:  # a damaged EXIF block can raise almost any exception

@@ -26,9 +26,10 @@ class Metadata:
         exif: EXIF block without the leading ``Exif`` and two zero bytes; empty if there is none.
         xmp: XMP packet; empty if there is none.
         dpi: Horizontal and vertical resolution in dots per inch, or ``None`` if unknown.
-        software: Name of the program that created the image. In PNG files it is also written as
-            text, because not all programs read EXIF and XMP there.
-        description: Description of the image. In PNG files it is also written as text.
+        software: Name of the program that created the image. In PNG files, the name is also written
+            as text, because not all programs can read EXIF and XMP in PNG files.
+        description: Description of the image. In PNG files, the description is also written as
+            text.
     """
 
     exif: bytes = b""
@@ -42,12 +43,12 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> Metadata:
     """Read the metadata of an image file.
 
     Args:
-        image: Opened image. Its pixels must already be loaded, because some formats store metadata
+        image: Opened image. The pixels must already be loaded, because some formats store metadata
             at the end of the file.
         file: File on disk that the image was opened from.
 
     Returns:
-        The metadata as stored in the file, without damaged parts.
+        The metadata stored in the file, without any damaged parts.
     """
     exif = image.info.get("exif")
     if image.format == "TIFF":
@@ -78,13 +79,14 @@ def result_metadata(
         metadata: Metadata of the photo.
         style_name: Name of the style, for the description.
         style_licence: Licence of the style, for the description; may be empty.
-        strip: Remove all metadata of the photo. The result's metadata still names fststyle and the
-            style.
-        keep_gps: Keep the location in EXIF and XMP. By default, it is removed.
+        strip: Remove all metadata from the photo. The result's metadata still names fststyle and
+            the style.
+        keep_gps: Keep the location in EXIF and XMP. By default, the location is removed.
 
     Returns:
         EXIF with an upright orientation and without the thumbnail and the maker note, and XMP with
-        the IPTC property DigitalSourceType. Both name the software, the style and its licence.
+        the IPTC property DigitalSourceType. EXIF and XMP both name the software, the style and the
+        style's licence.
 
     Example:
         >>> metadata = result_metadata(Metadata(), style_name="great_wave", style_licence="")

@@ -36,8 +36,8 @@ def resize(
         width: New width, at least 1.
         height: New height, at least 1.
         box: Part of the image to resize; by default, the whole image. Pixels outside the box
-            contribute to its edges just as when the whole image is resized, so that separately
-            resized parts fit together.
+            still contribute to the pixels at its edges, so that separately resized parts fit
+            together.
 
     Returns:
         A new array of uint8 or float32. Floats are clipped to [0, 1].

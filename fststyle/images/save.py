@@ -44,7 +44,7 @@ def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES)
     """Check in advance that a file can be written.
 
     Args:
-        path: File to write later. An existing file is left unchanged by the check.
+        path: File to be written. The check leaves any existing file unchanged.
         suffixes: Allowed file extensions.
 
     Raises:
@@ -101,13 +101,13 @@ def save_photo(
 
     Args:
         pixels: RGB image, ``(H, W, 3)``: uint8, or floats, which are clamped to [0, 1] and rounded.
-        path: File to write. Its extension must be one of `OUTPUT_SUFFIXES`. An existing file is
+        path: File to write. The extension must be one of `OUTPUT_SUFFIXES`. An existing file is
             replaced.
         alpha: Transparency, ``(H, W)``: uint8, or floats, where 1 is opaque. In JPEG and BMP files,
             transparent parts become white.
         metadata: Metadata to write; by default, none. BMP files cannot store metadata.
-        quality: Quality from 1 to 100, for JPEG, WebP and AVIF only. The defaults are in
-            `QUALITIES`.
+        quality: Quality from 1 to 100, for JPEG, WebP and AVIF only. `QUALITIES` defines the
+            defaults.
         bits: Bits per channel, 8 or 16. Formats other than PNG and TIFF always use 8.
 
     Raises:
@@ -203,8 +203,8 @@ def encode(
         samples: RGB image, ``(H, W, 3)``, or ``(H, W, 4)`` with alpha. Only PNG and TIFF support 16
             bits.
         file_format: Pillow's name for the format.
-        quality: Quality from 1 to 100. The defaults are in `QUALITIES`.
-        metadata: Metadata to write; by default, none. Its orientation is ignored.
+        quality: Quality from 1 to 100. `QUALITIES` defines the defaults.
+        metadata: Metadata to write; by default, none. Any orientation in the metadata is ignored.
 
     Returns:
         The contents of the file.
@@ -249,7 +249,7 @@ def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
 
 
 def upright(metadata: Metadata, file_format: str) -> Metadata:
-    """Return the metadata, adjusted for an upright sRGB image."""
+    """Return the metadata with the values adjusted for an upright sRGB image."""
     if not metadata.exif:
         return metadata
     exif = ex.kept_for_result(ex.read_exif(metadata.exif), keep_gps=True)

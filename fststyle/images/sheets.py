@@ -84,8 +84,8 @@ def contact_sheet(
         gap: Width of the white space around and between the images, in pixels.
 
     Returns:
-        The sheet, ``(H', W', 3)``, RGB in [0, 1]. Its aspect ratio is about 4:3, and only a few of
-        its cells are empty.
+        The sheet, ``(H', W', 3)``, RGB in [0, 1]. The grid is chosen so that the sheet's aspect
+        ratio is close to 4:3 and few cells are empty.
     """
     if not images or len({image.shape for image in images}) > 1:
         raise ValueError("a contact sheet needs at least one image, all of the same size")

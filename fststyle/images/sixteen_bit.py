@@ -1,8 +1,8 @@
 """Images with more than 8 bits per channel.
 
-Pillow reads 16-bit colour with only 8 bits and cannot write it. `read_sixteen_bit` reads such
-images at full precision, and `sixteen_bit_png` writes them as PNG; `fststyle.images.tiff` writes
-them as TIFF.
+Pillow reduces 16-bit colour to 8 bits when reading, and cannot write it. `read_sixteen_bit` reads
+16-bit images at full precision, `sixteen_bit_png` writes them as PNG, and `fststyle.images.tiff`
+writes them as TIFF.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def read_sixteen_bit(
     """Read an image with more than 8 bits per channel at full precision.
 
     Args:
-        image: Opened image. This function loads its pixels. Colour can be read only if they have
-            not been loaded yet.
-        file: File that the image was opened from. Without it, only greyscale images can be read.
+        image: Opened image. This function loads the pixels. Colour images can be read only if their
+            pixels have not been loaded yet.
+        file: File that the image was opened from. Without the file, only greyscale images can be
+            read.
 
     Returns:
         Colour ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1] as stored, neither rotated nor converted,
@@ -101,7 +102,7 @@ def sixteen_bit_png(template: bytes, samples: NDArray[np.uint16]) -> bytes:
     """Encode an image as a PNG with 16 bits per channel.
 
     Args:
-        template: PNG of any small image. The result gets its metadata.
+        template: PNG file of any small image. Its metadata is copied to the result.
         samples: ``(H, W, 3)``, or ``(H, W, 4)`` with alpha.
 
     Returns:
@@ -129,7 +130,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _filtered(samples: NDArray[np.uint16]) -> bytes:
-    """Filter every row with the Paeth predictor (PNG, 9.4) and compress the rows."""
+    """Filter every row with the Paeth predictor (PNG specification, 9.4) and compress the rows."""
     height, width, channels = samples.shape
     pixel = 2 * channels
     compressor = zlib.compressobj(COMPRESSION)

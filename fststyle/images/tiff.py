@@ -17,7 +17,7 @@ from fststyle.images.sixteen_bit import COMPRESSION
 
 
 def write_tiff(samples: NDArray[np.uint8] | NDArray[np.uint16], exif: ex.Exif, icc: bytes) -> bytes:
-    """Encode an image as TIFF, compressed with Deflate and a predictor (TIFF 6.0, 14).
+    """Encode an image as TIFF, compressed with Deflate and a predictor (TIFF 6.0, section 14).
 
     Args:
         samples: ``(H, W, 3)``, or ``(H, W, 4)`` with alpha.

@@ -53,9 +53,9 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     """Return the XMP packet of a stylised photo.
 
     Args:
-        xmp: XMP packet of the photo. Its properties are kept, except those that do not apply to
-            the result. An empty, damaged or unsafe packet is replaced with a new one.
-        note: Description of the change. It is appended to the photo's own description.
+        xmp: XMP packet of the photo. The result keeps all properties that still apply to it. An
+            empty, damaged or unsafe packet is replaced with a new one.
+        note: Description of the change, to be appended to the photo's own description.
         software: Value for xmp:CreatorTool.
         keep_gps: Keep the location.
 
@@ -107,7 +107,7 @@ class _SafeBuilder(TreeBuilder):
 
 
 def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
-    """Parse a packet. Return its root and the prefix for each namespace."""
+    """Parse a packet, and return its root and the prefix for each namespace."""
     if len(xmp) > _MAX_BYTES:
         raise ValueError("too large")
     builder = _SafeBuilder()
@@ -166,7 +166,7 @@ def followed_by(description: str, note: str) -> str:
 
 
 def _serialise(root: Element, prefixes: dict[str, str]) -> str:
-    """Serialise a tree with its own prefixes. ElementTree would register them globally."""
+    """Serialise a tree with its own prefixes. ElementTree would register the prefixes globally."""
     names = dict(prefixes)
     for uri, prefix in _PREFIXES.items():
         if not names.get(uri):  # the default namespace does not apply to attributes
@@ -203,5 +203,5 @@ def _written(element: Element, names: dict[str, str], spaces: str = "") -> Itera
 
 
 def _quoted(value: str) -> str:
-    """Quote an attribute value. Line breaks are escaped, or parsers turn them into spaces."""
+    """Quote an attribute value, and escape line breaks, which parsers would turn into spaces."""
     return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'

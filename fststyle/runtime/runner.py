@@ -70,14 +70,14 @@ class ReadyStyle(Protocol):
         """The device that the style runs on: ``cpu``, ``cuda`` or ``mps``."""
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
-        """Stylise an image ``(H, W, 3)``, as `Runtime` does."""
+        """Stylise an image ``(H, W, 3)`` in the same way as `Runtime`."""
 
 
 class Runtime:
     """A style that is ready to run, as returned by `load_runtime`.
 
-    Several threads can share the same runtime. It processes one photo at a time, and can use all
-    CPU cores to do so.
+    Several threads can share the same runtime. A runtime processes one photo at a time, and can use
+    all CPU cores to do so.
 
     Attributes:
         info: Information about the style's origin and training.
@@ -107,14 +107,14 @@ class Runtime:
         Args:
             pixels: RGB image, ``(H, W, 3)``, with sides of at least 1 pixel: uint8, or float32 in
                 [0, 1].
-            tile: Maximum side of the tiles that the photo is divided into, rounded up to a
-                multiple of 4. By default, the size of the photo and the free memory determine
-                the tile size, and photos that are small enough are processed as a whole.
+            tile: Maximum side length of the tiles that the photo is divided into, rounded up to a
+                multiple of 4. By default, the tile size depends on the size of the photo and the
+                free memory, and small photos are not divided.
 
         Returns:
             The stylised photo, a new array with the same shape, dtype and range. As in
-            `TransformerNet`, a photo with a side shorter than 5 pixels is padded with its edge
-            pixels, and the result is cropped to the original size.
+            `TransformerNet`, a photo with a side shorter than 5 pixels is padded by repeating its
+            edge pixels, and the result is cropped to the original size.
 
         Raises:
             SettingError: ``tile`` is below 1.
@@ -140,15 +140,16 @@ class Runtime:
 def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
     """Load a style file so that it is ready to run.
 
-    On the CPU, the style runs with OpenVINO and does not need torch. It uses bfloat16 if the
-    processor supports it, and float32 otherwise. bfloat16 is five times as fast; pixel values
-    (0 to 255) change by 0.5 on average. On a GPU, the style runs with torch in float16.
+    On the CPU, the style runs with OpenVINO and does not need torch. Computations use bfloat16 if
+    the processor supports it, and float32 otherwise. Using bfloat16 is five times as fast, and
+    changes pixel values (0 to 255) by 0.5 on average. On a GPU, the style runs with torch in
+    float16.
 
     Args:
         path: Style file to load.
-        device: ``cpu``, ``cuda``, ``mps`` or ``auto``. The choice ``auto`` selects the GPU if the
-            program has already imported torch and torch can use a GPU. Otherwise it selects the
-            CPU, because importing torch takes longer than stylising a photo.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``. With ``auto``, the style runs on the GPU if
+            the program has already imported torch and torch can use a GPU. Otherwise, the style
+            runs on the CPU, because importing torch takes longer than stylising a photo.
         threads: Number of threads on the CPU. By default, OpenVINO chooses the number. On a GPU,
             this setting is ignored.
 

@@ -1,12 +1,12 @@
-"""Stylising photos of any size: tile geometry, memory, and running a network without seams.
+"""Stylising photos of any size: tile geometry, memory limits, and tiles without visible seams.
 
 Instance norm depends on the whole photo, so tiles that are stylised independently do not fit
 together. Here, the norms' statistics are measured only once, on a sample of the photo at full
 resolution, and then pinned for every tile. (Chen, Wang, Xie, Lu, Luo, "Towards Ultra-Resolution
 Neural Style Transfer via Thumbnail Instance Normalization", AAAI 2022, use a thumbnail instead.)
 Every tile is computed with a margin as wide as the network's receptive radius, and its origin is a
-multiple of the network's total stride. Its pixels are then exactly the same as if the whole photo
-had been processed in one piece.
+multiple of the network's total stride. The pixels of each tile are then exactly the same as if the
+photo had been processed as a whole.
 
 The sample consists of many small crops rather than a thumbnail, because edges are sharper in a
 thumbnail than in the photo, and trained networks react to that. See docs/large_photos.md for the
@@ -76,10 +76,10 @@ def tiles(height: int, width: int, side: int, margin: int) -> Iterator[Tile]:
         side: Maximum height and width of the kept part of a tile, rounded up to a multiple of
             `STRIDE`.
         margin: Width of the extra area computed around the kept part, a multiple of `STRIDE`. The
-            area ends at the photo's borders.
+            extra area never extends beyond the photo's borders.
 
     Yields:
-        The tiles, row by row. Their kept parts cover each pixel of the photo exactly once.
+        The tiles, row by row. The kept parts cover each pixel of the photo exactly once.
 
     Example:
         >>> from fststyle.runtime.tiling import tiles
@@ -96,9 +96,9 @@ class Sample(NamedTuple):
 
     Attributes:
         batch: The parts, ``(N, 3, h, w)`` in [0, 1].
-        inset: Two numbers of pixels to ignore in each part: at the upper and lower borders, and at
-            the left and right borders. These pixels are distorted by padding, because the photo
-            itself continues there.
+        inset: Number of pixels to ignore at the upper and lower borders of each part, and number
+            of pixels to ignore at the left and right borders. Padding distorts these pixels if the
+            photo continues beyond the part.
     """
 
     batch: NDArray[np.float32]
@@ -141,14 +141,14 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
     """Run a network with pinned statistics on a photo, tile by tile.
 
     Args:
-        pixels: Photo to process. It is converted to float32 one tile at a time.
+        pixels: Photo to process. The photo is converted to float32 one tile at a time.
         forward: Network to run.
         side: Maximum height and width of the kept part of a tile.
-        margin: Width of the extra area computed around the kept part. It must be at least the
+        margin: Width of the extra area computed around the kept part, which must be at least the
             network's receptive radius.
 
     Returns:
-        The result, with the photo's shape and dtype. For uint8, values are rounded.
+        The result, with the photo's shape and dtype. If the dtype is uint8, values are rounded.
     """
     height, width = pixels.shape[:2]
     result = np.empty_like(pixels, order="C")
@@ -184,7 +184,7 @@ def choose_tile(height: int, width: int, memory: int) -> int | None:
     Args:
         height: Height of the photo in pixels.
         width: Width of the photo in pixels.
-        memory: Number of free bytes. At most half of them are used.
+        memory: Number of free bytes. At most half of the free memory is used.
 
     Returns:
         The side of the tiles, or ``None`` to process the photo as a whole.
