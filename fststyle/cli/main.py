@@ -83,7 +83,7 @@ def _open_closed_streams() -> None:
 def _give_up_output(error: OSError) -> None:
     """Drop the standard output after an error: its reader is gone, or its disk is full."""
     if error.errno != errno.EPIPE:  # after `fststyle styles | head -1` nobody reads a message
-        print(f"Error: {cannot_write('the standard output', error)}", file=sys.stderr)
+        print(f"Error: {cannot_write('standard output', error)}", file=sys.stderr)
     # The rest of it goes nowhere, so that closing it raises nothing.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""``fststyle stylize``: one photo, many photos, or a stream. On the CPU none of it loads torch."""
+"""``fststyle stylize``: one photo, many photos, or a stream. PyTorch is not needed on the CPU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ANIMATED: Final = (".gif", ".apng")
 _MAX_STREAM_BYTES: Final = 2**30
 _CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors")
 _FILES: Final = ("strip", "keep_gps", "quality")
-# A photo that is optimised, for lack of a network, has only the size.
+# If there is no network, the photo is optimised, which supports only the size.
 _NEEDS_NETWORK: Final = (*_CONTROL[1:], *_FILES, "mask", "style_outside", "json")
 
 
@@ -60,29 +60,34 @@ def add_command(commands: Any) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for the standard input; "
-        "write a name that begins with - as ./-name",
+        help="photos, folders, patterns such as 'photos/**/*.jpg', or - for standard input; "
+        "if a name begins with -, write it as ./-name",
     )
     command.add_argument(
-        "--style", required=True, help=f"{STYLE_HELP}; or a mix: NAME:0.6,OTHER:0.4"
+        "--style", required=True, help=f"{STYLE_HELP}; or a blend such as NAME:0.6,OTHER:0.4"
     )
     command.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="a file; a folder if there are several inputs, a folder or a pattern; - for the "
-        "standard output",
+        help="output file, or - for standard output; for a folder, a pattern or several inputs, "
+        "the output folder",
     )
     _add_control(command.add_argument_group("control"))
     files = command.add_argument_group("files")
     files.add_argument(
-        "--quality", type=quality, metavar="1..100", help="of JPEG, WebP and AVIF; default: high"
+        "--quality",
+        type=quality,
+        metavar="1..100",
+        help="quality of JPEG, WebP and AVIF; default: high",
     )
     kept = files.add_mutually_exclusive_group()
-    kept.add_argument("--strip", action="store_true", help="drop the photo's metadata (EXIF, XMP)")
     kept.add_argument(
-        "--keep-gps", action="store_true", help="keep the location, which is dropped by default"
+        "--strip", action="store_true", help="do not keep the photo's metadata (EXIF, XMP)"
+    )
+    kept.add_argument(
+        "--keep-gps", action="store_true", help="keep the location, which is removed by default"
     )
     many = command.add_argument_group("many photos")
     existing = many.add_mutually_exclusive_group()
@@ -98,18 +103,16 @@ def add_command(commands: Any) -> None:
         "--format",
         choices=[suffix[1:] for suffix in (*OUTPUT_SUFFIXES, *_ANIMATED)],
         default="",
-        help="format of the results; default: the format of each photo",
+        help="format of the results; default: the same format as each photo",
     )
-    many.add_argument("--json", action="store_true", help="print JSON, one line per photo")
+    many.add_argument("--json", action="store_true", help="print one line of JSON per photo")
     many.add_argument(
         "--jobs",
         type=positive,
-        help="number of threads that read photos, and of threads that write; default: up to 4",
+        help="number of reader threads, and of writer threads; default: up to 4",
     )
     command.add_argument("--device", choices=get_args(Device), default="auto")
-    command.add_argument(
-        "--threads", type=positive, help="number of processor threads for the network"
-    )
+    command.add_argument("--threads", type=positive, help="number of CPU threads for the network")
     command.set_defaults(run=stylize)
 
 
@@ -118,42 +121,41 @@ def _add_control(group: Any) -> None:
         "--size",
         type=pixels_or_full,
         metavar="N|full",
-        help="long side of the result in pixels (never enlarged), or full; default: the photo's "
-        f"own, or {OPTIMIZE_SIZE} if the style is an image and the photo is optimised",
+        help="maximum long side of the result in pixels (photos are never enlarged), or full; "
+        f"default: the photo's own size, or {OPTIMIZE_SIZE} if the style is an image and the photo "
+        "is optimised",
     )
     group.add_argument(
         "--scale",
         type=stroke_scale,
         metavar="0.25..64",
-        help="size of the brush strokes; 2 is twice as large; default: 1, and more for photos of "
-        "more than 1280 pixels a side",
+        help="size of the brush strokes; 2 makes them twice as large; default: 1, or more if the "
+        "photo's long side exceeds 1280 pixels",
     )
     group.add_argument(
         "--tile",
         type=positive,
         metavar="N",
-        help="work in tiles of N×N pixels; default: only if the photo needs too much memory",
+        help="process the photo in tiles of N×N pixels; default: only if the photo is very large",
     )
     group.add_argument(
         "--strength",
         type=share,
         metavar="0..1",
-        help="0 is the photo itself, 1 the full style (default)",
+        help="strength of the style; 0 is the unchanged photo, 1 (default) is the full style",
     )
-    group.add_argument(
-        "--keep-colors", action="store_true", help="keep the photo's colours under the strokes"
-    )
+    group.add_argument("--keep-colors", action="store_true", help="keep the photo's colours")
     group.add_argument(
         "--mask",
         type=Path,
         metavar="IMAGE",
-        help="stylise only where this image is white, partly where it is grey; it is resized to "
-        "the photo",
+        help="stylise only where this image is white, and partly where it is grey; it is resized "
+        "to fit the photo",
     )
     group.add_argument(
         "--style-outside",
         metavar="STYLE",
-        help="style where the mask is black; default: the photo itself",
+        help="style to apply where the mask is black; default: the photo is unchanged there",
     )
 
 
@@ -167,8 +169,8 @@ def stylize(options: argparse.Namespace) -> int:
         The exit status: 0, or 1 if a photo failed.
 
     Raises:
-        FststyleError: An input or option is unsuitable, before any photo is stylised; or a
-            single photo failed.
+        FststyleError: An input or option is unsuitable (raised before any photo is stylised), or
+            there is only one photo and it failed.
     """
     if options.device in ("cuda", "mps"):
         require_packages("train", "torch")
@@ -179,7 +181,10 @@ def stylize(options: argparse.Namespace) -> int:
 
 
 def _without_network(options: argparse.Namespace) -> FoundStyle | None:
-    """Find whether the style is only an image, and check that the photo can be optimised then."""
+    """Return the style if it is only an image, otherwise ``None``.
+
+    For an image, also check that the photo can be optimised.
+    """
     weights = style_weights(options.style)
     found = [find_style(name) for name in weights]
     if len(found) > 1 or found[0].kind == "network":
@@ -193,7 +198,7 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
         return found[0]
     needs.append("A folder or more than one photo")
     raise CommandError(
-        f"{needs[0]} needs a trained network, and {options.style} is only an image.",
+        f"{needs[0]} needs a trained network, but {options.style} is only an image.",
         remedy=f"Train one: fststyle train {training_settings(found[0])}. Or choose a style from: "
         "fststyle styles.",
         code="no_network",
@@ -201,7 +206,7 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
 
 
 def _optimize(options: argparse.Namespace, style: FoundStyle) -> int:
-    """Do what ``fststyle optimize PHOTO --style IMAGE -o OUT`` does, and say so."""
+    """Run ``fststyle optimize PHOTO --style IMAGE -o OUT``, and tell the user."""
     is_ours = style.path.parent == art_folder()
     what = "has no trained network yet" if is_ours else "is an image, not a trained style"
     request = OptimizeRequest(
@@ -209,8 +214,8 @@ def _optimize(options: argparse.Namespace, style: FoundStyle) -> int:
     )
     return run_request(
         request,
-        note=f"{options.style} {what}, so this one photo is optimised, which takes minutes. "
-        f"To train it for all photos: fststyle train {training_settings(style)}",
+        note=f"{options.style} {what}, so this photo is optimised on its own, which takes minutes. "
+        f"To train a network for all photos: fststyle train {training_settings(style)}",
     )
 
 
@@ -235,31 +240,34 @@ def _stylize(options: argparse.Namespace) -> int:
 
 
 def _stylize_stream(options: argparse.Namespace) -> int:
-    """Read from the standard input or write to the standard output, through temporary files."""
+    """Read from standard input or write to standard output, using temporary files."""
     from_stream, to_stream = options.inputs == [_STREAM], options.output == _STREAM
     if not from_stream and not (is_one_file(options.inputs) and options.inputs != [_STREAM]):
-        raise CommandError("- stands for one photo.", remedy="Give it as the only input.")
-    if to_stream and sys.stdout.name == os.devnull:  # as the command line puts there
-        raise CommandError("The standard output is closed.", remedy="Open it: > OUT")
+        raise CommandError("- stands for a single photo.", remedy="Pass it as the only input.")
+    # The command line replaces a closed standard output with os.devnull.
+    if to_stream and sys.stdout.name == os.devnull:
+        raise CommandError("Standard output is closed.", remedy="Redirect it to a file: > OUT")
     if from_stream and sys.stdin.isatty():
         raise CommandError(
-            "- reads a photo from the standard input.", remedy="Pipe one in, or name a file."
+            "- reads a photo from standard input.",
+            remedy="Pipe a photo in, or name a file.",
         )
     if to_stream and sys.stdout.isatty():
         raise CommandError(
-            "-o - writes an image, not text.", remedy="Send it to a file or a program: > OUT"
+            "-o - writes an image to standard output, which is a terminal.",
+            remedy="Redirect it to a file (> OUT) or pipe it to a program.",
         )
     with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
         source, target = Path(options.inputs[0]), Path(options.output)
         names: dict[str, str] = {}
         if from_stream:
             source = Path(folder, "photo")
-            names[str(source)] = "the standard input"
+            names[str(source)] = "standard input"
             _copy(sys.stdin.buffer, source)
         if to_stream:
             suffix = suffix_of(options.format) or suffix_by_content(source)
             target = Path(folder, f"result{suffix}")
-            names[str(target)] = "the standard output"
+            names[str(target)] = "standard output"
         else:
             suffix_of(options.format, target)
         existing: Existing = getattr(options, "existing", "replace")
@@ -270,7 +278,7 @@ def _stylize_stream(options: argparse.Namespace) -> int:
             with target.open("rb") as result:
                 shutil.copyfileobj(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-        # Only now has the result been written.
+        # Report the result only after it has been written.
         print(report.getvalue(), end="", file=sys.stderr if to_stream else sys.stdout, flush=True)
     return status
 
@@ -283,7 +291,10 @@ def _run(
     folder: Path | None = None,
     names: dict[str, str] | None = None,
 ) -> int:
-    """Run the tasks and report each on ``out``; ``names`` are shown instead of some paths."""
+    """Run the tasks, and report each one on ``out``.
+
+    ``names`` maps paths to the names that are shown instead.
+    """
     report = _Report(options, out, names or {}, single=folder is None)
     todo = [job for job in jobs if not job.skip]
     for job in jobs:
@@ -322,7 +333,7 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
 
 
 class _Report:
-    """The output for the user: a line for each photo, a bar, and at the end the failures."""
+    """The output for the user: a line for each photo, a progress bar, and a list of failures."""
 
     def __init__(
         self, options: argparse.Namespace, out: IO[str], names: dict[str, str], *, single: bool
@@ -338,11 +349,11 @@ class _Report:
         self._count = 0
 
     def progress(self, total: int) -> AbstractContextManager[Any]:
-        if self._single:  # without the tenth of a second that the import takes
+        if self._single:  # saves the tenth of a second that importing tqdm takes
             return nullcontext()
         from tqdm import tqdm
 
-        # None: no bar if the standard error is not a terminal.
+        # With disable=None, tqdm shows no bar if standard error is not a terminal.
         self._bar = tqdm(total=total, unit="photo", disable=None, leave=False)
         return closing(self._bar)
 
@@ -372,7 +383,7 @@ class _Report:
             self._bar.update()
 
     def status(self) -> int:
-        """Print what failed, if anything, and return the exit status."""
+        """Print a summary with any failures, and return the exit status."""
         if self._single:
             if self._failed:
                 raise self._failed[0]
@@ -412,7 +423,7 @@ class _Report:
 
 
 def _needed_files(options: argparse.Namespace) -> list[Path]:
-    """Return the files that no result may replace: the mask and the styles."""
+    """Return the mask and the styles, which no result may replace."""
     styles = given(options, "style", "style_outside").values()
     files = [find_style(name).path for style in styles for name in style_weights(style)]
     return [*files, *given(options, "mask").values()]
@@ -425,7 +436,7 @@ def _copy(stream: IO[bytes], target: Path) -> None:
             size += file.write(chunk)
             if size > _MAX_STREAM_BYTES:
                 raise CommandError(
-                    f"The standard input has more than {_MAX_STREAM_BYTES >> 30} GB, which is too "
-                    "much for a photo.",
+                    f"Standard input contains more than {_MAX_STREAM_BYTES >> 30} GB, which is too "
+                    "large for a photo.",
                     code="too_large",
                 )

@@ -1,4 +1,4 @@
-"""``fststyle video``: a video stylised, with its sound. On the CPU it loads no torch."""
+"""``fststyle video``: stylising a video and keeping its sound. PyTorch is not needed on the CPU."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "video",
         help="apply a style to a video",
-        description="Apply a style to a video. Sound and subtitles are copied. GIF is read too; "
-        "GIF and WebP are written too. Ctrl-C ends the work and keeps the part that is done; press "
-        "it twice to keep nothing.",
+        description="Apply a style to a video. Sound and subtitles are copied. The input may be an "
+        "animated GIF, and the output may be an animated GIF or WebP. Press Ctrl-C to stop early "
+        "and keep the finished part, or press it twice to keep nothing.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("video", type=Path, metavar="VIDEO")
     command.add_argument(
-        "--style", required=True, help="as for stylize; or a mix: NAME:0.6,OTHER:0.4"
+        "--style",
+        required=True,
+        help="style, as for stylize, or a blend such as NAME:0.6,OTHER:0.4",
     )
     command.add_argument(
         "-o",
@@ -50,36 +52,39 @@ def add_command(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="result; its extension sets the format: .mp4, .mkv, .mov, .webm, .ts, .gif or .webp",
+        help="output file; its extension sets the format: .mp4, .mkv, .mov, .webm, .ts, .gif "
+        "or .webp",
     )
     _add_control(command)
     files = command.add_argument_group("files")
-    files.add_argument("--codec", help="h264 (default), hevc, av1, vp9, or an encoder of FFmpeg")
-    files.add_argument("--crf", type=int, metavar="N", help="quality, lower is better; h264: 20")
-    files.add_argument("--no-audio", action="store_true", help="drop the sound")
-    files.add_argument("--no-subtitles", action="store_true", help="drop the subtitles")
+    files.add_argument(
+        "--codec", help="h264 (default), hevc, av1, vp9, or the name of any FFmpeg encoder"
+    )
+    files.add_argument(
+        "--crf", type=int, metavar="N", help="quality; lower is better; default for h264: 20"
+    )
+    files.add_argument("--no-audio", action="store_true", help="do not copy the sound")
+    files.add_argument("--no-subtitles", action="store_true", help="do not copy the subtitles")
     files.add_argument("--json", action="store_true", help="print one line of JSON at the end")
     command.add_argument("--device", choices=get_args(Device), default="auto")
-    command.add_argument(
-        "--threads", type=positive, help="number of processor threads for the network"
-    )
+    command.add_argument("--threads", type=positive, help="number of CPU threads for the network")
     command.set_defaults(run=video)
 
 
 def _add_control(command: argparse.ArgumentParser) -> None:
-    steady = command.add_argument_group("steadiness")
+    steady = command.add_argument_group("flicker reduction")
     steady.add_argument(
         "--steady",
         type=share,
         metavar="0..1",
-        help="weight of the previous frame, moved along with the motion and mixed in; "
-        "default: 0.6, off: 0",
+        help="how much of the previous result, moved along with the motion, is mixed in; "
+        "default: 0.6; 0 turns it off",
     )
     steady.add_argument(
         "--smoothing",
         type=seconds,
         metavar="SECONDS",
-        help="time over which the network's statistics are smoothed; default: 0.5, off: 0",
+        help="time over which the network's statistics are smoothed; default: 0.5; 0 turns it off",
     )
     control = command.add_argument_group("control")
     control.add_argument(
@@ -94,10 +99,13 @@ def _add_control(command: argparse.ArgumentParser) -> None:
     control.add_argument("--strength", type=share, metavar="0..1", help="as for stylize")
     control.add_argument("--keep-colors", action="store_true", help="as for stylize")
     control.add_argument(
-        "--start", type=seconds, metavar="TIME", help="where to start: seconds, or H:MM:SS"
+        "--start", type=seconds, metavar="TIME", help="time to start at, in seconds or as H:MM:SS"
     )
     control.add_argument(
-        "--duration", type=seconds, metavar="TIME", help="how much of it: seconds, or H:MM:SS"
+        "--duration",
+        type=seconds,
+        metavar="TIME",
+        help="length of the part to stylise, in seconds or as H:MM:SS",
     )
 
 
@@ -108,7 +116,7 @@ def video(options: argparse.Namespace) -> int:
         options: The parsed command line.
 
     Returns:
-        The exit status: 0, or 130 if Ctrl-C ended it early.
+        The exit status: 0, or 130 if Ctrl-C or SIGTERM stopped the conversion early.
 
     Raises:
         FststyleError: An input is missing or unsuitable, or the result cannot be written.
@@ -125,7 +133,7 @@ def video(options: argparse.Namespace) -> int:
     from fststyle.video.reader import VideoReader
     from fststyle.video.video_stylizer import VideoStylizer
 
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes past FFmpeg's own log
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 bypasses FFmpeg's log
     output = Output(options.output, **given(options, "codec", "crf"))
     check_video_output(output)
     begin = time.perf_counter()
@@ -136,11 +144,11 @@ def video(options: argparse.Namespace) -> int:
         copies=_copies(options),
     ) as source:
         if output.is_silent and source.copied:
-            _warn(f"{output.suffix[1:]} has no sound and no subtitles.")
+            _warn(f"{output.suffix[1:]} files contain neither sound nor subtitles.")
         stylizer = VideoStylizer(
             options.style, **given(options, "steady", "smoothing", "device", "threads")
         )
-        # The size that was asked for is the size at which the network works.
+        # If a size is given, the network works at that size by default.
         default_scale = {"scale": 1.0} if given(options, "size") else {}
         control = Control(**{**default_scale, **given(options, "scale", "strength", "keep_colors")})
 
@@ -160,14 +168,14 @@ def video(options: argparse.Namespace) -> int:
 
 
 def _copies(options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the kinds of streams to copy."""
+    """Return the types of streams to copy."""
     dropped = given(options, "no_audio", "no_subtitles")
     kinds = {"audio": "no_audio", "subtitle": "no_subtitles"}
     return tuple(kind for kind, option in kinds.items() if option not in dropped)
 
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
-    """Refuse a result that would replace the video or a style, also through a link."""
+    """Refuse an output that would replace the video or a style, even through a link."""
     from fststyle.video.encoders import VIDEO_SUFFIXES
 
     output = options.output
@@ -178,7 +186,7 @@ def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
             raise CommandError(
                 "The result would replace {path}.",
                 path=path,
-                remedy="Choose another name with -o.",
+                remedy="Choose another file name with -o.",
                 code="replaces_input",
             )
 
@@ -194,7 +202,10 @@ def _comment(stylizer: Any) -> str:
 
 @contextmanager
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C or SIGTERM ask for an end; the second one ends at once, as usual."""
+    """Stop gracefully on the first Ctrl-C or SIGTERM.
+
+    The second one has its usual effect and ends the program immediately.
+    """
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -217,7 +228,7 @@ def _ctrl_c() -> Iterator[Callable[[], bool]]:
 def _bar(source: VideoReader) -> Iterator[Callable[[int], None]]:
     from tqdm import tqdm
 
-    # None: no bar if the standard error is not a terminal.
+    # With disable=None, tqdm shows no bar if standard error is not a terminal.
     bar = tqdm(total=source.info.frames, unit="frame", disable=None, leave=False)
     with closing(bar):
         yield lambda count: bar.update(count - bar.n)
@@ -233,7 +244,7 @@ def _report(
     info, damage = source.info, source.damage
     if damage.broken:
         count = f"{damage.broken} frame{'s' if damage.broken > 1 else ''}"
-        _warn(f"{options.video}: {count} could not be decoded; the previous one is shown instead.")
+        _warn(f"{options.video}: {count} could not be decoded; the previous result is repeated.")
     if damage.truncated and result.is_whole:
         why = damage.truncated
         _warn(f"{options.video} is truncated: it ends after {result.seconds:.1f} s; {why}.")
@@ -260,7 +271,7 @@ def _report(
     else:
         print(
             f"{options.output}  {result.width}×{result.height}  {result.frames} frame{s}, "
-            f"{result.seconds:.1f} s  {speed:.1f} frames a second"
+            f"{result.seconds:.1f} s  {speed:.1f} frames per second"
         )
 
 

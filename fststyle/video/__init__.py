@@ -1,1 +1,1 @@
-"""Stylising videos: reading, writing, and keeping frames steady."""
+"""Video stylisation: reading, writing, and reducing flicker between frames."""

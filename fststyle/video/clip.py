@@ -1,4 +1,4 @@
-"""`Clip`: the part of a video that is read, and the times in it."""
+"""`Clip`: the part of a video that is read, and conversion of its times."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fststyle.video.container import MICROSECONDS
 
 @dataclass
 class Clip:
-    """The part of a video that is read, in seconds of the file's own clock.
+    """The part of a video that is read. Its times are in seconds of the file's own clock.
 
     Attributes:
-        begin: Time that becomes 0.
-        end: Time at which the clip ends; None for the end of the file.
+        begin: Time at which the clip begins. It becomes time 0 of the result.
+        end: Time at which the clip ends, or ``None`` for the end of the file.
         skips: True if frames before ``begin`` are skipped.
 
     Example:
@@ -31,12 +31,12 @@ class Clip:
 
     @classmethod
     def of(cls, zero: Fraction, *, start: float = 0.0, duration: float | None = None) -> Self:
-        """Make a clip from the times that a user gives.
+        """Create a clip from a start and a duration.
 
         Args:
             zero: Time in the file at which the video starts.
-            start: Seconds to skip.
-            duration: Length of the clip in seconds; by default all that follows.
+            start: Number of seconds to skip at the beginning of the video.
+            duration: Length of the clip in seconds. By default it extends to the end of the video.
         """
         clip = cls(zero + _fraction(start), skips=start > 0)
         if duration is not None:
@@ -44,21 +44,24 @@ class Clip:
         return clip
 
     def end_at(self, seconds: float) -> None:
-        """End the clip that number of seconds after it begins."""
+        """End the clip the given number of seconds after its beginning."""
         self.end = self.begin + _fraction(seconds)
 
     def is_after(self, time: Fraction | None) -> bool:
-        """Tell whether a time in the file lies after the clip."""
+        """Return whether a time in the file is at or after the end of the clip."""
         return time is not None and self.end is not None and time >= self.end
 
     def contains(self, time: Fraction | None) -> bool:
-        """Tell whether a time in the file lies in the clip; an unknown time does."""
+        """Return whether a time in the file is in the clip. An unknown time is considered to be."""
         if time is None:
             return True
         return not self.is_after(time) and not (self.skips and time < self.begin)
 
     def length(self, seconds: float | None) -> float | None:
-        """Return the clip's length in seconds, for a video of that length in its file."""
+        """Return the clip's length in seconds, given the length of the whole video.
+
+        ``None`` means that a length is unknown.
+        """
         if not self.skips and self.end is None:
             return seconds
         lengths = []
@@ -69,13 +72,13 @@ class Clip:
         return min(lengths, default=None)
 
     def place(self, packet: Any) -> bool:
-        """Move a copied packet to its time in the clip, and cut a subtitle to the clip.
+        """Shift a copied packet to its time in the clip, and trim subtitles to the clip.
 
         Args:
-            packet: PyAV's packet with a ``pts``; its times are changed in place.
+            packet: A PyAV packet that has a ``pts``. Its times are changed in place.
 
         Returns:
-            True if the packet belongs to the clip.
+            True if the packet is part of the clip.
         """
         base = Fraction(packet.time_base)
         begin = packet.pts * base
@@ -96,14 +99,14 @@ class Clip:
         return True
 
     def chapters(self, chapters: Iterable[Any], seconds: float) -> list[Any]:
-        """Select chapters, and cut them to the clip.
+        """Select the chapters in the clip, and trim them to it.
 
         Args:
-            chapters: PyAV's chapters of the file.
-            seconds: Length of the clip that was read.
+            chapters: The file's chapters, as PyAV returns them.
+            seconds: Length of the part that was read, in seconds.
 
         Returns:
-            The chapters in the clip, with their new times.
+            The chapters in the clip, with times relative to the clip.
         """
         cut, last = [], self.begin + _fraction(seconds)
         for chapter in chapters:

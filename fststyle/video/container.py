@@ -1,7 +1,7 @@
-"""The types of the video package, and what a video's file says about its frames.
+"""The types used throughout the video package, and reading the properties of a video file.
 
-PyAV (FFmpeg's libraries in Python) comes with the extra ``fststyle[video]``. It is imported only
-when it is needed.
+PyAV (the Python bindings for FFmpeg's libraries) is installed with the extra ``fststyle[video]``.
+It is imported only when needed.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from fststyle.errors import SettingError, VideoError
 from fststyle.files import reason
 
 MICROSECONDS: Final = 1_000_000
-# FFmpeg's codes of the matrices that its scaler knows, and the codes that the scaler uses.
+# FFmpeg's code for each matrix that its scaler supports, and the scaler's own code for it.
 _MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _UNSPECIFIED: Final = 2
 _HD_WIDTH: Final = 1280
 _HD_HEIGHT: Final = 576
 _LIMITED: Final = 1
 FULL: Final = 2
-"""FFmpeg's code for levels from 0 to 255."""
+"""FFmpeg code for levels from 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Colours:
-    """The storage of RGB as YCbCr, in the code numbers of ITU-T H.273.
+    """The YCbCr encoding of RGB, as code points from ITU-T H.273.
 
     Attributes:
-        matrix: 1 is BT.709, 5 and 6 are BT.601, 9 is BT.2020.
+        matrix: Code point of the matrix: 1 is BT.709, 5 and 6 are BT.601, and 9 is BT.2020.
         is_full: True for levels from 0 to 255, False for 16 to 235.
-        primaries: Code of the primaries; 2 means unspecified.
-        transfer: Code of the transfer curve; 2 means unspecified.
+        primaries: Code point of the colour primaries. 2 means unspecified.
+        transfer: Code point of the transfer curve. 2 means unspecified.
     """
 
     matrix: int
@@ -49,29 +49,29 @@ class Colours:
 
     @property
     def scaler_matrix(self) -> int:
-        """The code of the matrix in FFmpeg's scaler."""
+        """The matrix, as a code of FFmpeg's scaler."""
         return _MATRICES[self.matrix]
 
     @property
     def scaler_range(self) -> int:
-        """FFmpeg's code of the range."""
+        """The range of the levels, as an FFmpeg code."""
         return FULL if self.is_full else _LIMITED
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Facts about a video that are known before its frames are decoded.
+    """Properties of a video that are known before all of its frames are decoded.
 
     Attributes:
-        path: File of the video.
-        width: Width of the frames in pixels, upright and after resizing.
-        height: Height of the frames in pixels, upright and after resizing.
-        aspect: Width of a pixel divided by its height; 1 if the file does not say.
+        path: Path of the video file.
+        width: Width of the frames in pixels, after rotating and resizing.
+        height: Height of the frames in pixels, after rotating and resizing.
+        aspect: Width of a pixel divided by its height. 1 if the file does not specify it.
         rate: Average number of frames per second.
-        time_base: Length of one unit of the frames' times, in seconds.
-        frames: Approximate number of frames; None if unknown.
-        seconds: Approximate duration; None if unknown.
-        colours: Storage of the colours.
+        time_base: Unit of the frames' times, in seconds.
+        frames: Approximate number of frames, or ``None`` if unknown.
+        seconds: Approximate duration, or ``None`` if unknown.
+        colours: Way in which the colours are stored.
     """
 
     path: Path
@@ -90,8 +90,8 @@ class Frame:
     """One frame of a video.
 
     Attributes:
-        pixels: ``(H, W, 3)`` uint8, RGB; None if the frame could not be decoded.
-        pts: Time at which the frame is shown, in units of the video's time base, counted from the
+        pixels: RGB pixels ``(H, W, 3)``, uint8, or ``None`` if the frame could not be decoded.
+        pts: Time at which the frame is shown, in units of the video's time base, relative to the
             start of the part that is read.
         duration: Time for which the frame is shown, in the same units; at least 1.
     """
@@ -103,11 +103,11 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Copied:
-    """A packet of sound or subtitles, which is copied without decoding.
+    """An audio or subtitle packet that is copied without decoding.
 
     Attributes:
-        index: Index of the packet's stream in the file.
-        packet: PyAV's packet.
+        index: Index of the packet's stream in the source file.
+        packet: The packet, as a PyAV object.
     """
 
     index: int
@@ -125,7 +125,8 @@ class Damage:
 
     Attributes:
         broken: Number of frames that could not be decoded.
-        truncated: Reason why the video ends early, as a clause; empty if it does not.
+        truncated: Reason why the video ends early, as a clause for a message. Empty if the video
+            is complete.
     """
 
     broken: int = 0
@@ -134,12 +135,12 @@ class Damage:
 
 @dataclass(frozen=True)
 class Turn:
-    """The turn that makes stored frames upright.
+    """The rotation or reflection that makes stored frames upright.
 
     Attributes:
-        swaps: True if rows become columns.
-        mirrors: True if left and right are then swapped.
-        flips: True if top and bottom are then swapped.
+        swaps: True if rows and columns are swapped.
+        mirrors: True if left and right are swapped afterwards.
+        flips: True if top and bottom are swapped afterwards.
     """
 
     swaps: bool = False
@@ -148,18 +149,18 @@ class Turn:
 
     @classmethod
     def of(cls, frame: Any) -> Turn:
-        """Read the turn from a frame's display matrix, rounded to quarter turns."""
+        """Read the rotation from a frame's display matrix, rounded to a multiple of 90 degrees."""
         matrix = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None or len(bytes(matrix)) != 36:
             return cls()
-        # x' = a·x + c·y and y' = b·x + d·y, in FFmpeg's libavutil/display.h.
+        # FFmpeg's libavutil/display.h defines x' = a·x + c·y and y' = b·x + d·y.
         a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
         if abs(a) + abs(d) >= abs(b) + abs(c):
             return cls(False, a < 0, d < 0)
         return cls(True, c < 0, b < 0)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn ``(H, W, 3)``."""
+        """Return the pixels ``(H, W, 3)`` of a stored frame upright."""
         if self.swaps:
             pixels = pixels.transpose(1, 0, 2)
         if self.mirrors:
@@ -179,7 +180,7 @@ def check_av() -> None:
         import av  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            "Videos need the package av (PyAV).",
+            "The package av (PyAV) is required to read and write videos.",
             remedy="Install fststyle with the extra video.",
             code="missing_package",
             details={"packages": ["av"], "extra": "video"},
@@ -190,10 +191,10 @@ def open_video(path: Path) -> Any:
     """Open a video for reading.
 
     Args:
-        path: File of the video.
+        path: Path of the video file.
 
     Returns:
-        PyAV's container.
+        The open file, as a PyAV container.
 
     Raises:
         VideoError: The file does not exist (code ``not_found``), or cannot be read as a video
@@ -209,10 +210,10 @@ def open_video(path: Path) -> Any:
         )
     if path.is_dir():
         raise VideoError(
-            "{path} is a folder.", path=path, remedy="Choose one video.", code="is_a_folder"
+            "{path} is a folder.", path=path, remedy="Choose a video file.", code="is_a_folder"
         )
     try:
-        # A playlist must not lead to other places.
+        # A playlist must not make FFmpeg open URLs.
         options = {"protocol_whitelist": "file"}
         container = av.open(f"file:{os.path.abspath(path)}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -235,15 +236,15 @@ def open_video(path: Path) -> Any:
 
 
 def why(error: Exception) -> str:
-    """Return the message of an FFmpeg error, without its number and path."""
+    """Return the message of an FFmpeg error, without its error number and path."""
     return str(getattr(error, "strerror", None) or reason(error))
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """Return the stream of the frames, which is not cover art.
+    """Return the video stream, ignoring cover art.
 
     Raises:
-        VideoError: The file has only other streams (code ``no_frames``).
+        VideoError: The file does not contain a usable video stream (code ``no_frames``).
     """
     from av.stream import Disposition
 
@@ -252,7 +253,7 @@ def video_stream(container: Any, path: Path) -> Any:
         if not is_cover and stream.codec_context is not None:
             return stream
     raise VideoError(
-        "{path} has no frames that can be decoded, only other streams.",
+        "{path} does not contain any frames that can be decoded.",
         path=path,
         remedy="Choose another file.",
         code="no_frames",
@@ -260,7 +261,10 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def beginning_of(container: Any) -> Fraction:
-    """Return the time that becomes 0: the first one of a broadcast, whose clock starts anywhere."""
+    """Return the time in the file that becomes time 0.
+
+    In a broadcast, whose clock may start at any time, it is the first time in the file.
+    """
     from av.format import Flags
 
     if container.format.flags & Flags.ts_discont.value and container.start_time:
@@ -269,7 +273,7 @@ def beginning_of(container: Any) -> Fraction:
 
 
 def seconds_of(stream: Any) -> float | None:
-    """Return the duration of a stream in seconds, or None if its file does not say."""
+    """Return the duration of a stream in seconds, or ``None`` if the file does not specify it."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     match = re.match(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
@@ -280,7 +284,10 @@ def seconds_of(stream: Any) -> float | None:
 
 
 def colours_of(frame: Any, width: int, height: int) -> Colours:
-    """Return the storage of a frame's colours; if the file does not say, as players assume."""
+    """Return how a frame's colours are stored.
+
+    If the file does not specify this, the usual assumptions of video players apply.
+    """
     is_rgb = is_stored_as_rgb(frame)
     matrix = int(frame.colorspace)
     if matrix not in _MATRICES or is_rgb:
@@ -291,5 +298,5 @@ def colours_of(frame: Any, width: int, height: int) -> Colours:
 
 
 def is_stored_as_rgb(frame: Any) -> bool:
-    """Tell whether a frame is stored as RGB, with levels from 0 to 255."""
+    """Return whether a frame is stored as RGB, with levels from 0 to 255."""
     return bool(frame.format.is_rgb or frame.format.has_palette)

@@ -1,7 +1,7 @@
-"""From video to video in three stages that overlap: decoding, stylising and encoding.
+"""Converting a video in three overlapping stages: decoding, stylising and encoding.
 
-Only a few frames are in memory at once, so a video may have any length, and nothing is written
-but the result.
+Only a few frames are in memory at any time, so a video may have any length. No temporary frames
+are written to disk.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fststyle.video.reader import VideoReader
 from fststyle.video.writer import open_writer
 
 _HELD_BYTES: Final = 2**28
-"""Approximate limit for the frames read ahead, and for those to be written."""
+"""Approximate memory limit for frames read ahead, and for frames waiting to be written."""
 _MOST_HELD: Final = 8
 _MOST_COPIED: Final = 256
-"""Largest number of copied packets that are handed over together."""
+"""Maximum number of copied packets in a group."""
 
 Work = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
-"""Takes a frame ``(H, W, 3)`` and its time in seconds, and returns the stylised frame."""
+"""Function that takes a frame ``(H, W, 3)`` and its time in seconds, and stylises the frame."""
 
 Items = list[Frame | Copied]
 
@@ -42,7 +42,7 @@ class ConversionResult:
     Attributes:
         frames: Number of frames that were written.
         seconds: Duration of the result.
-        is_whole: True if the conversion was not stopped early.
+        is_whole: True if the conversion ran to the end, False if it was stopped early.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.
     """
@@ -65,21 +65,22 @@ def convert(
     """Convert a video frame by frame.
 
     Args:
-        source: The video; it is read to its end.
+        source: The video, which is read to its end.
         output: File and format of the result. An existing file is replaced when the result is
             complete.
-        work: Stylises a frame; called in this thread, in order. A frame that cannot be decoded
-            gets the result of the frame before it.
-        on_frame: Called in this thread with the number of finished frames.
-        stop: Asked before each frame. Once it returns True, the frames that are finished become
-            the whole result.
+        work: Function that stylises a frame. It is called in the caller's thread, in the order of
+            the frames. If a frame cannot be decoded, the previous result is repeated instead.
+        on_frame: Function that is called after each frame with the number of finished frames, in
+            the caller's thread.
+        stop: Function that is called before each frame. Once it returns True, the conversion
+            stops, and the result consists of the frames that are already finished.
 
     Returns:
-        The number of frames, their duration and size.
+        The number of frames in the result, their total duration and their size.
 
     Raises:
-        VideoError: The video cannot be read or written. Then there is no result, and an existing
-            file is kept.
+        VideoError: The video cannot be read or written. No result is written in this case, and an
+            existing file is kept.
         KeyboardInterrupt: The conversion was stopped before its first frame was finished.
     """
     stylised = _Stylised(source, work, on_frame, stop)
@@ -127,7 +128,7 @@ def _groups_ahead(source: VideoReader, room: int) -> Generator[Items, None, None
 
 
 def _groups(source: VideoReader) -> Iterator[Items]:
-    """Group a video's items, so that no group has more than one frame."""
+    """Group a video's items so that each group contains at most one frame."""
     group: Items = []
     for item in source.items():
         group.append(item)
@@ -162,7 +163,10 @@ class _Stylised:
         self._newest: NDArray[np.uint8] | None = None
 
     def groups(self, groups: Iterator[Items]) -> Iterator[Items]:
-        """Stylise the frames of groups of items; it ends early if nothing was finished."""
+        """Stylise the frames in groups of items.
+
+        If the conversion is stopped before the first frame is finished, nothing is yielded.
+        """
         for group in groups:
             if self.is_whole and self._stop():
                 self.is_whole = False

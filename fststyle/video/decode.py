@@ -1,4 +1,4 @@
-"""A file's packets, the frames that they decode to, and the packets that are copied."""
+"""Reading the packets of a file, decoding frames, and selecting packets to copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fststyle.video.container import Damage, why
 
 _MOST_ERRORS: Final = 3
 _LATEST: Final = 10
-"""Longest delay of the sound behind the frames in the file, in seconds."""
+"""Maximum delay of the sound relative to the frames in the file, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -22,22 +22,22 @@ class Lost:
     """A frame that could not be decoded.
 
     Attributes:
-        pts: Time of the frame, in units of its stream.
+        pts: Time of the frame, in units of the stream's time base.
     """
 
     pts: int
 
 
 def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iterator[Any]:
-    """Read the packets of some streams, and continue after small gaps.
+    """Read the packets of some streams, and skip small damaged parts.
 
     Args:
-        container: PyAV's open file.
+        container: The open file, as a PyAV container.
         streams: Streams to read.
-        damage: Its ``truncated`` is set if the file cannot be read to its end.
+        damage: Record of the damage. ``truncated`` is set if the file cannot be read to its end.
 
     Yields:
-        PyAV's packets, in the order of the file.
+        PyAV packets, in the order in which they are stored in the file.
     """
     import av
 
@@ -57,23 +57,23 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
 
 
 def decode_frames(packets: Iterable[Any], stream: Any, clip: Clip) -> Iterator[Any]:
-    """Decode frames, and note those that are lost to damage.
+    """Decode frames, and report those that are lost because the file is damaged.
 
     Args:
-        packets: Packets of the file; those of other streams are ignored.
-        stream: The stream of the frames.
-        clip: Decoding stops at its end.
+        packets: Packets of the file. Those of other streams are ignored.
+        stream: The video stream.
+        clip: Part of the video to read. Decoding stops at its end.
 
     Yields:
-        PyAV's frames, in the order in which they are shown and also before the clip, and `Lost`
-        ones.
+        PyAV frames, and a `Lost` for each lost frame, in the order in which they are shown. Frames
+        before the clip are included.
     """
     import av
 
     base = Fraction(stream.time_base)
-    expected: list[int] = []  # a heap of the times of frames that are not decoded yet
+    expected: list[int] = []  # a heap with the times of frames that have not been decoded yet
     is_damaged = False
-    for packet in chain(packets, (None,)):  # None: the decoder returns its last frames
+    for packet in chain(packets, (None,)):  # None makes the decoder return its last frames
         if packet is not None:
             if packet.stream_index != stream.index:
                 continue
@@ -86,7 +86,7 @@ def decode_frames(packets: Iterable[Any], stream: Any, clip: Clip) -> Iterator[A
         for frame in frames:
             while expected and frame.pts is not None and expected[0] <= frame.pts:
                 pts = heapq.heappop(expected)
-                # Some packets are never shown. After an error they count as lost.
+                # Some packets are never shown. After an error, such packets count as lost frames.
                 if pts < frame.pts and is_damaged:
                     yield Lost(pts)
             if frame.pts is not None and clip.is_after(frame.pts * base):
@@ -102,13 +102,13 @@ def select_copies(
     """Select the packets that are copied, up to the end of a clip.
 
     Args:
-        packets: Packets of the frames and of the copied streams, in the order of the file.
-        stream: The stream of the frames; its packets show how far the file has been read.
-        copied: The streams that are copied.
-        clip: The clip.
+        packets: Packets of the video stream and of the copied streams, in the order of the file.
+        stream: The video stream. Its packets show how far the file has been read.
+        copied: The streams to copy.
+        clip: Part of the video to read.
 
     Yields:
-        PyAV's packets, each with a time, including some before and after the clip.
+        PyAV packets that have a time. Some of them may be before or after the clip.
     """
     running = {stream.index, *(s.index for s in copied if s.type == "audio")}
     has_audio = len(running) > 1
@@ -123,7 +123,7 @@ def select_copies(
             running.discard(packet.stream_index)
             if has_audio and not running:
                 return
-            # Sound and subtitles may come a little later in the file than their frames.
+            # In the file, sound and subtitles may be stored a little after their frames.
             if is_frame and clip.end is not None and time > clip.end + _LATEST:
                 return
         if not is_frame:

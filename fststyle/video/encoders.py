@@ -1,4 +1,4 @@
-"""The formats and encoders that videos can be written with."""
+"""The output formats for videos, and their encoders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from fststyle.errors import SettingError, VideoError, check_number
 
-# FFmpeg's names of the formats.
+# FFmpeg's name for each format.
 FORMATS: Final = {
     ".mp4": "mp4",
     ".m4v": "mp4",
@@ -21,30 +21,30 @@ FORMATS: Final = {
     ".webp": "webp",
 }
 VIDEO_SUFFIXES: Final = tuple(FORMATS)
-"""File extensions of the formats that videos can be written in, in lower case."""
+"""File extensions of all output formats for videos, in lower case."""
 
 SILENT_SUFFIXES: Final = (".gif", ".webp")
-"""Formats without sound and subtitles, whose pixels are always square."""
+"""Formats that have neither sound nor subtitles, and only square pixels."""
 
 CRF: Final = 20
-"""Default quality of H.264; a lower number is better."""
+"""Default constant rate factor for H.264. A lower number means better quality."""
 
 PRESET: Final = "superfast"
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder of FFmpeg, and the options that fststyle gives it.
+    """An FFmpeg encoder, and the options that fststyle passes to it.
 
     Attributes:
-        name: FFmpeg's name of the encoder.
-        default_crf: Default constant rate factor; None if the encoder has none.
-        max_crf: Largest constant rate factor.
-        options: FFmpeg's options.
-        takes_odd_sizes: True if the encoder accepts odd sizes although its colours have half the
-            resolution. With other encoders a row or column is lost.
-        stores_aspect: True if the stream itself stores the aspect ratio of the pixels. PyAV cannot
-            store it in Matroska.
+        name: FFmpeg's name for the encoder.
+        default_crf: Default constant rate factor, or ``None`` if the encoder does not support one.
+        max_crf: Highest constant rate factor allowed.
+        options: FFmpeg options for the encoder.
+        takes_odd_sizes: True if the encoder accepts odd widths and heights even when colours are
+            stored at half the resolution. For other encoders, a row or column is cropped.
+        stores_aspect: True if the encoded stream itself stores the aspect ratio of the pixels.
+            PyAV cannot store it in the Matroska container.
     """
 
     name: str
@@ -79,20 +79,20 @@ _ENCODERS: Final = (
 _BY_NAME: Final = {encoder.name: encoder for encoder in _ENCODERS}
 
 CODECS: Final = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
-"""Short names of codecs, and the encoders that they stand for."""
+"""Short names of codecs, and the encoder for each."""
 
 _DEFAULT_CODECS: Final = {".gif": "gif", ".webp": "libwebp_anim", ".webm": "vp9"}
 
 
 @dataclass(frozen=True)
 class Output:
-    """File, format and encoder of a result.
+    """The output file, its format and its encoder.
 
     Attributes:
-        path: File of the result; its extension selects the format.
-        codec: A codec such as ``h264``, or the name of any FFmpeg encoder; by default the usual
-            one of the format.
-        crf: Constant rate factor of the encoder; by default the encoder's own default.
+        path: File of the result. Its extension selects the format.
+        codec: A codec such as ``h264``, or the name of any FFmpeg encoder. By default, the usual
+            codec for the format.
+        crf: Constant rate factor for the encoder. By default, `Encoder.default_crf`.
         note: Comment to store in the file.
     """
 
@@ -108,39 +108,40 @@ class Output:
 
     @property
     def is_silent(self) -> bool:
-        """True if the format has no sound and no subtitles."""
+        """True if the format has neither sound nor subtitles."""
         return self.suffix in SILENT_SUFFIXES
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder for the codec or, without one, for the format."""
+        """The encoder for the codec or, if no codec is set, the default encoder for the format."""
         codec = self.codec or _DEFAULT_CODECS.get(self.suffix, "h264")
         name = CODECS.get(codec, codec)
         return _BY_NAME.get(name, Encoder(name))
 
     @property
     def needs_square_pixels(self) -> bool:
-        """True if the file cannot store another aspect ratio of the pixels."""
+        """True if the file can only store square pixels."""
         is_matroska = self.suffix in (".mkv", ".webm")
         return self.is_silent or (is_matroska and not self.encoder.stores_aspect)
 
 
 def check_video_output(output: Output) -> None:
-    """Check, before any decoding, that a video can be written.
+    """Check that a video can be written, before any frame is decoded.
 
     Args:
-        output: File, format and encoder.
+        output: Output file, format and encoder.
 
     Raises:
         VideoError: The file extension is unknown (code ``unknown_extension``), or the encoder is
             unknown or not for videos (``unknown_codec``).
-        SettingError: The encoder has no CRF (``no_crf``), or the CRF is out of range.
+        SettingError: The encoder does not support a constant rate factor (``no_crf``), or the
+            value is out of range.
     """
     import av
 
     if output.suffix not in FORMATS:
         raise VideoError(
-            "{path} does not have the file extension of a video.",
+            "{path} does not have the extension of a supported video format.",
             path=output.path,
             remedy=f"Use one of {', '.join(VIDEO_SUFFIXES)}.",
             code="unknown_extension",
@@ -152,7 +153,7 @@ def check_video_output(output: Output) -> None:
         is_video = False
     if not is_video:
         raise VideoError(
-            f"{encoder.name} is not a video encoder of this FFmpeg.",
+            f"{encoder.name} is not a video encoder in the installed FFmpeg.",
             remedy=f"Choose one of {', '.join(CODECS)}.",
             code="unknown_codec",
             details={"codecs": ", ".join(CODECS)},
@@ -160,6 +161,8 @@ def check_video_output(output: Output) -> None:
     if output.crf is not None:
         if encoder.default_crf is None:
             raise SettingError(
-                f"The encoder {encoder.name} has no CRF.", remedy="Omit crf.", code="no_crf"
+                f"The encoder {encoder.name} does not support a CRF.",
+                remedy="Omit crf.",
+                code="no_crf",
             )
         check_number("crf", output.crf, 0, encoder.max_crf, whole=True)

@@ -1,13 +1,14 @@
-"""Steady videos: the previous result is moved along with the video and mixed into the next.
+"""Reducing flicker in videos: each result is moved along with the video and mixed into the next.
 
-The motion is measured in the video itself, with OpenCV's dense inverse search (Kroeger, Timofte,
-Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016). The previous result is
-used only where two conditions hold, so that nothing leaves a ghost: forward and backward motion
-cancel each other (Sundaram, Brox, Keutzer, "Dense Point Trajectories by GPU-accelerated Large
-Displacement Optical Flow", ECCV 2010, equation 5, as in Ruder, Dosovitskiy, Brox, "Artistic Style
-Transfer for Videos", GCPR 2016), and the previous frame, moved, looks like the frame.
+The motion is measured in the original video, with OpenCV's dense inverse search (Kroeger, Timofte,
+Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016). To avoid ghosting, the
+previous result is used only where two conditions are met. First, forward and backward motion must
+cancel out (Sundaram, Brox, Keutzer, "Dense Point Trajectories by GPU-accelerated Large
+Displacement Optical Flow", ECCV 2010, equation 5; also used in Ruder, Dosovitskiy, Brox, "Artistic
+Style Transfer for Videos", GCPR 2016). Second, the previous frame, moved along with the video, must
+look like the current frame.
 
-OpenCV comes with the extra ``fststyle[video]``. It is imported only when it is needed.
+OpenCV is installed with the extra ``fststyle[video]``. It is imported only when needed.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from fststyle.errors import SettingError, check_number
 from fststyle.images.photo import Pixels
 
 FLOW_SIDE: Final = 224
-"""Largest long side at which motion is measured, in pixels."""
+"""Maximum long side, in pixels, at which motion is measured."""
 
 _TRUST_SIDE: Final = 200
-"""Largest long side at which motion is checked, in pixels."""
+"""Maximum long side, in pixels, at which measured motion is checked."""
 
 _LEAST_SIDE: Final = 40
-"""Shortest side at which motion is measured: OpenCV 5 crashes on long and narrow frames."""
+"""Minimum length of each side when motion is measured. OpenCV 5 crashes on very narrow frames."""
 _MOST_KEPT: Final = 0.9
 _ALIKE: Final = 9.0
-"""Frames that differ by less, locally and in 1/255, show the same thing; noise is below this."""
+"""Local difference, in units of 1/255, below which frames show the same thing except for noise."""
 _UNLIKE: Final = 28.0
-"""Frames that differ by more, locally and in 1/255, show different things."""
+"""Local difference, in units of 1/255, above which frames show different things."""
 _WINDOW: Final = 5
 _SHARPENED: Final = 0.45
 
@@ -44,12 +45,12 @@ _Map = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Motion:
-    """The motion from the previous frame, and the shares of both frames.
+    """The motion since the previous frame, and the weights for mixing two images.
 
     Attributes:
-        places: Previous place of each pixel, in the form of ``cv2.convertMaps``.
-        share: Share of the previous image, ``(H, W)``.
-        rest: Share of the new image, ``(H, W)``.
+        places: Position of each pixel in the previous frame, as ``cv2.convertMaps`` returns it.
+        share: Weight of the previous image, ``(H, W)``.
+        rest: Weight of the new image, ``(H, W)``.
     """
 
     places: tuple[NDArray[Any], NDArray[Any]]
@@ -57,7 +58,7 @@ class _Motion:
     rest: _Map
 
     def mix(self, old: _Frame, new: _Frame) -> _Frame:
-        """Mix an old image, moved, into a new one, both ``(H, W, 3)``."""
+        """Move an old image ``(H, W, 3)`` along with the motion, and mix it into a new one."""
         cv2 = opencv()
         border = cv2.BORDER_REPLICATE
         moved = cv2.remap(old, *self.places, cv2.INTER_CUBIC, borderMode=border)
@@ -67,12 +68,12 @@ class _Motion:
 
 @dataclass(frozen=True)
 class _Before:
-    """The previous frame.
+    """The previous frame and its result.
 
     Attributes:
-        small: Small copy of the frame, to measure the motion.
-        frame: The frame as the network saw it.
-        result: Its result before sharpening; otherwise sharpening would add up.
+        small: Small copy of the frame, which is used to measure motion.
+        frame: The frame that was passed to the network.
+        result: The result before sharpening. Otherwise sharpening would accumulate.
     """
 
     small: _Frame
@@ -81,13 +82,14 @@ class _Before:
 
 
 class FlowBlend:
-    """Mixes the previous result of a video into each new one, moved along with the video.
+    """Reduces flicker by mixing the previous result, moved along with the video, into the next.
 
-    The previous frame is also mixed into the new one before the network sees it. This reduces the
-    noise, which the network would otherwise turn into different strokes in every frame.
+    The previous frame is also mixed into each new frame before it is passed to the network. This
+    reduces noise, which the network would otherwise turn into different strokes in every frame.
 
     Args:
-        steady: Share of the previous result, from 0 (none) to 1 (the most that is useful).
+        steady: Amount of the previous result that is mixed in, from 0 (none) to 1 (the most that
+            is useful).
 
     Raises:
         SettingError: ``steady`` is out of range, or OpenCV is missing.
@@ -108,13 +110,13 @@ class FlowBlend:
             cv2 = opencv()
             self._coarse = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
             self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-            # At half the size instead of a quarter, which halves the error.
+            # Half the size, rather than the default quarter, halves the error.
             self._flow.setFinestScale(1)
             self._flow.setGradientDescentIterations(8)
             self._flow.setVariationalRefinementIterations(3)
 
     def reset(self) -> None:
-        """Start again: the next frame has no frame before it."""
+        """Forget the previous frame, so that the next frame is treated as the first one."""
         self._before = None
 
     def __call__(self, pixels: Pixels, paint: Callable[[Pixels], Pixels]) -> Pixels:
@@ -122,10 +124,10 @@ class FlowBlend:
 
         Args:
             pixels: Frame ``(H, W, 3)``.
-            paint: Stylises a frame; the result has the same shape and type.
+            paint: Function that stylises a frame. The result has the same shape and dtype.
 
         Returns:
-            The steadied result; for the first frame, the result of ``paint``.
+            The result with less flicker. For the first frame, the result of ``paint``.
         """
         if self._share == 0:
             return paint(pixels)
@@ -144,7 +146,7 @@ class FlowBlend:
         return _typed_as(result, _sharpened(mixed, _SHARPENED * self._share))
 
     def _motion(self, old: _Frame, new: _Frame, height: int, width: int) -> _Motion:
-        """Measure the motion of small frames, for images of a height and width."""
+        """Measure the motion between small frames, and scale it to the given height and width."""
         cv2 = opencv()
         grey, old_grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (new, old))
         to_old: _Map = self._flow.calc(grey, old_grey, None)
@@ -156,7 +158,7 @@ class FlowBlend:
 
 
 def _sharpened(image: _Frame, amount: float) -> _Frame:
-    """Restore the sharpness lost by moves of fractions of a pixel: an unsharp mask of (1 2 1)."""
+    """Restore the sharpness lost in sub-pixel moves, with a 3×3 unsharp mask (1 2 1)."""
     cv2 = opencv()
     blurred = cv2.GaussianBlur(image, (3, 3), 0)
     sharpened: _Frame = cv2.addWeighted(image, 1 + amount, blurred, -amount, 0)
@@ -164,7 +166,7 @@ def _sharpened(image: _Frame, amount: float) -> _Frame:
 
 
 def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
-    """Return where the moved old frame shows the same as the new one: ``(h, w)`` in [0, 1]."""
+    """Return how well the moved old frame matches the new frame: ``(h, w)`` in [0, 1]."""
     cv2 = opencv()
     old, new = _shrunk(old, _TRUST_SIDE), _shrunk(new, _TRUST_SIDE)
     height, width = new.shape[:2]
@@ -179,21 +181,21 @@ def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
     x, y = _places(to_old)
     # Pixels that come from outside the frame are new.
     trust[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
-    # Uncovered areas begin slightly before the frames differ.
+    # Newly uncovered areas extend slightly beyond the pixels where the frames differ.
     eroded: _Map = cv2.erode(trust.astype(np.float32), np.ones((3, 3), np.uint8))
     smooth: _Map = cv2.blur(eroded, (3, 3))
     return smooth
 
 
 def _moved(image: NDArray[Any], to_old: _Map) -> Any:
-    """Fetch each pixel from its previous place."""
+    """Fetch each pixel from its previous position."""
     cv2 = opencv()
     border = cv2.BORDER_REPLICATE
     return cv2.remap(image, *_places(to_old), cv2.INTER_LINEAR, borderMode=border)
 
 
 def _places(to_old: _Map) -> tuple[_Map, _Map]:
-    """Return the previous place of each pixel: x and y, each ``(h, w)``."""
+    """Return the previous position of each pixel: x and y, each ``(h, w)``."""
     x, y = _grid(*to_old.shape[:2])
     return to_old[..., 0] + x, to_old[..., 1] + y
 
@@ -205,7 +207,7 @@ def _grid(height: int, width: int) -> tuple[_Map, _Map]:
 
 
 def _shrunk(frame: _Frame, side: int) -> _Frame:
-    """Shrink a frame to a largest long side, but keep each side at `_LEAST_SIDE` or more."""
+    """Shrink a frame to a maximum long side, but keep each side at `_LEAST_SIDE` or more."""
     height, width = frame.shape[:2]
     ratio = min(1.0, side / max(height, width))
     size = (max(_LEAST_SIDE, round(ratio * width)), max(_LEAST_SIDE, round(ratio * height)))
@@ -217,7 +219,7 @@ def _shrunk(frame: _Frame, side: int) -> _Frame:
 
 
 def _scaled(flow: _Map, height: int, width: int) -> _Map:
-    """Resize a flow, and scale its vectors to match."""
+    """Resize an optical flow, and scale its vectors to match."""
     if flow.shape[:2] == (height, width):
         return flow
     cv2 = opencv()
@@ -240,7 +242,7 @@ def _typed_as(like: Pixels, levels: _Frame) -> Pixels:
 
 
 def opencv() -> Any:
-    """Import OpenCV.
+    """Import OpenCV, and return its module.
 
     Raises:
         SettingError: OpenCV is missing (code ``missing_package``).
@@ -249,7 +251,7 @@ def opencv() -> Any:
         import cv2
     except ImportError as error:
         raise SettingError(
-            "Steadying a video by its motion (steady above 0) needs OpenCV.",
+            "Reducing flicker with motion tracking (steady greater than 0) requires OpenCV.",
             remedy="Install fststyle with the extra video, or set steady to 0.",
             code="missing_package",
             details={"packages": ["cv2"], "extra": "video"},

@@ -1,4 +1,4 @@
-"""Run a style file on the frames of a video, one after another."""
+"""Running a style on the frames of a video, one after another."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from fststyle.styles.onnx_norms import SmoothedNorm
 from fststyle.styles.style_file import load_style, read_style
 
 FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
-"""Takes a frame ``(H, W, 3)`` and the share of the previous statistics; returns the result."""
+"""Function that stylises a frame ``(H, W, 3)``, given the weight of the previous statistics."""
 
 _LEAST_STEADY: Final = 32
-"""Shortest side of frames whose statistics are kept, in pixels."""
+"""Minimum short side, in pixels, of frames for which statistics are smoothed."""
 
 
 class FrameRuntime:
-    """A style for the frames of a video, in order; made by `load_frame_runtime`.
+    """A style that is ready to run on the frames of a video, in order.
 
-    The statistics of the instance norms are carried from frame to frame, so that an object that
-    enters or leaves the frame does not change the rest of it ("pumping").
+    The statistics of the instance normalisation layers are carried over from frame to frame.
+    Otherwise an object that enters or leaves the picture would change the rest of the frame
+    ("pumping"). Use `load_frame_runtime` to create an object.
 
     Attributes:
         info: Origin and training of the style.
         device: The device that the style runs on: ``cpu``, ``cuda`` or ``mps``.
-        keep: Share of the previous frames' statistics in those of the next frame, from 0 (only
-            the frame itself) to 1.
+        keep: Weight of the previous frames' statistics when the next frame is stylised, from 0
+            (only the frame's own statistics) to 1.
     """
 
     def __init__(self, info: StyleInfo, device: str, forward: FrameForward) -> None:
@@ -47,24 +48,24 @@ class FrameRuntime:
         self._forward = forward
 
     def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
-        """Stylise the next frame, without tiles and in 8 bits.
+        """Stylise the next frame with 8 bits per channel, without tiling.
 
         Args:
             pixels: Frame ``(H, W, 3)``, uint8 or float32 in [0, 1].
-            tile: Always None; the parameter exists because photos have it.
+            tile: Always ``None``. The parameter exists because the runtime for photos has it.
 
         Returns:
-            The stylised frame, of the same shape and type.
+            The stylised frame, of the same shape and dtype.
 
         Raises:
-            SettingError: ``tile`` is given.
+            SettingError: ``tile`` is not ``None``.
             FststyleError: The frame does not fit into memory.
         """
         if tile is not None:
             raise SettingError("tile must be None for videos.")
         height, width = pixels.shape[:2]
         levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
-        # The sampled statistics of a tiny frame are not accurate.
+        # The statistics are sampled, which is not accurate enough for tiny frames.
         keep = self.keep if min(height, width) >= _LEAST_STEADY else 0.0
         with memory_errors(self.device, width, height):
             image: Any = self._forward(np.ascontiguousarray(extended(levels)), keep)
@@ -76,13 +77,13 @@ class FrameRuntime:
 def load_frame_runtime(
     path: Path, *, device: Device = "auto", threads: int | None = None
 ) -> FrameRuntime:
-    """Make a style file ready to run on the frames of a video.
+    """Load a style file so that it can run on the frames of a video.
 
     Args:
-        path: Style file.
+        path: Path of the style file.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
             `fststyle.runtime.runner.load_runtime`.
-        threads: Number of CPU threads; by default OpenVINO chooses.
+        threads: Number of CPU threads. By default OpenVINO chooses the number.
 
     Returns:
         The style, ready to run.
@@ -121,7 +122,7 @@ def _torch_forward(network: Any, device: str) -> FrameForward:
     from torch import nn
 
     kept: dict[str, tuple[Any, Any]] = {}
-    share = 0.0  # of the kept statistics
+    share = 0.0  # weight of the previous statistics
 
     def norm(name: str, layer: Any, hidden: Any) -> Any:
         hidden = hidden.float()

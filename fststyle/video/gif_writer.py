@@ -1,4 +1,4 @@
-"""Videos into animated GIFs, with a palette for each frame."""
+"""Writing videos as animated GIFs, with a separate palette for each frame."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fststyle.video.reader import VideoReader
 
 _CENTISECOND: Final = Fraction(1, 100)
 _LEAST_DELAY: Final = 2
-"""Shortest time of a GIF frame in hundredths of a second; viewers slow down shorter ones."""
+"""Minimum duration of a GIF frame, in 1/100 s. Viewers play frames with shorter ones too slowly."""
 
 
 class GifWriter:
-    """Writes an animated GIF, with a palette for each frame; use it in a ``with`` statement.
+    """Writes an animated GIF with a palette for each frame. Use it in a ``with`` statement.
 
     Args:
         file: File to write.
-        output: Format and encoder.
+        output: Output format and encoder.
         source: The video whose metadata is copied.
 
     Attributes:
@@ -34,7 +34,7 @@ class GifWriter:
         seconds: Time at which the last frame ends.
 
     Raises:
-        VideoError: The codec does not fit GIF, or the file cannot be written.
+        VideoError: The codec cannot be used for GIF, or the file cannot be written.
     """
 
     def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
@@ -88,12 +88,13 @@ class GifWriter:
             self._file.container.close()
 
     def add_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
-        """Encode a frame, unless it follows the frame before it too closely.
+        """Encode a frame, unless it follows the previous frame too closely.
 
         Args:
             pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame in units of the video's time base, after the frame before it.
-            duration: Duration of the frame in the same units.
+            pts: Time of the frame, in units of the video's time base. It must be later than that of
+                the previous frame.
+            duration: Duration of the frame, in the same units.
 
         Raises:
             VideoError: The frame cannot be encoded or written.
@@ -118,7 +119,7 @@ class GifWriter:
         """Ignore a packet: GIF has neither sound nor subtitles."""
 
     def _encode_ready(self) -> None:
-        """Encode the frames that have their palette."""
+        """Encode the frames that have received their palette."""
         import av
 
         while True:
@@ -130,9 +131,9 @@ class GifWriter:
 
 
 def _palettes(width: int, height: int) -> Any:
-    """Make a filter that gives each frame its own palette.
+    """Create a filter graph that gives each frame its own palette.
 
-    It dithers with a fixed pattern, since error diffusion would flicker.
+    It uses ordered dithering, because error diffusion would flicker.
     """
     from av.filter import Graph
 

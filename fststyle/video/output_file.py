@@ -1,4 +1,4 @@
-"""`OutputFile`: the open file that a writer of videos fills."""
+"""`OutputFile`: the open file to which video writers write."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fststyle.video.container import why
 from fststyle.video.encoders import FORMATS, Output
 from fststyle.video.reader import VideoReader
 
-# As with photos, the place where a video was recorded is not kept.
+# As with photos, the location where a video was recorded is not kept.
 _PLACES: Final = ("location", "gps", "geo")
 _FILE_FACTS: Final = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 
 
 class OutputFile:
-    """An open output file: it takes packets, and turns FFmpeg's errors into `VideoError`.
+    """An open output file that encodes frames and converts FFmpeg's errors to `VideoError`.
 
     Attributes:
-        container: PyAV's container.
-        frames: Number of frames so far.
-        seconds: Time at which the last frame ends.
+        container: The open file, as a PyAV container.
+        frames: Number of frames written so far.
+        seconds: Time at which the last frame ends, in seconds.
     """
 
     def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
@@ -43,7 +43,7 @@ class OutputFile:
         self.container.metadata.update(kept_metadata(source.metadata, output.note))
 
     def add_stream(self, source: VideoReader) -> Any:
-        """Add the stream of the frames, for the encoder of the output."""
+        """Add the video stream, with the encoder of the output."""
         encoder = self.output.encoder
         options = dict(encoder.options)
         if encoder.default_crf is not None:
@@ -59,7 +59,7 @@ class OutputFile:
         return stream
 
     def open_encoder(self, stream: Any, unit: Fraction) -> None:
-        """Open the encoder with the time unit of its frames."""
+        """Open the encoder, and set the time unit of its frames."""
         import av
 
         stream.codec_context.time_base = stream.time_base = unit
@@ -69,14 +69,14 @@ class OutputFile:
             raise self._unusable(error) from error
 
     def encode(self, stream: Any, frame: Any, duration: int = 0) -> None:
-        """Encode a frame and write its packets; None writes the last ones."""
+        """Encode a frame and write the finished packets. ``None`` writes all remaining packets."""
         import av
 
         if frame is not None:
             self._durations[frame.pts] = duration
         try:
             packets: Sequence[Any] = stream.encode(frame)
-        except av.error.FFmpegError as error:  # not an error of the file: nothing is written here
+        except av.error.FFmpegError as error:  # not a file error: nothing is written here
             raise self._unusable(error) from error
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
@@ -84,7 +84,7 @@ class OutputFile:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn the errors of a block into a `VideoError`."""
+        """Convert errors raised inside the ``with`` block to `VideoError`."""
         import av
 
         try:
@@ -93,7 +93,7 @@ class OutputFile:
             if isinstance(error, OSError) and error.errno is not None:
                 raise cannot_write(self.output.path, error, VideoError) from error
             raise self._error(
-                f"{self.output.encoder.name} cannot encode {{path}} ({why(error)}).",
+                f"The encoder {self.output.encoder.name} cannot write {{path}} ({why(error)}).",
                 "cannot_encode",
             ) from error
 
@@ -105,12 +105,14 @@ class OutputFile:
             self.container.close()
 
     def _refused(self, kind: str) -> VideoError:
-        return self._error(f"{self.output.suffix} cannot hold {kind}.", "format_lacks_codec")
+        return self._error(
+            f"{self.output.suffix} files cannot contain {kind}.", "format_lacks_codec"
+        )
 
     def _unusable(self, error: Exception) -> VideoError:
         return self._error(
             f"The encoder {self.output.encoder.name} cannot be used for this video ({why(error)}). "
-            "It may need other frames, or hardware that this machine lacks.",
+            "It may not support frames of this size, or may need hardware that this machine lacks.",
             "encoder_unusable",
         )
 
@@ -126,7 +128,7 @@ class OutputFile:
 
 
 def kept_metadata(metadata: dict[str, str], note: str = "") -> dict[str, str]:
-    """Select the metadata that holds for the result, without the place."""
+    """Select the metadata that still applies to the result, and drop the location."""
     kept = {
         key: value
         for key, value in metadata.items()

@@ -1,7 +1,7 @@
-"""Videos from files: frames as RGB, and the packets of the other streams unchanged.
+"""Reading video files: frames as RGB, and packets of the other streams unchanged.
 
-Every format that PyAV can decode is supported. Frames are upright, as the file's rotation says,
-and keep their times. A frame that cannot be decoded is marked instead of being skipped.
+Every format that PyAV can decode is supported. Frames are rotated as the file specifies, and keep
+their times. A frame that cannot be decoded is marked instead of being skipped.
 """
 
 from __future__ import annotations
@@ -42,31 +42,32 @@ from fststyle.video.container import (
 from fststyle.video.decode import Lost, decode_frames, read_packets, select_copies
 
 MAX_PIXELS: Final = 100_000_000
-"""Larger frames are refused unless the environment allows them (`fststyle.images.limits`)."""
+"""Maximum number of pixels in a frame. It can be raised, as `fststyle.images.limits` describes."""
 
 _LEAST_MISSING: Final = 0.5
-"""Seconds that may be missing at the end before a video counts as truncated."""
+"""Number of seconds that may be missing at the end before a video counts as truncated."""
 _SEEK_BACK: Final = 10.0
 
 
 class VideoReader:
-    """Reads one video; use it in a ``with`` statement.
+    """Reads one video. Use it in a ``with`` statement.
 
     Args:
-        path: File of the video.
-        size: Largest long side of the frames in pixels; larger frames are shrunk.
-        start: Seconds to skip at the beginning.
-        duration: Seconds to read; by default all.
-        square: Make pixels square, for formats that have no others.
-        copies: Kinds of other streams to read.
+        path: Path of the video file.
+        size: Maximum long side of the frames in pixels. Larger frames are shrunk.
+        start: Number of seconds to skip at the beginning.
+        duration: Number of seconds to read. By default the video is read to its end.
+        square: True to make pixels square, for output formats that only support square pixels.
+        copies: Types of other streams to read.
 
     Attributes:
-        info: Facts about the video.
+        info: Properties of the video.
         damage: Damage found so far.
-        copied: PyAV's streams whose packets are copied.
+        copied: The streams whose packets are copied, as PyAV objects.
 
     Raises:
-        VideoError: The file cannot be read as a video, or has no frame in this part.
+        VideoError: The file cannot be read as a video, or does not contain a frame in the
+            selected part.
         SettingError: ``start``, ``duration`` or ``size`` is out of range, or PyAV is missing.
     """
 
@@ -89,7 +90,8 @@ class VideoReader:
         self._containers: list[Any] = []
         self._last: Frame | None = None
         self._reached = -math.inf
-        # A seek may end too late. Then seek further back, and finally not at all.
+        # A seek may end too late in the file. In that case, seek to an earlier time. If that fails
+        # too, read the file from its beginning.
         tries = (0.0, _SEEK_BACK, None) if start > 0 else (None,)
         try:
             for back in tries:
@@ -126,22 +128,22 @@ class VideoReader:
 
     @property
     def stream_metadata(self) -> dict[str, str]:
-        """Metadata of the frames' stream, such as its language."""
+        """Metadata of the video stream, such as its language."""
         return dict(self._stream.metadata)
 
     def chapters(self, seconds: float) -> list[Any]:
-        """Return PyAV's chapters, cut to the part that is read.
+        """Return PyAV's chapters, trimmed to the part that is read.
 
         Args:
-            seconds: Length of that part.
+            seconds: Length of the part, in seconds.
         """
         return self._clip.chapters(self._containers[0].chapters(), seconds)
 
     def end_at(self, seconds: float) -> None:
-        """Make the part that is read end earlier, also while it is being read.
+        """Shorten the part of the video to read. This also works while the video is being read.
 
         Args:
-            seconds: New length of that part.
+            seconds: New length of the part, in seconds.
         """
         self._clip.end_at(seconds)
 
@@ -149,7 +151,7 @@ class VideoReader:
         """Read the video once.
 
         Yields:
-            Frames and packets of the other streams, sorted by time.
+            Frames, and packets of the other streams, sorted by time.
 
         Raises:
             VideoError: A frame cannot be converted.
@@ -166,10 +168,10 @@ class VideoReader:
     def _open(
         self, start: float, duration: float | None, back: float | None, copies: tuple[str, ...]
     ) -> bool:
-        """Open the file, and seek to some seconds before the start.
+        """Open the file, and seek to ``back`` seconds before the start of the clip.
 
         Returns:
-            True if the first frame of the part was found there.
+            True if the first frame of the clip was found.
         """
         container = self._opened()
         self._stream = video_stream(container, self._path)
@@ -181,7 +183,7 @@ class VideoReader:
         self._coming = decode_frames(self._packets, self._stream, self._clip)
         is_late = back is not None
         for frame in self._coming:
-            if isinstance(frame, Lost):  # there is no frame yet that could replace it
+            if isinstance(frame, Lost):  # an earlier frame that could replace it does not exist yet
                 continue
             time = None if frame.pts is None else frame.pts * self._time_base
             if time is not None and time <= self._clip.begin:
@@ -196,10 +198,10 @@ class VideoReader:
     def _open_copies(
         self, container: Any, back: float | None, copies: tuple[str, ...]
     ) -> Iterator[Any]:
-        """Prepare the packets of the other streams, and return those of the frames.
+        """Prepare reading the other streams, and return the packets of the video stream.
 
-        The file is opened a second time, because its streams need not be interleaved. A pipe
-        can be opened only once; its packets wait in memory for one another.
+        The file is opened a second time, because its streams may not be interleaved. A pipe can
+        be opened only once, so packets are kept in memory until they are needed.
         """
         self.copied = [stream for stream in container.streams if stream.type in copies]
         self._other: Iterator[Any] = iter(())
@@ -225,8 +227,8 @@ class VideoReader:
             container.seek(max(0, int(time)))
 
     def _frames(self) -> Iterator[Frame]:
-        """Read the frames in the clip; each lasts until the next one."""
-        waiting: Frame | None = None  # its duration is known when the next frame comes
+        """Read the frames in the clip. Each frame is shown until the next one begins."""
+        waiting: Frame | None = None  # its duration is known only when the next frame is read
         for item in chain((self._first,), self._coming):
             time = None if item.pts is None else item.pts * self._time_base
             if not self._clip.contains(time):
@@ -260,7 +262,7 @@ class VideoReader:
             begin = 0 if last is None else last.pts + last.duration
         else:
             begin = pts - round(self._clip.begin / self._time_base)
-        if last is not None:  # a file may give two frames one time
+        if last is not None:  # two frames in a file may have the same time
             begin = max(begin, last.pts + 1)
         usual = max(1, round(1 / (self.info.rate * self._time_base)))
         frame = Frame(pixels, begin, max(1, duration or usual))
@@ -271,7 +273,7 @@ class VideoReader:
         return frame
 
     def _last_duration(self, frame: Frame) -> int:
-        """Return the duration of the last frame, which may be stored wrongly."""
+        """Return the duration of the last frame, for which the value in the file may be wrong."""
         seconds = seconds_of(self._stream)
         if seconds is None or self._clip.skips or self._clip.end is not None:
             return frame.duration
@@ -280,7 +282,7 @@ class VideoReader:
         return rest if 0 < rest * self._time_base <= _LEAST_MISSING else frame.duration
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
-        """Convert a frame to RGB, shrink it, and turn it upright."""
+        """Convert a frame to RGB, shrink it, and rotate it upright."""
         from av.video.reformatter import Interpolation
 
         width, height = self.info.width, self.info.height
@@ -303,7 +305,7 @@ class VideoReader:
         return self._turn(pixels)
 
     def _look(self, size: int | None, square: bool, copies: tuple[str, ...]) -> None:
-        """Collect the facts about the video from its first frame."""
+        """Determine the properties of the video from its first frame."""
         from av.video.reformatter import VideoReformatter
 
         first, stream = self._first, self._stream
@@ -323,7 +325,7 @@ class VideoReader:
         whole = self._containers[0].duration
         if seconds is None and whole is not None:
             seconds = whole / MICROSECONDS
-            # This is the duration of the longest stream, which may be one that is not read.
+            # This is the duration of the longest stream, which may not be among the streams read.
             self._promised = seconds if {"audio", "subtitle"} <= {*copies} else None
         part = self._clip.length(seconds)
         is_whole = not self._clip.skips and self._clip.end is None
@@ -347,18 +349,20 @@ class VideoReader:
         if self._clip.end is not None:
             expected = min(expected, float(self._clip.end))
         if self._reached < expected - _LEAST_MISSING:
-            self.damage.truncated = f"its file promises {self._promised:.1f} s"
+            self.damage.truncated = (
+                f"according to its metadata, it should last {self._promised:.1f} s"
+            )
 
     def _no_frames(self, start: float) -> VideoError:
         if start > 0:
             return VideoError(
-                f"{{path}} has no frame after {start:g} s.",
+                f"{{path}} does not contain any frames after {start:g} s.",
                 path=self._path,
                 remedy="Choose an earlier start.",
                 code="start_too_late",
             )
         return VideoError(
-            "{path} has no frame that can be decoded.",
+            "{path} does not contain any frames that can be decoded.",
             path=self._path,
             remedy="The file may be damaged.",
             code="no_frames",
@@ -374,8 +378,8 @@ def _check_seconds(name: str, value: float, *, above: bool = False) -> None:
 def _check_pixels(path: Path, width: int, height: int) -> None:
     if width * height > pixel_limit(MAX_PIXELS):
         raise VideoError(
-            f"{{path}} has frames of {width}×{height} pixels, more than fststyle reads.",
+            f"The frames of {{path}} have {width}×{height} pixels, which exceeds the limit.",
             path=path,
-            remedy="If the file is not damaged, set FSTSTYLE_MAX_MEGAPIXELS.",
+            remedy="If the file is not damaged, raise the limit with FSTSTYLE_MAX_MEGAPIXELS.",
             code="too_large",
         )

@@ -1,4 +1,4 @@
-"""Detect cuts between scenes, from the colour histograms of two successive frames."""
+"""Detecting cuts between scenes by comparing the colour histograms of successive frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CUT: Final = 0.35
-"""Share of the histograms that must change for a cut."""
+"""Share of the histograms that must change between frames for a cut to be detected."""
 
 
 _CELLS: Final = 3
@@ -21,11 +21,11 @@ _SAMPLES: Final = 96
 
 
 Histograms = NDArray[np.float32]
-"""``(cells, 3, bins)``; the bins of a cell and channel add up to 1."""
+"""Array ``(cells, 3, bins)``. The bins of each cell and channel add up to 1."""
 
 
 def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:
-    """Count the levels of each channel in each cell of a grid, on a sample of the pixels.
+    """Compute a histogram of each channel in each cell of a grid, from a sample of the pixels.
 
     Args:
         pixels: Frame ``(H, W, 3)``.
@@ -43,5 +43,5 @@ def histograms_of(pixels: NDArray[np.uint8]) -> Histograms:
 
 
 def is_cut(before: Histograms, after: Histograms) -> bool:
-    """Tell whether two successive frames show different scenes."""
+    """Return whether there is a cut between two successive frames."""
     return bool(np.abs(after - before).sum(axis=2).mean() / 2 > _CUT)

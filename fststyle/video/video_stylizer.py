@@ -1,9 +1,10 @@
-"""`VideoStylizer`: the frames of a video stylised in order, so that the result is steady.
+"""`VideoStylizer`: stylising the frames of a video in order, with little flicker.
 
-Three things make it steady. The network was trained to be (`fststyle.training.steady`). The
-statistics of its instance norms are smoothed over time, so that an object that enters the frame
-does not change the rest of it ("pumping"). And the previous result is moved along with the video
-and mixed in (`fststyle.video.flow`). At a cut, smoothing and mixing start again.
+Three techniques reduce flicker. First, the network was trained to produce steady results
+(`fststyle.training.steady`). Second, the statistics of its instance normalisation layers are
+smoothed over time, so that an object that enters the picture does not change the rest of the frame
+("pumping"). Third, the previous result is moved along with the video and mixed into the next one
+(`fststyle.video.flow`). Smoothing and mixing start again at each cut.
 """
 
 from __future__ import annotations
@@ -25,31 +26,32 @@ from fststyle.video.frames import load_frame_runtime
 from fststyle.video.scene_cuts import Histograms, histograms_of, is_cut
 
 STEADY: Final = 0.6
-"""Default share of the previous result, from 0 to 1."""
+"""Default amount of the previous result that is mixed in, from 0 to 1."""
 
 SMOOTHING: Final = 0.5
-"""Default time over which the statistics are smoothed, in seconds."""
+"""Default time, in seconds, over which the statistics are smoothed."""
 
 
 class VideoStylizer:
-    """A style or blend for the frames of one video, given in order.
+    """A style or blend that stylises the frames of a video, passed to it in order.
 
     Args:
-        style: Style, as in `fststyle.Stylizer`.
-        steady: Share of the previous result that is mixed in, from 0 to 1, as in
+        style: Style or blend, as in `fststyle.Stylizer`.
+        steady: Amount of the previous result that is mixed in, from 0 to 1, as in
             `fststyle.video.flow.FlowBlend`.
-        smoothing: Time over which the statistics are smoothed, in seconds: statistics of that age
-            have the weight 1/e. At 0 each frame is stylised like a photo.
+        smoothing: Time constant, in seconds, for smoothing the statistics: after this time, their
+            weight has fallen to 1/e. At 0, each frame is stylised with its own statistics, like a
+            photo.
         device: Device, as in `fststyle.Stylizer`.
-        threads: Number of CPU threads; by default OpenVINO chooses.
+        threads: Number of CPU threads. By default OpenVINO chooses the number.
 
     Attributes:
-        cuts: Number of cuts found so far.
+        cuts: Number of cuts detected so far.
 
     Raises:
         StyleError: A style is unknown, has no trained network, or its file cannot be used.
-        SettingError: ``steady`` or ``smoothing`` is out of range, or ``steady`` is above 0 and
-            OpenCV is missing.
+        SettingError: ``steady`` or ``smoothing`` is out of range, or ``steady`` is greater than 0
+            and OpenCV is missing.
 
     Example:
         >>> import numpy as np
@@ -70,7 +72,7 @@ class VideoStylizer:
     ) -> None:
         check_number("smoothing", smoothing)
         if math.isinf(smoothing):
-            raise SettingError("smoothing must be a number of seconds, not inf.")
+            raise SettingError("smoothing must be a finite number of seconds, not inf.")
         self._blend = FlowBlend(steady)
         parts = load_parts(style, partial(load_frame_runtime, device=device, threads=threads))
         self._runtimes = [runtime for runtime, _ in parts]
@@ -91,8 +93,9 @@ class VideoStylizer:
 
         Args:
             pixels: Frame ``(H, W, 3)``.
-            seconds: Time at which the frame is shown.
-            control: Controls without tiles; by default the full style.
+            seconds: Time at which the frame is shown, in seconds.
+            control: Controls, in which ``tile`` must be ``None``. By default the full style is
+                applied.
 
         Returns:
             The stylised frame, of the same shape.
@@ -115,6 +118,6 @@ class VideoStylizer:
         return self._stylizer.pixels(pixels, control or Control())
 
     def restart(self) -> None:
-        """Start another video: its first frame has no frame before it."""
+        """Prepare for another video, so that its first frame does not depend on this one."""
         self._last = None
         self._blend.reset()

@@ -1,7 +1,7 @@
-"""Videos into files: frames are encoded, sound and subtitles are copied bit for bit.
+"""Writing video files: frames are encoded, while sound and subtitles are copied unchanged.
 
-The default codec is H.264. Colours, frame times and the aspect ratio of the pixels are kept. GIF
-and WebP have neither sound nor subtitles, and their pixels are square.
+The default codec is H.264. The colour encoding, the frame times and the pixel aspect ratio of the
+source are preserved. GIF and WebP have neither sound nor subtitles, and always have square pixels.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fststyle.video.gif_writer import GifWriter
 from fststyle.video.output_file import OutputFile, kept_metadata
 from fststyle.video.reader import VideoReader
 
-# The first that the encoder supports is used.
+# The first of these formats that the encoder supports is used.
 _PIXEL_FORMATS: Final = ("yuv420p", "bgra", "yuv422p", "yuv444p", "yuv422p10le", "yuv444p10le")
 _HALF_WIDTH: Final = frozenset({"yuv420p", "yuv422p", "yuv422p10le"})
-"""Pixel formats whose colours have half the horizontal resolution."""
+"""Pixel formats that store colours at half the horizontal resolution."""
 
 
 def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter | GifWriter:
@@ -31,7 +31,7 @@ def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter 
 
     Args:
         file: File to write.
-        output: Format and encoder.
+        output: Output format and encoder.
         source: The video whose other streams and metadata are copied.
     """
     kind = GifWriter if output.suffix == ".gif" else VideoWriter
@@ -39,11 +39,11 @@ def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter 
 
 
 class VideoWriter:
-    """Writes one video; use it in a ``with`` statement, whose end finishes the file.
+    """Writes one video. Use it in a ``with`` statement, which finishes the file when it exits.
 
     Args:
         file: File to write.
-        output: Format and encoder.
+        output: Output format and encoder.
         source: The video whose other streams and metadata are copied.
 
     Attributes:
@@ -51,7 +51,7 @@ class VideoWriter:
         seconds: Time at which the last frame ends.
 
     Raises:
-        VideoError: The format cannot hold the streams, or the file cannot be written.
+        VideoError: The format does not support a stream, or the file cannot be written.
     """
 
     def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
@@ -100,7 +100,7 @@ class VideoWriter:
             return
         with self._file.errors():
             self._file.encode(self._stream, None)
-            # Only now is it known where the video ends.
+            # The end of the video, which chapters depend on, is known only now.
             chapters = self._source.chapters(self.seconds)
             if chapters and not self._file.output.is_silent:
                 self._file.container.set_chapters(chapters)
@@ -111,8 +111,9 @@ class VideoWriter:
 
         Args:
             pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame in units of the video's time base, after the frame before it.
-            duration: Duration of the frame in the same units.
+            pts: Time of the frame, in units of the video's time base. It must be later than that of
+                the previous frame.
+            duration: Duration of the frame, in the same units.
 
         Raises:
             VideoError: The frame cannot be encoded or written.
@@ -142,13 +143,13 @@ class VideoWriter:
         self._file.seconds = float((pts + duration) * self._unit)
 
     def add_copied(self, copied: Copied) -> None:
-        """Write a copied packet, if the result has its stream.
+        """Write a copied packet, if its stream is part of the result.
 
         Raises:
             VideoError: The packet cannot be written.
         """
         stream = self._copies.get(copied.index)
-        # MP4's muxer makes the gaps between subtitles itself.
+        # The MP4 muxer inserts the gaps between subtitles itself.
         is_gap = copied.packet.size <= 2 and copied.packet.stream.type == "subtitle"
         if stream is not None and not is_gap:
             copied.packet.stream = stream
@@ -169,7 +170,7 @@ class VideoWriter:
         stream.width, stream.height = info.width // step * step, info.height // step * step
         if not (stream.width and stream.height):
             raise VideoError(
-                f"The encoder {encoder.name} cannot encode frames of one pixel.",
+                f"The encoder {encoder.name} cannot encode frames that are one pixel wide or high.",
                 remedy="Choose another codec, such as ffv1.",
                 code="too_small_to_encode",
             )
@@ -193,7 +194,7 @@ class VideoWriter:
             own = info.path.suffix.lower()
             extension = own if own in FORMATS and own != output.suffix else ".mkv"
             raise VideoError(
-                f"{output.suffix} cannot hold the video's {kind} ({name}).",
+                f"{output.suffix} files cannot contain the video's {kind} ({name}).",
                 path=output.path,
                 remedy=f"Use the extension {extension}, or omit the {kind}.",
                 code=f"format_lacks_{kind}",

@@ -327,7 +327,7 @@ def test_stylize_without_a_network_optimises(
     assert configs == [OptimizeConfig()]
     why = "is an image, not a trained style" if "." in style else "has no trained network yet"
     training = "image=picture.png style.name=NAME" if "." in style else "thanos_poster"
-    assert done.err.startswith(f"{style} {why}, so this one photo is optimised")
+    assert done.err.startswith(f"{style} {why}, so this photo is optimised")
     assert f"fststyle train style{'.' if '.' in style else '='}{training}" in done.err
     assert done.out.splitlines()[-1] == "out.png  32×20"
     before = resize(load_image(photo), width=32, height=20)

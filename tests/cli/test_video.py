@@ -96,7 +96,9 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     for codec in ("nothing", "aac"):
         words = refused(capsys, *arguments, "o.mkv", "--codec", codec)
         assert f"{codec} is not a video encoder" in words
-    assert "no CRF" in refused(capsys, *arguments, "o.mkv", "--codec", "ffv1", "--crf", "3")
+    assert "not support a CRF" in refused(
+        capsys, *arguments, "o.mkv", "--codec", "ffv1", "--crf", "3"
+    )
     assert "crf must be a whole number from 0 to 51" in refused(
         capsys, *arguments, "o.mkv", "--crf", "52"
     )
@@ -105,10 +107,11 @@ def test_codecs(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
     # Motion JPEG wants levels up to 255.
     unusable = refused(capsys, *arguments, "o.mkv", "--codec", "mjpeg")
     assert "encoder mjpeg cannot be used" in unusable
-    assert ".mkv cannot hold png streams. Choose another --codec, such as h264.\n" in refused(
-        capsys, *arguments, "o.mkv", "--codec", "png"
+    assert (
+        ".mkv files cannot contain png streams. Choose another --codec, such as h264.\n"
+        in refused(capsys, *arguments, "o.mkv", "--codec", "png")
     )
-    assert ".webm cannot hold" in refused(capsys, *arguments, "o.webm", "--codec", "h264")
+    assert ".webm files cannot contain" in refused(capsys, *arguments, "o.webm", "--codec", "h264")
 
 
 def test_what_is_refused(
@@ -145,7 +148,7 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
     assert "half.mkv is truncated: it ends after" in err
     assert "out.mkv" in out
     assert run("film.mp4", "--style", style_path, "-o", "out.gif", "--steady", "0") == 0
-    assert capsys.readouterr().err == "gif has no sound and no subtitles.\n"
+    assert capsys.readouterr().err == "gif files contain neither sound nor subtitles.\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of Unix")
