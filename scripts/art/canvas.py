@@ -1,4 +1,4 @@
-"""A sheet to draw on, and the brushes, textures and curves that the artworks share."""
+"""A drawing sheet, and the brushes, textures and curves shared by the artworks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EVERYWHERE: Window = (slice(None), slice(None))
 
 
 def rgb(*codes: str) -> Array:
-    """Turn hex codes such as ``"ffcc00"`` into rows of red, green and blue in 0..1."""
+    """Convert hex codes such as ``"ffcc00"`` to rows of red, green and blue in 0..1."""
     return np.array([list(bytes.fromhex(code)) for code in codes], np.float32) / 255
 
 
 def smoothstep(low: ArrayLike, high: ArrayLike, value: ArrayLike) -> Array:
-    """Rise smoothly from 0 at ``low`` to 1 at ``high`` (which may be the smaller one)."""
+    """Rise smoothly from 0 at ``low`` to 1 at ``high``, which may be smaller than ``low``."""
     low, high, value = (np.asarray(item, np.float32) for item in (low, high, value))
     step = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(step * step * (3 - 2 * step), np.float32)
@@ -48,7 +48,7 @@ def hatch(phase: Array, period: float, thickness: ArrayLike) -> Array:
 
 
 def halftone(x: Array, y: Array, pitch: float, angle: float, tone: ArrayLike) -> Array:
-    """Print round dots on a turned grid, larger where ``tone`` is higher."""
+    """Print round dots on a rotated grid. The dots are larger where ``tone`` is higher."""
     u = (x * math.cos(angle) + y * math.sin(angle)) / pitch
     v = (y * math.cos(angle) - x * math.sin(angle)) / pitch
     distance = np.hypot(u % 1 - 0.5, v % 1 - 0.5) * pitch
@@ -57,14 +57,14 @@ def halftone(x: Array, y: Array, pitch: float, angle: float, tone: ArrayLike) ->
 
 
 def curve(points: ArrayLike, count: int = 200) -> Points:
-    """Run a smooth curve through a few points."""
+    """Return a smooth curve through a few points."""
     xs, ys = np.asarray(points, np.float64).T
     knots, _ = splprep([xs, ys], s=0, k=min(3, len(xs) - 1))
     return np.stack(splev(np.linspace(0, 1, count), knots), axis=1)
 
 
 def densify(points: ArrayLike, step: float = 3.0, closed: bool = True) -> Points:
-    """Add points along a path so that neighbours lie about ``step`` apart."""
+    """Add points along a path so that neighbouring points are about ``step`` apart."""
     path = np.asarray(points, np.float64)
     if closed:
         path = np.vstack([path, path[:1]])
@@ -75,10 +75,10 @@ def densify(points: ArrayLike, step: float = 3.0, closed: bool = True) -> Points
 
 
 class Sheet:
-    """A supersampled sheet to draw on; lengths are in pixels of the finished image."""
+    """A supersampled drawing sheet. All lengths are in pixels of the finished image."""
 
     def __init__(self, width: int, height: int, seed: int, sway: float = 2.0) -> None:
-        """Create a blank sheet. Hand-drawn edges deviate by about ``sway`` pixels."""
+        """Create a blank sheet. Edges look hand-drawn and deviate by about ``sway`` pixels."""
         self.size = (width, height)
         self.shape = (height * SUPERSAMPLE, width * SUPERSAMPLE)
         self.rng = np.random.default_rng(seed)
@@ -107,7 +107,7 @@ class Sheet:
         return np.clip(total + 0.5, 0, 1, out=total)
 
     def streaks(self, along: Array, across: Array, length: float, width: float) -> Array:
-        """Make noise that is stretched along one coordinate, like marks of a brush or a chisel."""
+        """Make noise that is stretched along one coordinate, like brush or chisel marks."""
         table = self.rng.random((257, 257)).astype(np.float32)
         coarse = map_coordinates(table, [across / width, along / length], order=1, mode="wrap")
         fine = map_coordinates(
@@ -116,25 +116,25 @@ class Sheet:
         return np.asarray(0.6 * coarse + 0.4 * fine, np.float32)
 
     def paint(self, colour: Array, mask: ArrayLike, window: Window = EVERYWHERE) -> None:
-        """Lay ``colour`` (one, or one per pixel) over the sheet where ``mask`` is high."""
+        """Lay ``colour`` (one colour, or one per pixel) over the sheet where ``mask`` is high."""
         cover = np.asarray(mask, np.float32)[..., None]
         area = self.pixels[window]
         area += (colour - area) * cover
 
     def glow(self, colour: Array, light: Array, window: Window = EVERYWHERE) -> None:
-        """Add light without burning out (a screen blend)."""
+        """Add light without overexposure (a screen blend)."""
         area = self.pixels[window]
         area += (1 - area) * colour * light[..., None]
 
     def roughen(self, points: ArrayLike, closed: bool = True) -> Points:
-        """Displace a path by the sheet's sway. Paths that share an edge stay together."""
+        """Displace a path by the sheet's sway. Paths that share an edge stay aligned."""
         path = densify(points, closed=closed)
         place = path.T[::-1] * SUPERSAMPLE
         moved = [map_coordinates(s, place, order=1, mode="nearest") for s in self.sway]
         return np.asarray(path + np.stack(moved, axis=1), np.float64)
 
     def window(self, points: Points, margin: float = 2.0) -> Window:
-        """Find the part of the sheet that holds all ``points``."""
+        """Find the part of the sheet that contains all ``points``."""
         low = np.maximum((points.min(axis=0) - margin) * SUPERSAMPLE, 0).astype(int)
         high = np.maximum((points.max(axis=0) + margin) * SUPERSAMPLE, low + 1).astype(int)
         limit = self.shape[1] - 1, self.shape[0] - 1
@@ -153,7 +153,7 @@ class Sheet:
     def stroke(
         self, paths: Sequence[ArrayLike], colour: Array, width: float, taper: bool = False
     ) -> None:
-        """Draw brush lines of varying width. If tapered, they are thin at both ends."""
+        """Draw brush lines of varying width. Tapered lines are thin at both ends."""
         rough = [densify(self.roughen(path, closed=False), 0.8, closed=False) for path in paths]
         window = self.window(np.vstack(rough), margin=width)
         image, origin = self.blank(window)
@@ -168,7 +168,7 @@ class Sheet:
         self.paint(colour, np.asarray(image, np.float32) / 255, window)
 
     def blank(self, window: Window) -> tuple[Image.Image, Points]:
-        """Return an empty mask for a window, and the position of its upper left corner."""
+        """Return an empty mask for a window, and the position of the window's upper left corner."""
         area = self.x[window]
         corner = np.array([self.x[window][0, 0], self.y[window][0, 0]], np.float64)
         return Image.new("L", area.shape[::-1]), corner
@@ -184,7 +184,7 @@ class Sheet:
 
 
 def dry_brush(sheet: Sheet, along: Array, across: Array, cover: float) -> Array:
-    """Return the mask of a dry brush's broken marks, which cover a fraction of the surface."""
+    """Return a mask of a dry brush's broken marks that cover a fraction of the surface."""
     bristles = sheet.streaks(along, across, 90, 3.2)
     patches = sheet.noise(70, octaves=3)
     return smoothstep(0.62, 0.78, bristles * 0.6 + patches * 0.5 + cover - 0.25)

@@ -117,7 +117,7 @@ def draw_water(sheet: Sheet) -> None:
 
 
 def draw_pine(sheet: Sheet, x: float, y: float, height: float) -> None:
-    """Draw a leaning pine: a crooked trunk, branches and fans of needles."""
+    """Draw a leaning pine with a crooked trunk, branches and fans of needles."""
     rng = sheet.rng
     lean = rng.uniform(-0.25, 0.25) * height
     bend = rng.normal(0, height * 0.05, 5)
@@ -144,7 +144,7 @@ def draw_pine(sheet: Sheet, x: float, y: float, height: float) -> None:
 
 
 def stamp_seal(sheet: Sheet, x: float, y: float, cells: int, cell: float) -> None:
-    """Stamp a red seal with a symmetric pattern of blocks, which is not a text."""
+    """Stamp a red seal with a symmetric pattern of blocks instead of text."""
     side = cells * cell
     window, mask = sheet.region([(x, y), (x + side, y), (x + side, y + side), (x, y + side)])
     inner = cells // 2
@@ -160,7 +160,7 @@ def stamp_seal(sheet: Sheet, x: float, y: float, cells: int, cell: float) -> Non
 
 
 def draw_sun(sheet: Sheet, x: float, y: float, size: float) -> None:
-    """Paint a vermilion sun with a wet edge and marks of a dry brush."""
+    """Paint a vermilion sun with a wet edge and dry-brush marks."""
     radius = np.hypot(sheet.x - x, sheet.y - y) + sheet.sway[0]
     disc = smoothstep(size, size - 1.5, radius)
     bristle = sheet.streaks(sheet.x + sheet.y * 0.2, sheet.y + 9 * sheet.noise(60), 80, 3)

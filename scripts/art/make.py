@@ -1,4 +1,4 @@
-"""Draw the project's own style images. Every run makes the same bytes.
+"""Draw the project's own style images. Every run produces identical files.
 
 python scripts/art/make.py [NAME ...] [--output FOLDER]
 """
@@ -32,7 +32,7 @@ ARTWORKS: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 
 
 def encode(image: Image.Image) -> bytes:
-    """Encode as JPEG at the best quality that stays below the size limit."""
+    """Encode an image as JPEG at the best quality that stays below the size limit."""
     data = b""
     for quality in range(94, 40, -2):
         buffer = io.BytesIO()
@@ -44,7 +44,7 @@ def encode(image: Image.Image) -> bytes:
 
 
 def description(name: str) -> dict[str, str | int]:
-    """Return the facts about an artwork."""
+    """Return the metadata of an artwork."""
     return {
         "name": name,
         "title": ARTWORKS[name][0],
@@ -56,7 +56,7 @@ def description(name: str) -> dict[str, str | int]:
 
 
 def write_artwork(name: str, folder: Path) -> None:
-    """Draw one artwork and write its JPEG and its description."""
+    """Draw one artwork, and write its JPEG file and its metadata."""
     image = encode(ARTWORKS[name][1]())
     about = json.dumps(description(name), indent=2)
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def write_artwork(name: str, folder: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the artworks named on the command line, or all of them."""
+    """Draw the artworks named on the command line, or all artworks if none is named."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in options.names:
         if name not in ARTWORKS:
             known = ", ".join(ARTWORKS)
-            print(f"Unknown artwork {name!r}; choose from {known}.", file=sys.stderr)
+            print(f"Unknown artwork {name!r}. Choose from {known}.", file=sys.stderr)
             return 2
     for name in options.names or ARTWORKS:
         write_artwork(name, options.output)

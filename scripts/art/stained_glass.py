@@ -1,4 +1,4 @@
-"""Rose Window: a window of coloured glass in lead."""
+"""Rose Window: a leaded window of coloured glass."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LEAD = 4.2
 
 
 def rose_zones(radius: Array, angle: Array) -> tuple[NDArray[np.int64], Array]:
-    """Return the scalloped ring of each pixel, and its distance from the ring's edge."""
+    """Return each pixel's scalloped ring, and the pixel's distance from the ring's edge."""
     petals = [
         np.full_like(radius, 62.0),
         148 + 34 * np.abs(np.sin(angle * 6)),
@@ -55,7 +55,7 @@ def rose_zones(radius: Array, angle: Array) -> tuple[NDArray[np.int64], Array]:
 
 
 def glass_seeds(rng: np.random.Generator) -> Points:
-    """Return the centres of the glass pieces: in rings around the rose, further out at random."""
+    """Return the centres of the glass pieces: in rings around the rose, and random further out."""
     seeds = [(0.0, 0.0)]
     rings = (
         (40, 8, 0.1),

@@ -38,7 +38,7 @@ GEM_RAMPS = (
 )
 FOCUS = (384.0, 398.0)
 
-# The right half of the titan's face: x from the axis of symmetry, y on the sheet.
+# The right half of the titan's face. x is measured from the axis of symmetry, y on the sheet.
 FACE: dict[str, tuple[float, float]] = {
     "a": (0, 300), "b": (46, 288), "c": (86, 316), "d": (103, 374), "e": (108, 438),
     "f": (98, 500), "g": (74, 566), "h": (40, 604), "i": (0, 612), "j": (0, 392),
@@ -90,17 +90,17 @@ def paint_facet(sheet: Sheet, facet: Facet, period: float = 9.0) -> None:
 
 
 def outline(sheet: Sheet, shapes: Sequence[Points], colour: Array, width: float) -> None:
-    """Draw the closed contours of some polygons."""
+    """Draw the closed outlines of some polygons."""
     sheet.stroke([np.vstack([shape, shape[:1]]) for shape in shapes], colour, width)
 
 
 def mirrored(points: ArrayLike, side: int) -> Points:
-    """Move points relative to the axis to its left (-1) or right (1) side."""
+    """Place points, given relative to the axis, on its left (-1) or right (1) side."""
     return np.asarray(points, np.float64) * (side, 1) + (FOCUS[0], 0)
 
 
 def draw_rays(sheet: Sheet) -> None:
-    """Draw rays from the focus, each with its own brush marks and dots."""
+    """Draw rays from the focal point, each with its own brush marks and dots."""
     x, y = sheet.x - FOCUS[0] + sheet.sway[0], sheet.y - FOCUS[1] + sheet.sway[1]
     radius, angle = np.hypot(x, y), np.arctan2(y, x) + np.float32(math.pi)
     widths = np.tile([1.3, 0.7, 1.0, 0.6], 13) * sheet.rng.uniform(0.7, 1.3, 52)
@@ -203,7 +203,7 @@ def draw_titan(sheet: Sheet) -> None:
 def draw_shard(
     sheet: Sheet, x: float, y: float, tip: float, top: float, width: float, side: int
 ) -> None:
-    """Draw one crystal of the crown: a long kite with a lit and a shaded half."""
+    """Draw one crystal of the crown: a long kite shape with a lit half and a shaded half."""
     lean = np.array([tip - x, top - y]) / math.hypot(tip - x, top - y)
     waist = np.array([x, y]) + 0.62 * np.array([tip - x, top - y])
     for turn, tone in ((1, 0.74), (-1, 0.40)):
@@ -228,7 +228,7 @@ def draw_collar(sheet: Sheet) -> None:
 
 
 def draw_gem(sheet: Sheet, x: float, y: float, size: float, colours: Array) -> None:
-    """Draw one glowing gem: eight outer facets around a bright centre."""
+    """Draw one glowing gem with eight outer facets around a bright centre."""
     around = np.linspace(0, 2 * math.pi, 9)[:-1] + math.pi / 8
     unit = np.stack([np.cos(around) * 0.86, np.sin(around)], axis=1)
     rim, table = unit * size + (x, y), unit * size * 0.52 + (x, y)
@@ -251,7 +251,7 @@ def draw_gem(sheet: Sheet, x: float, y: float, size: float, colours: Array) -> N
 
 
 def thanos_poster() -> Image.Image:
-    """Draw a stone titan before a sun, under six gems, as a cosmic poster."""
+    """Draw a cosmic poster: a stone titan in front of a sun, below six gems."""
     sheet = Sheet(768, 1024, seed=61, sway=1.5)
     draw_rays(sheet)
     draw_halo(sheet)

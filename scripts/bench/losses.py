@@ -1,23 +1,23 @@
-"""Variants of the loss on photographs, to choose a default by looking.
+"""Compare variants of the loss on photographs, to choose a default by eye.
 
     python scripts/bench/losses.py --photos PHOTOS --styles wave.jpg scream.jpg
         --variant default: --variant strong:style_weight=1
         --variant deep:style_weight=0.7,style_layers={relu3_3:1,relu4_3:2} -o FOLDER
 
-trains every variant on every style image for the same time (``--minutes``), on the processor, and
-writes ``sheet_STYLE.png`` for each style: a row for each variant, a column for each photograph, and
-the style image last. The keys are those of the group ``loss``, including ``preset=johnson``. A key
-with a dot is any other setting of ``train.py`` (``network.width=32``). ``table.md`` has the means
-over the photographs:
+The script trains every variant on every style image for the same time (``--minutes``), on the CPU.
+For each style, it writes ``sheet_STYLE.png`` with a row for each variant, a column for each
+photograph, and the style image in the last column. The keys are settings from the group ``loss``,
+including ``preset=johnson``. A key that contains a dot is any other setting of ``train.py``
+(``network.width=32``). ``table.md`` contains means over the photographs:
 
-- the relative, unweighted losses of each layer under the fixed measure, and its weighted total,
-  whatever loss the network was trained with;
-- patches: the distance of 7×7 patches from those of the style image
+- the relative, unweighted loss for each layer of the fixed measure, and the measure's weighted
+  total, regardless of the loss that the network was trained with;
+- patches: the distance between 7×7 patches and those of the style image
   (`fststyle.perceptual.similarity`), in 1/255;
-- SSIM to the photograph.
+- SSIM between the result and the photograph.
 
-A run that is in ``records.json`` with the same settings is not repeated, so an interrupted
-comparison continues where it was.
+Runs that are already in ``records.json`` with the same settings are not repeated, so an interrupted
+comparison can be continued.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Pixels = NDArray[np.float32]
 
 
 def read_variant(text: str) -> tuple[str, list[str]]:
-    """Read ``NAME:key=value,key=value``; return the name, and the settings for ``train.py``.
+    """Parse ``NAME:key=value,key=value`` into the name and the settings for ``train.py``.
 
     Raises:
         SettingError: The text does not have this form.
@@ -63,15 +63,15 @@ def read_variant(text: str) -> tuple[str, list[str]]:
     parts = re.findall(r"(?:[^,\[{]|\[[^\]]*\]|\{[^}]*\})+", rest)
     if not colon or not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or any("=" not in p for p in parts):
         raise SettingError(
-            f"Cannot read the variant {text!r}; write NAME:key=value,key=value.",
+            f"Cannot parse the variant {text!r}; write NAME:key=value,key=value.",
             code="unknown_variant",
         )
-    # With ++, an unknown key is reported by the loss, with all known ones.
+    # With ++, unknown keys are reported by the loss, which also lists all known keys.
     return name, [part if "." in part.split("=")[0] else f"++loss.{part}" for part in parts]
 
 
 def label(text: str, height: int, width: int = 120) -> Pixels:
-    """Draw a text in the middle of a white cell."""
+    """Draw text in the middle of a white cell."""
     strip = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(strip)
     size = 18.0
@@ -96,12 +96,12 @@ def measured(
 
 
 def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each value over photographs."""
+    """Return the mean of each value over all photographs."""
     return {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
 
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
-    """Return the values of each row as a table."""
+    """Format the values of each row as a table."""
     keys = list(next(iter(rows.values())))
     cells = [
         [name, *(f"{values[key]:.{1 if key == 'patches' else 3}f}" for key in keys)]
@@ -116,15 +116,15 @@ def stylised(
     """Stylise the photographs with each variant of one style, and measure the results.
 
     Args:
-        measure: The fixed measure of the style.
+        measure: The fixed measure for the style.
         style: The style image.
-        files: Style file of each variant.
-        photos: Photographs by name.
+        files: The style file for each variant.
+        photos: The photographs, by name.
 
     Returns:
         The means over the photographs for each row, and the sheet.
     """
-    # The measure sees the style image at this size, so its texture has this size too.
+    # The measure uses the style image at this size, so its texture must have the same size.
     seen = fit_short_side(style, MEASURE.style_sizes[0])
     height = max(len(photo) for photo in photos.values())
     results = {"photo": list(photos.values())}
@@ -140,7 +140,7 @@ def stylised(
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Train what is missing, then draw and measure."""
+    """Carry out the missing runs, then draw the sheets and measure."""
     folder: Path = arguments.output
     setups = {}
     for text in arguments.styles:
@@ -148,7 +148,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
         setups[setup.style] = setup
     variants = dict(read_variant(text) for text in arguments.variant)
     if len(setups) < len(arguments.styles) or len(variants) < len(arguments.variant):
-        raise SettingError("Two styles or two variants have the same name; rename one of them.")
+        raise SettingError("Two styles or two variants have the same name. Rename one of them.")
     runs = [
         OurRun(name, arguments.minutes, setup, tuple(overrides), arguments.init)
         for setup in setups.values()
@@ -172,15 +172,32 @@ def benchmark(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
     add("--variant", action="append", required=True, metavar="NAME:key=value,…")
-    add("--styles", nargs="+", required=True, metavar="IMAGE", help="images or artworks' names")
-    add("--content", type=Path, nargs="+", metavar="PHOTO", help="photos to draw (bundled ones)")
-    add("--content-size", type=int, default=256, help="short side of the drawn photos (256)")
+    add(
+        "--styles",
+        nargs="+",
+        required=True,
+        metavar="IMAGE",
+        help="style images or names of artworks",
+    )
+    add(
+        "--content",
+        type=Path,
+        nargs="+",
+        metavar="PHOTO",
+        help="photos to draw (default: the bundled photos)",
+    )
+    add(
+        "--content-size",
+        type=int,
+        default=256,
+        help="short side of the drawn photos in pixels (256)",
+    )
     add("--minutes", type=minutes, default=3.0, help="training time of each variant (3)")
-    add("--init", type=Path, metavar="STYLE_FILE", help="network to start all variants from")
+    add("--init", type=Path, metavar="STYLE_FILE", help="network from which all variants start")
     run_benchmark(benchmark, parser.parse_args())
 
 

@@ -1,12 +1,13 @@
-"""Lower precisions of a trained style: speed and loss.
+"""Speed and loss of a trained style at lower precision.
 
     python scripts/bench/precision.py thanos_poster --picture IMAGE [PHOTO ...]
 
-runs the style file on OpenVINO in float32 and in bfloat16, and its int8 export (NNCF's
+The script runs the style file on OpenVINO in float32 and in bfloat16, and its int8 export (NNCF's
 post-training quantisation, calibrated with the same photographs: ``pip install "fststyle[int8]"``).
-Milliseconds of the network alone are medians of calls in turn. The loss is the total under the
-fixed measure, and the difference is the mean one of the pixels from those of float32. Both are
-medians over the photographs (by default the held-out ones, squares from their middle).
+The times are for the network alone, in milliseconds, as medians of alternating calls. The loss is
+the total of the fixed measure. The difference is the mean difference between the pixels and those
+of the float32 result. Both are medians over the photographs. By default, these are centre squares
+of the held-out photographs.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ Network = Callable[[Batch], Batch]
 
 
 def networks(style: str, samples: list[NDArray[np.float32]]) -> dict[str, Network]:
-    """Compile a style in each precision.
+    """Compile a style at each precision.
 
     Args:
-        style: A style's name or file.
-        samples: Photos, ``(H, W, 3)`` in [0, 1], for the calibration of int8.
+        style: Name or file of a style.
+        samples: Photos for calibrating int8, ``(H, W, 3)`` in [0, 1].
 
     Returns:
-        Functions that take and return ``(1, 3, H, W)``.
+        Functions that take and return arrays of shape ``(1, 3, H, W)``, by precision.
     """
     core = openvino_core()
     path = find_style(style).path
@@ -58,7 +59,7 @@ def networks(style: str, samples: list[NDArray[np.float32]]) -> dict[str, Networ
         made = {
             "float32": (model, "f32"),
             "bfloat16": (model, "bf16"),
-            "int8": (quantised, "bf16"),  # for the parts that are not int8
+            "int8": (quantised, "bf16"),  # for the parts that are not quantised
         }
         return {name: _compiled(*parts) for name, parts in made.items()}
 
@@ -74,7 +75,7 @@ def _compiled(model: object, hint: str) -> Network:
 
 
 def milliseconds(found: dict[str, Network], side: int, calls: int) -> dict[str, float]:
-    """Time the networks on noise of a size, in turn; return the medians."""
+    """Time alternating calls of the networks on noise of a given size, and return the medians."""
     photo = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     for network in found.values():
         network(photo)
@@ -133,17 +134,29 @@ def benchmark(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("style", help="a trained style's name or file")
-    add("photos", type=Path, nargs="*", metavar="PHOTO", help="photos to measure on (bundled ones)")
+    add("style", help="name or file of a trained style")
+    add(
+        "photos",
+        type=Path,
+        nargs="*",
+        metavar="PHOTO",
+        help="photos to measure on (default: bundled photos)",
+    )
     add("--picture", type=Path, required=True, help="the style image")
-    add("--size", type=int, default=512, help="side of the squares for the loss (512)")
-    add("--sizes", type=int, nargs="+", default=[256, 512, 1024], help="sides for the times")
-    add("--calls", type=int, default=21, help="calls of each network at each size (21)")
+    add("--size", type=int, default=512, help="side length of the squares used for the loss (512)")
+    add(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[256, 512, 1024],
+        help="side lengths used for the times",
+    )
+    add("--calls", type=int, default=21, help="number of calls per network and size (21)")
     add_record_option(parser)
     run_benchmark(benchmark, parser.parse_args())
 

@@ -107,7 +107,7 @@ def test_bench_training(folder: Path, style_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "A2:" not in done.stderr
     assert "my_style, B warm, 0.005 min: 0 of 0 s, total " in done.stderr
-    assert " h of training left" in done.stderr
+    assert " h of training time left" in done.stderr
     records = json.loads((out / "records.json").read_text())
     assert records[:2] == before
     rows = cells(done.stdout)
