@@ -1,1 +1,1 @@
-"""VGG, the perceptual loss, optimising one photo, and evaluating a network."""
+"""Perceptual loss with VGG features, optimisation of a single photo, and network evaluation."""

@@ -1,4 +1,4 @@
-"""The losses by name: the calibrated one and the published recipes, as plain values."""
+"""Loss presets: the calibrated loss and the published recipes."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ def _canonical_weights(
 
 @dataclass(frozen=True)
 class LossConfig:
-    """All settings of a perceptual loss; the defaults are the calibrated loss.
+    """All settings of a perceptual loss. The defaults define the calibrated loss.
 
     Attributes:
         preset: Name of the preset, for logs and reports.
         architecture: VGG architecture that computes the features.
-        content_layers: Content layer → weight.
-        style_layers: Style layer → weight.
+        content_layers: Weight of each content layer, by layer name.
+        style_layers: Weight of each style layer, by layer name.
         content_weight: Weight of the content term.
         style_weight: Weight of the style term.
-        palette_weight: Weight of the distance between palettes (`fststyle.perceptual.palette`).
+        palette_weight: Weight of the palette distance (see `fststyle.perceptual.palette`).
         tv_weight: Weight of the total variation.
         style_sizes: Short sides in pixels to which the style image is reduced; 0 keeps its size.
-            The Gram matrices of several sizes are averaged. An image is never enlarged.
+            Gram matrices of several sizes are averaged. The image is never enlarged.
         normalised_layers: Layers whose channels are divided by their mean activation over
-            natural photographs, as Gatys et al. did. This needs the original VGG16.
-        content_form: ``"relative"``: ‖F−F_c‖² / ‖F_c‖² per photograph; ``"mean"``: the mean
+            natural photos, as in Gatys et al. This requires the original VGG16.
+        content_form: ``"relative"`` for ‖F−F_c‖² / ‖F_c‖² per photo, or ``"mean"`` for the mean
             squared difference.
-        style_form: ``"relative"``: ‖G−G_s‖² / ‖G_s‖² per layer; ``"mean"``: the mean
+        style_form: ``"relative"`` for ‖G−G_s‖² / ‖G_s‖² per layer, or ``"mean"`` for the mean
             squared difference.
-        gram_divisor: See `gram_matrix`.
-        tv_form: See `total_variation`.
-        pixel_range: Largest pixel value in the total variation, 1 or 255.
-        tuned_for: VGG for which the weights of the terms were chosen.
+        gram_divisor: Divisor of the Gram matrices; see `gram_matrix`.
+        tv_form: Formula of the total variation; see `total_variation`.
+        pixel_range: Maximum pixel value used in the total variation, 1 or 255.
+        tuned_for: VGG network for which the weights of the terms were chosen.
 
     Raises:
         SettingError: A layer is unknown, or a value is out of range.
@@ -112,13 +112,13 @@ class LossConfig:
             not isinstance(size, int) or (size != 0 and size < MIN_STYLE_SIDE) for size in sizes
         ):
             raise SettingError(
-                f"loss.style_sizes must be whole numbers of pixels from {MIN_STYLE_SIDE} "
-                f"(0 for the image's own size), not {self.style_sizes!r}."
+                f"loss.style_sizes must be whole numbers of pixels, at least {MIN_STYLE_SIDE} "
+                f"(or 0 for the image's own size), not {self.style_sizes!r}."
             )
         object.__setattr__(self, "style_sizes", sizes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as plain dicts, lists and numbers, for JSON."""
+        """Return the settings as values that JSON supports."""
         return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
 
@@ -163,7 +163,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_weight=1e10,
                 tuned_for="torchvision's VGG16 (IMAGENET1K_V1)",
             ),
-            # src/optimize.py. Its total variation is the mean squared difference on 0 to 255.
+            # src/optimize.py. Its total variation is a mean squared difference, on a 0–255 scale.
             replace(
                 _PUBLISHED,
                 preset="lengstrom",
@@ -175,7 +175,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 pixel_range=255,
                 tuned_for="VGG19",
             ),
-            # The mean over the layers is a weight of 1/5 for each.
+            # The mean over five layers corresponds to a weight of 1/5 each.
             replace(
                 _PUBLISHED,
                 preset="keras_vgg16",
@@ -184,7 +184,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
                 style_weight=1e4,
                 style_sizes=(512,),
             ),
-            # The recipe does not define the weight of its total variation; it is 0 by default.
+            # The recipe does not define a total variation weight, so the default of 0 is used.
             replace(
                 _PUBLISHED,
                 preset="keras_vgg19",
@@ -206,11 +206,11 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
 
 
 def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
-    """Make the settings of a loss from a preset, with some values replaced.
+    """Make the settings for a loss from a preset, with some values replaced.
 
     Args:
         preset: Name of a preset in `PRESETS`.
-        **overrides: Values of `LossConfig`; None keeps the value of the preset.
+        **overrides: Values for `LossConfig`; ``None`` keeps the preset's value.
 
     Raises:
         SettingError: The preset or a key is unknown, or a value is out of range.
@@ -231,7 +231,7 @@ def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:
         if key not in known:
             names = ", ".join(sorted(known))
             raise SettingError(
-                f"Unknown setting loss.{key}; known are {names}.", code="unknown_setting"
+                f"Unknown setting loss.{key}; choose from {names}.", code="unknown_setting"
             )
     given = {key: value for key, value in overrides.items() if value is not None}
     return replace(PRESETS[preset], **given)

@@ -1,4 +1,4 @@
-"""Conversion between images as arrays (files, runtime) and as tensors (networks, losses)."""
+"""Convert images between NumPy arrays and torch tensors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training one network for one style, with Lightning and Hydra."""
+"""Train one network for one style, using Lightning and Hydra."""

@@ -1,4 +1,4 @@
-"""``python -m fststyle.training style=NAME``: the same as ``python train.py``."""
+"""Make ``python -m fststyle.training style=NAME`` equivalent to ``python train.py``."""
 
 from fststyle.training.main import main
 

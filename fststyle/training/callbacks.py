@@ -1,4 +1,4 @@
-"""Callbacks of training: sample sheets, checkpoints, progress, and a clean end."""
+"""Training callbacks for sample sheets, checkpoints, progress and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stylise_with(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.
     """Stylise a photo with a torch network.
 
     Args:
-        network: Network that maps ``(1, 3, H, W)``, RGB in [0, 1], to the same shape and range.
+        network: Network from ``(1, 3, H, W)``, RGB in [0, 1], to the same shape and range.
         pixels: Photo ``(H, W, 3)``, RGB in [0, 1].
 
     Returns:
@@ -56,16 +56,16 @@ def stylise_with(network: nn.Module, pixels: NDArray[np.float32]) -> NDArray[np.
 
 
 class StyleCallback(Callback):
-    """Base of the callbacks that look at a `StyleModule` when training starts and after steps."""
+    """Base class for callbacks that run when training starts and after each step."""
 
     def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Override to act when training starts or is resumed."""
+        """Do something when training starts or resumes; subclasses override this."""
 
     def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Override to act after each step."""
+        """Do something after each step; subclasses override this."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Call `started`."""
+        """Call `started` with the `StyleModule`."""
         self.started(trainer, _style_module(pl_module))
 
     def on_train_batch_end(
@@ -76,7 +76,7 @@ class StyleCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Call `stepped`."""
+        """Call `stepped` with the `StyleModule`."""
         self.stepped(trainer, _style_module(pl_module))
 
 
@@ -85,16 +85,16 @@ def _style_module(module: pl.LightningModule) -> StyleModule:
 
 
 class SampleSheets(StyleCallback):
-    """Draw the stylised probe photos at a few moments of the run.
+    """Draw sheets of stylised probe photos at several points during training.
 
-    Each sheet is a file ``samples/step_000123.png`` in the run's folder and an image in
-    TensorBoard.
+    Each sheet is saved in ``folder`` as ``step_000123.png`` (with the number of the step) and
+    shown in TensorBoard.
 
     Args:
-        folder: Folder of the sheets.
-        photos: Files of the probe photos, which are never trained on.
-        at: Fractions of the run after which a sheet is drawn, each above 0 and up to 1.
-        long_side: Long side of the photos in pixels.
+        folder: Folder to save the sheets in.
+        photos: Paths of the probe photos, which are never used for training.
+        at: Fractions of the run at which a sheet is drawn, each greater than 0 and at most 1.
+        long_side: Maximum length of the photos' long side, in pixels.
 
     Raises:
         SettingError: A fraction is out of range.
@@ -114,12 +114,12 @@ class SampleSheets(StyleCallback):
         self._waiting = sorted(at)
 
     def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Skip the moments that a resumed run has passed already."""
+        """Skip the sheets that were due before a resumed run was interrupted."""
         done = module.progress()
         self._waiting = [fraction for fraction in self._waiting if fraction > done]
 
     def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Draw a sheet if the next moment has come."""
+        """Draw a sheet if one is due."""
         done = module.progress()
         if not self._waiting or done < self._waiting[0]:
             return
@@ -131,17 +131,17 @@ class SampleSheets(StyleCallback):
             self._folder.mkdir(parents=True, exist_ok=True)
             save_photo(pixels, self._folder / f"step_{module.steps_made:06d}.png")
         except (OSError, FststyleError) as error:
-            log.warning("Cannot write a sheet to %s (%s).", self._folder, error)
+            log.warning("Cannot write a sample sheet to %s (%s).", self._folder, error)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", pixels, module.steps_made, dataformats="HWC")
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints directly to their folder, and flush them to the disk.
+    """Checkpoint writer that writes directly to the final folder and flushes to disk.
 
     Lightning's own class first writes to a temporary folder, which may be on another disk and
-    remains after a kill.
+    is left behind if the process is killed.
     """
 
     def save_checkpoint(
@@ -152,7 +152,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: The file cannot be written.
         """
-        buffer = io.BytesIO()  # torch would turn an OSError into a RuntimeError
+        buffer = io.BytesIO()  # torch.save would turn an OSError into a RuntimeError
         torch.save(checkpoint, buffer)
         with Path(path).open("wb") as file:
             file.write(buffer.getbuffer())
@@ -161,15 +161,16 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 class ResumeCheckpoint(StyleCallback):
-    """Keep ``last.ckpt`` up to date, so that a run can be resumed after any kind of end.
+    """Keep ``last.ckpt`` up to date, so that a run can be resumed however it ended.
 
-    The file is replaced atomically, so a kill while writing leaves the previous one. It is also
-    kept as ``previous.ckpt``, in case ``last.ckpt`` cannot be read later.
+    The file is replaced atomically, so the existing checkpoint survives if the process is killed
+    during a write. The checkpoint before the last one is kept as ``previous.ckpt``, in case
+    ``last.ckpt`` cannot be read later.
 
     Args:
-        path: File of the checkpoint.
-        every_seconds: Seconds between two checkpoints.
-        every_steps: Steps between two checkpoints; replaces ``every_seconds``.
+        path: Path of the checkpoint file.
+        every_seconds: Seconds between checkpoints.
+        every_steps: Steps between checkpoints; overrides ``every_seconds``.
 
     Raises:
         SettingError: An interval is not positive.
@@ -187,14 +188,14 @@ class ResumeCheckpoint(StyleCallback):
         self._last = time.monotonic()
 
     def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Start the clock, and remove temporary files that a kill has left."""
+        """Start the clock, and remove temporary files left by a killed process."""
         self._last = time.monotonic()
         for temporary in self._path.parent.glob(f".{self._path.name}.*"):
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
     def stepped(self, trainer: pl.Trainer, module: StyleModule) -> None:
-        """Save if the interval is over."""
+        """Write a checkpoint if one is due."""
         if self._every_steps is not None:
             due = module.steps_made % self._every_steps == 0
         else:
@@ -203,14 +204,14 @@ class ResumeCheckpoint(StyleCallback):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the final state, from which an interrupted run can be resumed."""
+        """Save the final state, so that an interrupted run can be resumed."""
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint.
 
         Raises:
-            OSError: It cannot be written. The earlier checkpoints remain.
+            OSError: The checkpoint cannot be written. Earlier checkpoints are kept.
         """
         self._last = time.monotonic()
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
@@ -222,7 +223,7 @@ class ResumeCheckpoint(StyleCallback):
                 previous.hardlink_to(self._path)
             except FileNotFoundError:  # the first checkpoint
                 pass
-            except OSError:  # a file system without links: there is no last.ckpt for a moment
+            except OSError:  # No hard links on this file system: last.ckpt is briefly missing
                 self._path.replace(previous)
             temporary.replace(self._path)
         finally:
@@ -231,12 +232,13 @@ class ResumeCheckpoint(StyleCallback):
 
 
 class TrainingProgress(StyleCallback):
-    """Show the remaining time and the losses: a bar in a terminal, otherwise a line now and then.
+    """Show the remaining time and the losses, as a progress bar or as regular log lines.
 
     Args:
-        every_seconds: Seconds between two lines, if the output is not a terminal.
-        json: Write lines of JSON to the standard output instead, about one a second, for other
-            programs.
+        every_seconds: Seconds between log lines, which replace the progress bar if the standard
+            error is not a terminal.
+        json: Write a line of JSON to the standard output about once a second instead, for other
+            programs to read.
     """
 
     def __init__(self, every_seconds: float = 30.0, *, json: bool = False) -> None:
@@ -272,13 +274,13 @@ class TrainingProgress(StyleCallback):
                 log.info("%3.0f %%: %s", 100 * done, text)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
+        """Close the progress bar."""
         self._close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar."""
+        """Close the progress bar."""
         self._close()
 
     def _close(self) -> None:
@@ -287,11 +289,11 @@ class TrainingProgress(StyleCallback):
 
 
 class StopSignals(Callback):
-    """End the run after the current step on Ctrl-C or SIGTERM, and at once on a second Ctrl-C."""
+    """End the run after the current step on Ctrl-C or SIGTERM; a second one ends it immediately."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        """The signal that ended the run, if there was one."""
+        """The signal that ended the run, or ``None``."""
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -325,11 +327,11 @@ class StopSignals(Callback):
 
 
 class FiniteGuard(StyleCallback):
-    """End a run whose steps keep failing; `StepGuard` defines when a step fails.
+    """End a run whose steps keep failing. `StepGuard` defines when a step fails.
 
     Args:
-        limit: Number of failed steps that ends the run, unless at least `FORGIVEN_AFTER` good
-            steps are in between.
+        limit: Number of failed steps that ends the run. The count restarts after
+            `FORGIVEN_AFTER` consecutive good steps.
 
     Raises:
         SettingError: The limit is below 1.
@@ -343,14 +345,14 @@ class FiniteGuard(StyleCallback):
         """Count the failed steps.
 
         Raises:
-            DivergedError: The limit is reached.
+            DivergedError: The limit has been reached.
         """
         if module.guard.rollbacks_in_a_row < self._limit:
             return
         count = "1 step" if self._limit == 1 else f"{self._limit} steps"
         raise DivergedError(
-            f"Training diverges: {count} failed with fewer than {FORGIVEN_AFTER} good ones in "
-            f"between. The last one failed because {module.guard.trouble}.",
+            f"Training diverges: {count} failed with fewer than {FORGIVEN_AFTER} good steps in "
+            f"between. The last step failed because {module.guard.trouble}.",
             remedy="Lower optim.lr or the loss weights, and start again.",
         )
 

@@ -1,6 +1,6 @@
-"""Guards of a training run: failed steps are undone, and the loss has to fall.
+"""Guards that undo failed training steps and check that the loss falls.
 
-The module calls both guards at every step, and keeps their state in the checkpoint.
+`StyleModule` calls both guards at every step and saves their state in the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from torch import Tensor
 from fststyle.errors import DivergedError
 
 EXPLOSION: Final = 10.0
-"""Ratio to the usual loss above which a loss has exploded. Between photos it varies by 2."""
+"""Ratio to the usual loss above which a loss has exploded. Photos differ by a factor of about 2."""
 _WARM_UP: Final = 20
-"""Number of good steps after which the usual loss is known."""
+"""Number of good steps needed to estimate the usual loss."""
 _SMOOTHING: Final = 0.95
-"""Decay of the moving average of the loss, which is the usual loss."""
+"""Decay of the moving average that estimates the usual loss."""
 FORGIVEN_AFTER: Final = 100
-"""Number of good steps after which earlier failures are forgotten."""
+"""Number of consecutive good steps after which earlier failures are forgotten."""
 
 
 class StepGuard:
-    """Detect failed steps, and keep a copy of the last good state.
+    """Detector of failed steps, which keeps a copy of the last good state.
 
     A step fails if its loss or gradient is not finite, or if its loss explodes. The training loop
-    then restores the state that `failed` returns, and continues at half the learning rate.
+    then restores the state that `failed` returns and continues at half the learning rate.
 
     Args:
-        keep_every: Number of good steps between two copies of the state.
+        keep_every: Number of good steps between copies of the state.
     """
 
     def __init__(self, keep_every: int = 25) -> None:
         self.pace = 1.0
-        """Factor on the learning rate of the schedule; each failure halves it."""
+        """Multiplier for the scheduled learning rate; each failure halves it."""
         self.rollbacks = 0
         """Number of failed steps."""
         self.rollbacks_in_a_row = 0
-        """Number of failed steps with fewer than `FORGIVEN_AFTER` good ones in between."""
+        """Number of failed steps with fewer than `FORGIVEN_AFTER` good steps in between."""
         self.trouble = ""
-        """Reason of the last failure."""
+        """Reason for the last failure."""
         self._keep_every = keep_every
         self._good_steps = 0
         self._good_in_a_row = 0
@@ -52,7 +52,7 @@ class StepGuard:
         self._kept: dict[str, Any] | None = None
 
     def judge(self, total: float, gradient_norm: float) -> bool:
-        """Return True if a step is good; otherwise `trouble` has the reason."""
+        """Return ``True`` if a step is good; otherwise set `trouble` to the reason."""
         if not math.isfinite(total):
             self.trouble = "its loss is not finite"
         elif not math.isfinite(gradient_norm):
@@ -64,14 +64,14 @@ class StepGuard:
         return False
 
     def passed(self, total: float, state: Callable[[], dict[str, Any]]) -> None:
-        """Count a good step. Call this before the step of the optimiser.
+        """Count a good step. Call this before the optimiser step.
 
-        The current state is the one with the good loss and gradient. The state after the step
-        is known to be good only at the next step.
+        The good loss and gradient belong to the current state. Whether the state after the
+        optimiser step is good is not known until the next step.
 
         Args:
             total: Loss of the step.
-            state: Function that returns the state; a copy is kept.
+            state: Function that returns the current state, which is copied.
         """
         if self._good_steps == 0:
             self._usual = total
@@ -88,11 +88,11 @@ class StepGuard:
             self.rollbacks_in_a_row = 0
 
     def failed(self) -> dict[str, Any] | None:
-        """Count a failed step, and halve the pace.
+        """Count a failed step, and halve `pace`.
 
         Returns:
-            A copy of the last good state. None if no step has been good yet, so that the state is
-            still the first one.
+            A copy of the last good state, or ``None`` if no step has been good yet. In that case
+            the initial state is still unchanged.
         """
         self.pace /= 2
         self.rollbacks += 1
@@ -105,7 +105,7 @@ class StepGuard:
         return state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything including the kept state, so that a resumed run behaves the same."""
+        """Return the complete state, so that a resumed run behaves the same."""
         return {
             "pace": self.pace,
             "rollbacks": self.rollbacks,
@@ -118,7 +118,7 @@ class StepGuard:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of `state_dict`."""
+        """Restore the state saved by `state_dict`."""
         self.pace = state["pace"]
         self.rollbacks = state["rollbacks"]
         self.rollbacks_in_a_row = state["rollbacks_in_a_row"]
@@ -132,26 +132,26 @@ class StepGuard:
 CHECKED_AT: Final = 100
 """Number of steps after which the loss must have fallen."""
 _PROBES: Final = 8
-"""Number of photographs whose losses are compared."""
+"""Number of photos whose losses are compared."""
 _MUST_FALL_TO: Final = 0.98
-"""Largest accepted ratio to the first loss, from random weights. Good runs have 0.7."""
+"""Largest ratio to the initial loss accepted from random weights. Good runs reach about 0.7."""
 _MAY_RISE_TO: Final = 1.25
-"""Largest accepted ratio to the first loss, from trained weights."""
+"""Largest ratio to the initial loss accepted from trained weights."""
 
 
 Weights = dict[str, Tensor]
-"""Result of a network's ``state_dict``."""
+"""Weights by name, as a network's ``state_dict`` returns them."""
 
 
 class FallGuard:
     """Check that the loss has fallen after the first hundred steps.
 
-    The loss differs between photographs as much as it falls in a hundred steps. Therefore the
-    guard keeps the first photographs, and compares their losses with the first weights to those
-    with the weights after a hundred steps.
+    The loss varies between photos by as much as it falls in a hundred steps. Therefore the
+    guard keeps the first few photos and computes their losses twice: with the initial weights,
+    and with the weights after a hundred steps.
 
     Args:
-        warm_start: True if training starts from trained weights, whose loss need not fall.
+        warm_start: ``True`` if training starts from trained weights, whose loss need not fall.
     """
 
     def __init__(self, warm_start: bool) -> None:
@@ -161,18 +161,18 @@ class FallGuard:
         self._first: Weights = {}
 
     def wants(self, steps_made: int) -> bool:
-        """Return True if a photograph of this step should be kept."""
+        """Return ``True`` if a photo from this step should be kept."""
         return steps_made < CHECKED_AT and len(self._photos) < _PROBES
 
     def keep(
         self, photos: Tensor, weights: Weights, loss_of: Callable[[Tensor, Weights], float]
     ) -> None:
-        """Keep the first photograph of a batch, rounded to 8 bits, and its first loss.
+        """Keep the first photo of a batch, rounded to 8 bits, and its initial loss.
 
         Args:
             photos: Batch ``(N, 3, H, W)`` in [0, 1].
-            weights: Current weights of the network; those of the first call are kept.
-            loss_of: Function of a batch and weights that computes the loss.
+            weights: Current weights of the network. The guard keeps those of the first call.
+            loss_of: Function that computes the loss, given a batch and weights.
         """
         if not self._first:
             self._first = {name: value.detach().clone() for name, value in weights.items()}
@@ -190,12 +190,12 @@ class FallGuard:
         loss_of: Callable[[Tensor, Weights], float],
         device: torch.device,
     ) -> None:
-        """Compare the losses at the hundredth step, and forget the photographs.
+        """Compare the losses after a hundred steps, and discard the photos.
 
         Args:
             steps_made: Number of steps so far.
             weights: Current weights of the network.
-            loss_of: Function of a batch and weights that computes the loss.
+            loss_of: Function that computes the loss, given a batch and weights.
             device: Device to compute on.
 
         Raises:
@@ -209,29 +209,29 @@ class FallGuard:
         verdict(before, after, self._warm_start)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the photographs, their losses, and the first weights while they are needed."""
+        """Return the photos, their losses, and the initial weights if they are still needed."""
         return {"photos": self._photos, "losses": self._losses, "first": self._first}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of `state_dict`."""
+        """Restore the state saved by `state_dict`."""
         self._photos, self._losses = state["photos"], state["losses"]
         self._first = state["first"]
 
 
 def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -> None:
-    """Judge a run by the early and later losses of the same photographs.
+    """Judge a run by how the losses of the same photos have changed.
 
     Args:
-        before: Losses of the photographs at the beginning.
-        after: Later losses of the same photographs.
-        warm_start: True if training started from trained weights.
+        before: Initial losses of the photos.
+        after: Later losses of the same photos.
+        warm_start: ``True`` if training started from trained weights.
 
     Raises:
-        DivergedError: The median ratio is above 0.98, or above 1.25 with ``warm_start``, or
-            not a number. The code is ``loss_stays`` or ``loss_rises``.
+        DivergedError: The median ratio of later to initial loss is above 0.98 (1.25 with
+            ``warm_start``) or is not finite. The code is ``loss_stays`` or ``loss_rises``.
     """
     tiny = torch.finfo(torch.float32).tiny
-    # A loss that was not finite at the beginning cannot be compared.
+    # An initial loss that is not finite cannot be compared.
     pairs = [pair for pair in zip(before, after, strict=True) if math.isfinite(pair[0])]
     if not pairs:
         return
@@ -244,11 +244,11 @@ def verdict(before: Sequence[float], after: Sequence[float], warm_start: bool) -
         raise DivergedError(
             f"The loss has not changed after {CHECKED_AT} steps.",
             remedy="Try a different learning rate (optim.lr), check the style image and the "
-            "photos, and start again.",
+            "photos, then start again.",
             code="loss_stays",
         )
     raise DivergedError(
-        f"The loss has grown to {ratio:.3g} times its first value after {CHECKED_AT} steps.",
-        remedy="Lower optim.lr, check the style image and the photos, and start again.",
+        f"After {CHECKED_AT} steps, the loss has grown to {ratio:.3g} times its initial value.",
+        remedy="Lower optim.lr, check the style image and the photos, then start again.",
         code="loss_rises",
     )

@@ -1,4 +1,4 @@
-"""The command ``python train.py``: Hydra composes the configuration, and `train` does the work."""
+"""The command ``python train.py``, which composes the configuration with Hydra and trains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from fststyle.training.train import TrainingResult, train
 log = logging.getLogger(__name__)
 
 INTERRUPTED: Final = 130
-"""Exit status of a run that Ctrl-C ended; its style file is written."""
+"""Exit status of a run ended by Ctrl-C; its style file is still written."""
 
 _HYDRA_FLAGS: Final = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version")
 
@@ -53,7 +53,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     _require_style(sys.argv[1:])
     quiet_threads()
-    # Otherwise Hydra prints every error with a traceback of its own.
+    # Otherwise Hydra reports every error in its own way.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     with noted_runs() as notes:
         try:
@@ -61,7 +61,7 @@ def main() -> None:
             status = 0
         except KeyboardInterrupt:
             sys.stderr.write(
-                "Interrupted. Training writes a checkpoint each minute; if there is one, "
+                "Interrupted. Training writes a checkpoint every minute; if one exists, "
                 "resume=auto continues from it.\n"
             )
             status = INTERRUPTED
@@ -70,8 +70,8 @@ def main() -> None:
         except OSError as error:
             if read_notes(notes):
                 raise
-            problem = f"Cannot create the folder {{path}} of the run ({error.strerror})."
-            remedy = "Change to a folder where you may write, or set hydra.run.dir=FOLDER."
+            problem = f"Cannot create the run's folder {{path}} ({error.strerror})."
+            remedy = "Change to a folder that you can write to, or set hydra.run.dir=FOLDER."
             code = "cannot_write"
             status = _fail(TrainingError(problem, path=error.filename, remedy=remedy, code=code))
         finally:
@@ -84,16 +84,16 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def run(cfg: DictConfig) -> None:
-    """Train once, print the results, and note how the run ended.
+    """Train once, print the results, and record how the run ended.
 
-    Errors of the user are printed, not raised, so that the other runs of a sweep follow. Hydra
-    ignores a returned value; `main` reads the notes.
+    Errors caused by the user are printed rather than raised, so that the remaining runs of a
+    sweep still start. Hydra ignores the returned value, so `main` reads the records instead.
 
     Args:
-        cfg: Configuration that Hydra has composed.
+        cfg: Configuration composed by Hydra.
 
     Raises:
-        SystemExit: Ctrl-C ended the run early, so no other run follows.
+        SystemExit: Ctrl-C ended the run early. No other run starts.
     """
     context = HydraConfig.get()
     in_sweep = context.mode == RunMode.MULTIRUN
@@ -108,7 +108,7 @@ def run(cfg: DictConfig) -> None:
         status = INTERRUPTED if result.interrupted else 0
         note_run(number, RunNote(status, folder, sweep))
         if result.interrupted:
-            sys.stderr.write("Interrupted before its end; resume=auto continues this run.\n")
+            sys.stderr.write("Training was interrupted; resume=auto continues this run.\n")
             raise SystemExit(INTERRUPTED)
         gates.require(result.gates, result.style_file)
     except FststyleError as error:
@@ -121,13 +121,13 @@ def run(cfg: DictConfig) -> None:
 
 
 def end_sweep(notes: Sequence[RunNote]) -> int:
-    """Install the styles that a sweep has trained once, and draw its networks on one sheet.
+    """Install the styles that a sweep trained exactly once, and draw its sheet.
 
     Args:
-        notes: Notes on all runs. Without a sweep, nothing happens.
+        notes: Records of all runs. If they are not part of a sweep, nothing happens.
 
     Returns:
-        The exit status: 1 if the sheet cannot be written.
+        The exit status: 1 if the sheet cannot be written, otherwise 0.
     """
     folders = [note.folder for note in notes if note.folder and note.sweep]
     runs = [run for run in map(SweepRun.read, map(Path, folders)) if run is not None]
@@ -139,7 +139,7 @@ def end_sweep(notes: Sequence[RunNote]) -> int:
     if several:
         names, folder = ", ".join(several), find.user_styles_folder()
         log.info(
-            "Several networks of %s were trained, so none is installed. Copy one to %s.",
+            "Several networks were trained for %s, so none was installed. Copy one to %s.",
             names,
             folder,
         )
@@ -156,9 +156,9 @@ def end_sweep(notes: Sequence[RunNote]) -> int:
 
 
 def quiet_threads() -> None:
-    """Let threads that cannot write end without a traceback.
+    """Suppress the traceback if a thread ends because it cannot write a file.
 
-    The thread of a logger passes its error on to the next writer, which reports it.
+    A logger's thread passes its error on to the next write, which reports it.
     """
     usual = threading.excepthook
 
@@ -170,29 +170,29 @@ def quiet_threads() -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the folder that Hydra has made for a run that did not start or is elsewhere."""
+    """Remove Hydra's folder if the run did not start or uses another folder."""
     with contextlib.suppress(OSError):  # not empty
         folder.rmdir()
         folder.parent.rmdir()
 
 
 def _require_style(arguments: Sequence[str]) -> None:
-    """Exit with status 2 if the command line names no style; Hydra would first make a folder."""
+    """Exit with status 2 if no style is given. Checking here avoids a folder created by Hydra."""
     keys = [argument.partition("=")[0].lstrip("+~") for argument in arguments]
     if any(key.split(".")[0] == "style" or key in _HYDRA_FLAGS for key in keys):
         return
     for key in difflib.get_close_matches("style", keys):
         sys.stderr.write(f"Unknown setting {key}; did you mean style?\n")
     sys.stderr.write(
-        "Name a style: python train.py style=NAME, with NAME one of\n  "
+        "Choose a style: python train.py style=NAME, where NAME is one of\n  "
         + "\n  ".join(style_choices())
-        + "\nor give your own style image: style.image=my.jpg style.name=mine\n"
+        + "\nor use your own style image: style.image=my.jpg style.name=mine\n"
     )
     raise SystemExit(2)
 
 
 def _fail(error: FststyleError) -> int:
-    """Report an error, also to the program that has started this one; return the exit status."""
+    """Print an error, record it for the program that started this one, and return the status."""
     record_error(error)
     sys.stderr.write(f"Error: {error}\n")
     return 1

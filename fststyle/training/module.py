@@ -23,23 +23,23 @@ from fststyle.training.steady import SteadyConfig, consistency, draw
 log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
-"""Function of parameters that makes an optimiser; Hydra makes it of ``_partial_: true``."""
+"""Function that makes an optimiser for the given parameters (from Hydra's ``_partial_: true``)."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Duration of a training run, and its learning rates.
+    """Duration and learning rates of a training run.
 
     Attributes:
-        steps: Number of optimiser steps after which training ends, or None.
-        minutes: Number of minutes after which training ends, or None.
+        steps: Number of steps after which training ends, or ``None`` for no limit.
+        minutes: Number of minutes after which training ends, or ``None`` for no limit.
         warmup_steps: Number of steps over which the learning rate rises linearly.
         ema_decay: Decay of the exponential moving average of the weights, which is exported.
-            It is smaller at first, see `averaging`.
-        gradient_clip: Largest norm of the gradient.
+            The decay is smaller at first; see `averaging`.
+        gradient_clip: Maximum gradient norm.
 
     Raises:
-        SettingError: A value is out of range, or neither steps nor minutes are given.
+        SettingError: A value is out of range, or both steps and minutes are missing.
     """
 
     steps: int | None = None
@@ -50,7 +50,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
-            raise SettingError("The duration is missing.", remedy="Give minutes=10 or steps=2000.")
+            raise SettingError(
+                "The duration is missing.", remedy="Set minutes=10 or steps=2000, for example."
+            )
         if self.steps is not None:
             check_number("steps", self.steps, 1, whole=True)
         if self.minutes is not None:
@@ -60,7 +62,7 @@ class Schedule:
         check_number("trainer.gradient_clip", self.gradient_clip, above=True)
 
     def progress(self, steps: int, seconds: float) -> float:
-        """Return the finished fraction of the run; the nearer limit counts."""
+        """Return the completed fraction of the run, measured by whichever limit is nearer."""
         by_steps = 0.0 if self.steps is None else steps / self.steps
         by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
         return min(1.0, max(by_steps, by_time))
@@ -72,7 +74,7 @@ class Schedule:
         return " or ".join(steps + minutes)
 
     def learning_rate_factor(self, steps: int, seconds: float) -> float:
-        """Return the factor on the learning rate: linear warm-up, then half a cosine to zero."""
+        """Return the learning rate factor: a linear warm-up, then a cosine decay to zero."""
         warmup = min(1.0, (steps + 1) / (self.warmup_steps + 1))
         return warmup * 0.5 * (1 + math.cos(math.pi * self.progress(steps, seconds)))
 
@@ -104,17 +106,17 @@ def averaging(
 class StyleModule(pl.LightningModule):
     """Train a transformer network with a perceptual loss.
 
-    The checkpoint has the network, its average, the optimiser and the progress, but not VGG. If
-    a step fails (see `StepGuard`), training returns to the last good state and continues at half
-    the learning rate.
+    The checkpoint contains the network, its moving average, the optimiser and the progress, but
+    not VGG. If a step fails (see `StepGuard`), training returns to the last good state and
+    continues at half the learning rate.
 
     Args:
         network: Network to train.
-        loss: Loss of the style.
-        optimizer: Function that makes the optimiser of the network's parameters.
+        loss: Perceptual loss for the style.
+        optimizer: Function that makes the optimiser for the network's parameters.
         schedule: Duration and learning rates.
-        steady: Settings of the steadiness term; None turns it off.
-        warm_start: True if the network is already trained, so that its loss need not fall.
+        steady: Settings for the steadiness term; ``None`` turns it off.
+        warm_start: ``True`` if the network is already trained, so its loss need not fall.
     """
 
     def __init__(
@@ -127,21 +129,21 @@ class StyleModule(pl.LightningModule):
         warm_start: bool = False,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # for steps that fail
+        self.automatic_optimization = False  # so that failed steps can be undone
         self.network = network
         self.average = AveragedModel(network, multi_avg_fn=averaging(schedule.ema_decay))
         self.loss = loss
         self.schedule = schedule
         self.steady = SteadyConfig(weight=0.0) if steady is None else steady
         self.steps_made = 0
-        """Number of batches seen, including failed steps; resumed data continues from here."""
+        """Number of batches used, including those of failed steps; a resumed run continues here."""
         self.guard = StepGuard()
         """Detector of failed steps."""
         self._fall = FallGuard(warm_start)
         self.held_out: dict[str, float] = {}
-        """Losses of the last validation."""
+        """Losses from the last validation."""
         self.held_out_at: int | None = None
-        """Number of steps made before the last validation."""
+        """Number of steps made by the time of the last validation."""
         self._make_optimizer = optimizer
         self._seconds_before = 0.0
         self._begin: float | None = None
@@ -153,15 +155,15 @@ class StyleModule(pl.LightningModule):
         return self._seconds_before + running
 
     def progress(self) -> float:
-        """Return the finished fraction of the run, in [0, 1]."""
+        """Return the completed fraction of the run, in [0, 1]."""
         return self.schedule.progress(self.steps_made, self.seconds())
 
     def recent_losses(self) -> str:
-        """Describe the smoothed losses of the last steps as text."""
+        """Describe the smoothed losses of recent steps as text."""
         return ", ".join(f"{name} {value:.3g}" for name, value in self._recent.items())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make the optimiser of the network; VGG is frozen."""
+        """Make the optimiser for the network; VGG is frozen."""
         optimizer = self._make_optimizer(self.network.parameters())
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
@@ -178,7 +180,7 @@ class StyleModule(pl.LightningModule):
         self._seconds_before, self._begin = self.seconds(), None
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Make one step on a batch of photographs ``(N, 3, H, W)``, RGB in [0, 1]."""
+        """Make one training step on a batch of photos ``(N, 3, H, W)``, RGB in [0, 1]."""
         optimizer = cast(torch.optim.Optimizer, self.optimizers())
         if self._fall.wants(self.steps_made):
             self._fall.keep(batch, self.network.state_dict(), self._loss_of)
@@ -223,7 +225,7 @@ class StyleModule(pl.LightningModule):
         return float(self.loss(output.float(), targets).total)
 
     def _state(self) -> dict[str, Any]:
-        """Return everything that a step changes."""
+        """Return the state that a training step changes."""
         return {
             "step": self.steps_made,
             "network": self.network.state_dict(),
@@ -234,7 +236,7 @@ class StyleModule(pl.LightningModule):
     def _go_back(self) -> None:
         """Return to the last good state after a failed step."""
         state = self.guard.failed()
-        where = "the weights stay as they are"
+        where = "the weights are unchanged"
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -242,7 +244,7 @@ class StyleModule(pl.LightningModule):
             where = f"back to the weights of step {state['step']}"
         rate = self.guard.pace * self.trainer.optimizers[0].param_groups[0]["base_lr"]
         log.warning(
-            "Step %d failed (%s); %s, and the learning rate is halved to at most %.3g.",
+            "Step %d failed (%s); %s, and the learning rate is halved (now at most %.3g).",
             self.steps_made + 1,
             self.guard.trouble,
             where,
@@ -250,7 +252,7 @@ class StyleModule(pl.LightningModule):
         )
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Log the unweighted relative losses of the averaged network on a held-out photograph."""
+        """Log the unweighted relative losses of the averaged network for a held-out photo."""
         targets = self.loss.content_targets(batch)
         output = self.average.module(batch).float()
         self.log("val/total", self.loss(output, targets).total, on_epoch=True)
@@ -260,30 +262,32 @@ class StyleModule(pl.LightningModule):
                 self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
         self.log("val/palette", losses.palette.mean(), on_epoch=True)
         self.log("val/tv", losses.tv.mean(), on_epoch=True)
-        motion = draw(SteadyConfig(), batch_idx)  # the same in all runs, so that they compare
+        motion = draw(
+            SteadyConfig(), batch_idx
+        )  # identical in all runs, so that runs can be compared
         unsteady = consistency(self.average.module, batch, output, motion)
         self.log("val/steady", unsteady, on_epoch=True)
 
     def on_validation_end(self) -> None:
-        """Keep the losses, for the style file and the checkpoint."""
+        """Keep the validation losses for the style file and the checkpoint."""
         metrics = self.trainer.callback_metrics.items()
         self.held_out = {k.removeprefix("val/"): float(v) for k, v in metrics if "val/" in k}
         self.held_out_at = self.steps_made
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the weights of the network and of the average, without VGG."""
+        """Return the weights of the network and its moving average, without VGG."""
         state = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Restore the result of `state_dict`; missing and unknown keys are errors."""
+        """Restore the state saved by `state_dict`; if ``strict``, its keys must match exactly."""
         loss_state = {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
         return super().load_state_dict({**state_dict, **loss_state}, strict, assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the progress of the run."""
+        """Add the progress of the run to a checkpoint."""
         checkpoint["fststyle"] = {
             "steps_made": self.steps_made,
             "seconds": self.seconds(),
@@ -294,7 +298,7 @@ class StyleModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the progress of the run."""
+        """Restore the progress of the run from a checkpoint."""
         state = checkpoint["fststyle"]
         self.steps_made = state["steps_made"]
         self.guard.load_state_dict(state["guard"])

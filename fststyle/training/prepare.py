@@ -1,4 +1,4 @@
-"""From a composed configuration to a checked plan of a training run."""
+"""Turn a composed configuration into a checked plan for a training run."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ from fststyle.training.warm_start import check_start
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that defines a training run, checked; nothing has been written yet.
+    """Checked settings and inputs of a training run, before anything is written to disk.
 
     Attributes:
-        info: Facts about the style, for its file.
+        info: Information about the style, for the style file.
         style_image: Style image, ``(h, w, 3)``, RGB in [0, 1].
         loss: Loss to train with.
         network: Shape of the network.
         trainer: Settings of the trainer.
         schedule: Duration and learning rates.
         optimizer: Function that makes the optimiser.
-        steady: Settings of the steadiness term.
-        data: Photographs to train on.
-        settings: Settings that must be equal for a run to be resumed, as JSON values.
-        cfg: Composed configuration, for plain values and for callbacks and loggers, which need
-            the run's folder.
+        steady: Settings for the steadiness term.
+        data: Photos to train on.
+        settings: Settings that must match for a run to be resumed, as JSON values.
+        cfg: Composed configuration, used for plain values and to create the callbacks and loggers
+            once the run's folder is known.
     """
 
     info: StyleInfo
@@ -83,15 +83,15 @@ class Plan:
 
 
 def prepare(cfg: DictConfig) -> Plan:
-    """Check a configuration, and read the style image and the list of photographs.
+    """Check a configuration, read the style image, and list the photos.
 
-    The checks go from cheap to expensive, so that a typing mistake is reported at once.
+    Cheap checks run before expensive ones, so that typing mistakes are reported immediately.
 
     Args:
-        cfg: Configuration as ``configs/config.yaml`` composes it; it is not changed.
+        cfg: Configuration composed from ``configs/config.yaml``; it is not modified.
 
     Raises:
-        FststyleError: The user has made a mistake.
+        FststyleError: A setting, the style image or the photos cannot be used.
     """
     check_keys(cfg)
     style = construct(StyleSettings, cfg.style, "style")
@@ -114,15 +114,15 @@ def prepare(cfg: DictConfig) -> Plan:
 
 
 def make_trainer(plan: Plan, run: Run, stop: StopSignals) -> pl.Trainer:
-    """Make Lightning's trainer, with the callbacks and loggers of the configuration.
+    """Make a Lightning trainer with the configured callbacks and loggers.
 
     Args:
         plan: Plan of the run.
-        run: Folder of the run.
+        run: Run to train in.
         stop: Callback that ends the run on Ctrl-C.
 
     Raises:
-        SettingError: A callback or logger refuses its settings, or there is no such accelerator.
+        SettingError: A callback or logger rejects its settings, or the accelerator is unavailable.
     """
     cfg = copy.deepcopy(plan.cfg)
     cfg.output_dir, cfg.start_step = str(run.folder), run.steps_made
@@ -137,7 +137,7 @@ def make_trainer(plan: Plan, run: Run, stop: StopSignals) -> pl.Trainer:
             )
         except TypeError as error:
             raise SettingError(f"callbacks.sheets: {error}; see configs/callbacks.") from error
-    # Last, so that the checkpoint has all effects of the step.
+    # Last, so that the checkpoint includes all effects of the step.
     checkpoint = callbacks.pop("checkpoint", None)
     last = [] if checkpoint is None else [cast(ResumeCheckpoint, checkpoint)]
     settings = plan.trainer

@@ -1,4 +1,4 @@
-"""The folder of a training run: its state, its lock, and how an unfinished run is resumed."""
+"""The folder of a training run: its state, its lock, and resuming an unfinished run."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Run:
-    """A training run in a folder that is locked for this process.
+    """A training run in a folder that is locked by this process.
 
-    The lock ends with `close`, or when the process ends for any reason.
+    The lock is released by `close`, or when the process ends for any reason.
 
     Attributes:
-        folder: Folder of all files of the run.
-        settings: Settings that must be equal for the run to be resumed.
+        folder: Folder with all files of the run.
+        settings: Settings that must match for the run to be resumed.
         started: Start time in ISO 8601 format.
-        checkpoint: Checkpoint to resume from; None for a new run.
-        steps_made: Number of steps made before this checkpoint.
+        checkpoint: Checkpoint to resume from, or ``None`` for a new run.
+        steps_made: Number of steps made before the checkpoint.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Run:
 
         Raises:
             TrainingError: The folder cannot be created or is read-only (code
-                ``cannot_write``), or another process trains in it (``locked``).
+                ``cannot_write``), or another process is training in it (``locked``).
         """
         remedy = "Choose another output_dir."
         try:
@@ -75,7 +75,7 @@ class Run:
                 "The folder {path} is read-only.", path=folder, remedy=remedy, code="cannot_write"
             )
         lock = _locked(folder)
-        for name in (CHECKPOINT, PREVIOUS):  # of an earlier run that has ended
+        for name in (CHECKPOINT, PREVIOUS):  # left by an earlier run
             with contextlib.suppress(OSError):
                 (folder / name).unlink()
         return cls(folder, settings, datetime.datetime.now().isoformat(), _lock=lock)
@@ -86,7 +86,7 @@ class Run:
 
         Raises:
             TrainingError: Neither checkpoint can be read (code ``damaged``), or another process
-                trains in the folder (``locked``).
+                is training in the folder (``locked``).
         """
         state = read_state(folder) or {}
         run = cls(folder, settings, str(state.get("started")), _lock=_locked(folder))
@@ -99,11 +99,11 @@ class Run:
         return run
 
     def mark(self, status: Status, facts: Mapping[str, Any] | None = None) -> None:
-        """Write ``run.json``. A run that is finished or failed is never resumed.
+        """Write the status to ``run.json``. Finished and failed runs are never resumed.
 
         Args:
             status: Current status of the run.
-            facts: More to write, as JSON values.
+            facts: Additional JSON values to write.
 
         Raises:
             TrainingError: The file cannot be written.
@@ -131,7 +131,7 @@ class Run:
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """Read a run's ``run.json``; return None if the folder has no readable one."""
+    """Read a run's ``run.json``; return ``None`` if it is missing or unreadable."""
     try:
         state = json.loads((folder / _STATE).read_text())
     except (OSError, ValueError):
@@ -143,19 +143,20 @@ def find_resumable(folder: Path, settings: dict[str, Any], mode: str | None) -> 
     """Find the unfinished run to resume.
 
     Args:
-        folder: Folder of a new run. An unfinished run in it comes first. If the folder holds no
-            run, the newest unfinished run of the same style in a folder next to it follows.
-        settings: Settings of the run, as JSON values.
-        mode: ``"auto"`` resumes a run; ``"same"``, for sweeps, considers only runs with
-            the same settings; None always starts a new run.
+        folder: Folder for a new run. An unfinished run in this folder is preferred. If the
+            folder contains no run, the newest unfinished run for the same style in its
+            neighbouring folders is used.
+        settings: Settings of the new run, as JSON values.
+        mode: ``"auto"`` resumes a run if there is one. ``"same"``, for sweeps, considers only
+            runs with the same settings. ``None`` always starts a new run.
 
     Returns:
-        The folder of the run to resume, or None to start a new run.
+        The folder of the run to resume, or ``None`` to start a new run.
 
     Raises:
         SettingError: The mode is unknown.
-        TrainingError: The run has other settings (code ``other_settings``), or no run may be
-            resumed but the folder holds an unfinished one (``unfinished_run``).
+        TrainingError: The run has different settings (code ``other_settings``), or ``mode`` is
+            ``None`` but the folder contains an unfinished run (``unfinished_run``).
     """
     if mode not in (None, "auto", "same"):
         raise SettingError(f"resume must be auto or null, not {mode!r}.")
@@ -163,7 +164,7 @@ def find_resumable(folder: Path, settings: dict[str, Any], mode: str | None) -> 
     if mode is None:
         if here is not None:
             raise TrainingError(
-                "The folder {path} holds an unfinished run.",
+                "The folder {path} contains an unfinished run.",
                 path=folder,
                 remedy="Resume it with resume=auto, or choose another output_dir.",
                 code="unfinished_run",
@@ -179,27 +180,27 @@ def find_resumable(folder: Path, settings: dict[str, Any], mode: str | None) -> 
         found = {p: s for p, s in found.items() if not _differing_keys(s["settings"], settings)}
     if here is not None:
         found = {folder: here}
-    elif (folder / _STATE).exists():  # the user means this folder, and no other run
+    elif (folder / _STATE).exists():  # the user chose this folder, so ignore all others
         found = {}
     if not found:
-        log.info("There is no unfinished run in %s; starting a new one.", folder.parent)
+        log.info("No unfinished run to resume in %s; starting a new one.", folder.parent)
         return None
     newest = max(found, key=lambda path: (str(found[path].get("started")), path))
     differing = _differing_keys(found[newest]["settings"], settings)
     if differing:
         raise TrainingError(
-            f"The unfinished run {{path}} has other settings: {', '.join(differing)}.",
+            f"The unfinished run {{path}} has different settings: {', '.join(differing)}.",
             path=newest,
-            remedy="Give the same ones, or start a new run without resume=auto.",
+            remedy="Use the same settings, or start a new run without resume=auto.",
             code="other_settings",
         )
     return newest
 
 
 def cannot_continue(folder: Path, error: OSError) -> TrainingError:
-    """Make the error of a run that cannot write to its folder; code ``disk_full`` if it is full."""
+    """Make the error for a run that cannot write to its folder, for example on a full disk."""
     reason = error.strerror or str(error)
-    # To the user, a quota and a limit on the size of files are full disks too.
+    # To the user, an exceeded quota or file size limit also means a full disk.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return TrainingError(
         f"The disk is full: {reason}, in {{path}}."
@@ -213,7 +214,7 @@ def cannot_continue(folder: Path, error: OSError) -> TrainingError:
 
 
 def _locked(folder: Path) -> filelock.BaseFileLock | None:
-    """Lock a folder; return None on a file system without locks."""
+    """Lock a folder; return ``None`` if the file system does not support locks."""
     lock = filelock.FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
@@ -221,17 +222,17 @@ def _locked(folder: Path) -> filelock.BaseFileLock | None:
         raise TrainingError(
             "Another process is training in {path}.",
             path=folder,
-            remedy="Wait for its end, or choose another output_dir without resume=auto.",
+            remedy="Wait until it has finished, or choose another output_dir without resume=auto.",
             code="locked",
         ) from error
-    except (OSError, NotImplementedError) as error:  # some network drives have no locks
+    except (OSError, NotImplementedError) as error:  # some network drives do not support locks
         log.warning("Cannot lock %s (%s).", folder, error)
         return None
     return lock
 
 
 def _unfinished(folder: Path) -> dict[str, Any] | None:
-    """Return the state of the run in a folder if the run can be resumed."""
+    """Return the state of the run in a folder, or ``None`` if it cannot be resumed."""
     state = read_state(folder)
     if state is None or state.get("status") not in ("running", "interrupted"):
         return None
@@ -245,11 +246,11 @@ def _style(settings: dict[str, Any]) -> object:
 
 
 def _readable_checkpoint(folder: Path) -> tuple[Path, int]:
-    """Find the newest readable checkpoint, move it to ``last.ckpt``, and return its steps."""
+    """Return the newest readable checkpoint, moved to ``last.ckpt``, and its number of steps."""
     last, previous = folder / CHECKPOINT, folder / PREVIOUS
     try:
         return last, _checkpoint_steps(last)
-    except Exception as error:  # torch.load raises many kinds of errors for damaged files
+    except Exception as error:  # torch.load raises many kinds of errors on damaged files
         reason = type(error).__name__
         try:
             steps = _checkpoint_steps(previous)
@@ -261,7 +262,7 @@ def _readable_checkpoint(folder: Path) -> tuple[Path, int]:
                 code="damaged",
             ) from error
     if last.exists():
-        log.warning("Cannot read the checkpoint %s (%s); using the one before.", last, reason)
+        log.warning("Cannot read the checkpoint %s (%s); using the previous one.", last, reason)
     previous.replace(last)
     return last, steps
 

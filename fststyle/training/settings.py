@@ -1,4 +1,4 @@
-"""Typed values from a composed configuration; errors name the key and what is wrong with it."""
+"""Read typed values from a composed configuration; errors name the faulty key and the problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fststyle.training.module import OptimizerFactory, Schedule
 Precision = Literal["auto", "bf16-mixed", "32-true"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 
-# These may differ when a run is resumed, because they do not change what is computed.
+# These settings may differ when a run is resumed, because they do not affect the computation.
 _FREE: Final = frozenset(
     ("minutes", "steps", "resume", "output_dir", "start_step", "report", "install", "paintings")
     + ("callbacks", "logger", "hydra")
@@ -37,11 +37,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """The group ``style``: a name, a style image, and facts about the artwork.
+    """The group ``style``: a name, a style image, and information about the artwork.
 
     Attributes:
         name: Name of the style.
-        image: Path of the style image, or name of one of our own artworks.
+        image: Path of the style image, or name of an artwork included with fststyle.
         title: Title of the artwork.
         artist: Artist of the artwork.
         year: Year of the artwork.
@@ -64,7 +64,7 @@ class StyleSettings:
         if not self.name or not self.image:
             raise SettingError(
                 "Training needs a style.",
-                remedy="Name one (style=thanos_poster), or give a style image and a name "
+                remedy="Choose one (style=thanos_poster), or set a style image and a name "
                 "(style.image=my.jpg style.name=mine).",
                 code="no_style",
             )
@@ -75,7 +75,7 @@ class StyleSettings:
         """Find the file of the style image.
 
         Raises:
-            FststyleError: There is no such file.
+            FststyleError: The file does not exist.
         """
         try:
             return find_picture(self.image)
@@ -85,8 +85,8 @@ class StyleSettings:
             known = ", ".join(str(item) for item in (self.artist, self.year) if item is not None)
             shipped = (zoo_folder() / f"{self.name}.onnx").is_file()
             raise StyleError(
-                f"The image of {self.title} ({known}) is not part of fststyle, and there is no "
-                "file {path}.",
+                f"The image of {self.title} ({known}) is not included with fststyle, and the "
+                "file {path} does not exist.",
                 path=self.image,
                 remedy="Save the image there, or give its path with style.image=PATH."
                 + (f" A trained network is included: {self.name}." if shipped else ""),
@@ -94,7 +94,7 @@ class StyleSettings:
             ) from error
 
     def info(self, picture: Path) -> StyleInfo:
-        """Collect the facts for the style file; our own artworks have theirs in a file.
+        """Collect the information for the style file; included artworks provide their own.
 
         Raises:
             SettingError: The name is not allowed, or another value has the wrong type.
@@ -111,17 +111,17 @@ class StyleSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The group ``trainer``.
+    """Settings in the group ``trainer``.
 
     Attributes:
-        minutes: Duration of the training if neither steps nor minutes are given.
-        precision: Numeric precision; ``auto`` is bfloat16 if the processor computes in it.
-        accelerator: Device to train on, as Lightning names it.
+        minutes: Duration of the run if neither steps nor minutes are given.
+        precision: Numeric precision; ``auto`` chooses bfloat16 if the processor supports it.
+        accelerator: Lightning's name for the device to train on.
         warmup_steps: See `Schedule`.
         ema_decay: See `Schedule`.
         gradient_clip: See `Schedule`.
-        validate_every: Number of steps between two validations.
-        gates: Check the network for visible faults, and do not install one that has any.
+        validate_every: Number of steps between validations.
+        gates: Check the network for visible faults, and do not install it if there are any.
 
     Raises:
         SettingError: A value is out of range or not one of the choices.
@@ -149,7 +149,7 @@ class TrainerSettings:
         if self.precision != "auto":
             return self.precision
         if self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-            # float16 would need scaled gradients.
+            # float16 would require gradient scaling.
             return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
         if self.accelerator != "cpu" and torch.backends.mps.is_available():
             return "32-true"
@@ -163,7 +163,7 @@ def construct(kind: type[_T], cfg: DictConfig, group: str) -> _T:
 
     Args:
         kind: Dataclass to make.
-        cfg: Values of the group. A null stands for the default if there is one.
+        cfg: Values of the group. A null is replaced by the default if there is one.
         group: Name of the group, for messages.
 
     Raises:
@@ -187,7 +187,7 @@ def construct(kind: type[_T], cfg: DictConfig, group: str) -> _T:
 
 
 def read_loss(cfg: DictConfig) -> LossConfig:
-    """Read the group ``loss``; a null stands for the preset's own value.
+    """Read the group ``loss``; a null is replaced by the preset's own value.
 
     Raises:
         SettingError: A key is unknown, or a value has the wrong type or is out of range.
@@ -212,22 +212,22 @@ def read_schedule(cfg: DictConfig, trainer: TrainerSettings) -> Schedule:
 
 
 def instantiate(cfg: DictConfig | None, group: str) -> Any:
-    """Make objects with Hydra, and turn its errors into ours.
+    """Create objects with Hydra, and convert its errors to fststyle's.
 
     Args:
-        cfg: A ``_target_`` with its arguments, or several of them by name. Those that are null
+        cfg: A ``_target_`` with its arguments, or several such targets by name. Null entries
             are skipped.
         group: Name of the group, for messages.
 
     Raises:
-        FststyleError: A target refuses its arguments.
+        FststyleError: A target rejects its arguments.
     """
     if cfg is None:
         return {}
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise SettingError(
-            f"The setting {missing[0]} is missing.", remedy=f"Give it with {missing[0]}=VALUE."
+            f"The setting {missing[0]} is missing.", remedy=f"Set it with {missing[0]}=VALUE."
         )
     try:
         made = hydra.utils.instantiate(cfg, _convert_="all")
@@ -245,10 +245,10 @@ def instantiate(cfg: DictConfig | None, group: str) -> Any:
 
 
 def read_optimizer(cfg: DictConfig) -> OptimizerFactory:
-    """Read the group ``optim``, and try the optimiser on one parameter.
+    """Read the group ``optim``, and test the optimiser on one parameter.
 
     Raises:
-        SettingError: The optimiser refuses its arguments.
+        SettingError: The optimiser rejects its arguments.
     """
     factory = cast(OptimizerFactory, instantiate(cfg, "optim"))
     try:
@@ -259,7 +259,7 @@ def read_optimizer(cfg: DictConfig) -> OptimizerFactory:
 
 
 def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
-    """Collect the settings that must be equal for a run to be resumed, as JSON values."""
+    """Collect the settings that must match for a run to be resumed, as JSON values."""
     values = {
         str(key): OmegaConf.to_container(cfg[key], resolve=True)
         if OmegaConf.is_config(cfg[key])
@@ -274,7 +274,7 @@ def comparable(cfg: DictConfig, info: StyleInfo) -> dict[str, Any]:
 
 
 def config_folder() -> Path:
-    """Find the folder of the configuration, in the installed package or in the checkout."""
+    """Find the configuration folder in the installed package or in the checkout."""
     inside = Path(__file__).parents[1] / "configs"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
 
@@ -285,7 +285,7 @@ def style_choices() -> list[str]:
 
 
 def check_keys(cfg: DictConfig) -> None:
-    """Check the top-level keys, because Hydra accepts any key in ``+key=value``.
+    """Check the top-level keys, because Hydra accepts any key given as ``+key=value``.
 
     Raises:
         SettingError: A key is unknown (code ``unknown_setting``).
@@ -297,13 +297,13 @@ def check_keys(cfg: DictConfig) -> None:
 
 
 def explain(error: Exception) -> str:
-    """Explain an error that Hydra or OmegaConf raises for a command line.
+    """Explain an error that Hydra or OmegaConf raised for a command line.
 
     Args:
         error: A ``HydraException`` or an ``OmegaConfBaseException``.
 
     Returns:
-        One sentence for mistakes that are common, otherwise the error's own text.
+        A short explanation for common mistakes, otherwise the error's own text.
     """
     cause = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""
     text = "\n".join(part for part in (str(error), cause) if part)
@@ -317,11 +317,11 @@ def explain(error: Exception) -> str:
         choices = _choices(group)
         near = difflib.get_close_matches(name, choices, n=1)
         guess = f"; did you mean {near[0]}?" if near else "."
-        return f"Unknown {group} {name}{guess} Known are {', '.join(choices)}."
+        return f"Unknown {group} {name}{guess} Choose from {', '.join(choices)}."
     if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
         return (
-            f"{text.splitlines()[0]} (put quotes around a value with letters beyond a to z, or "
-            "with a sign such as = , ( ): \"style.image='my=picture.jpg'\")"
+            f"{text.splitlines()[0]} (put quotes around values that contain non-ASCII letters or "
+            "characters such as = , ( ): \"style.image='my=picture.jpg'\")"
         )
     return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)
 
@@ -359,8 +359,8 @@ def _keys(cfg: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _unknown(key: str, known: Iterable[str]) -> SettingError:
-    """Make the error for an unknown setting, which names the nearest or all known ones."""
+    """Make the error for an unknown setting, which suggests the nearest one or lists all."""
     known = list(known)
     near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}."
     return SettingError(f"Unknown setting {key}; {hint}", code="unknown_setting")

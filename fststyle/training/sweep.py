@@ -1,7 +1,7 @@
-"""A sweep: several runs of one command, compared on one sheet.
+"""Sweeps, in which one command trains several networks and compares them on one sheet.
 
-Nothing is kept in memory between the runs of a sweep, so that they may run in other processes.
-Each run notes its exit status and its folder; everything else is in the run's ``run.json``.
+The runs of a sweep share no memory, so they can use separate processes. Each run records its exit
+status and folder in a file; everything else is in the run's ``run.json``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.run_folder import read_state
 
 _NOTES: Final = "FSTSTYLE_RUN_NOTES"
-"""Environment variable that names the folder of the notes, in this process and its children."""
+"""Environment variable with the folder of the records, for this process and its children."""
 
 
 @dataclass(frozen=True)
 class RunNote:
-    """The end of one run of a command.
+    """Record of how one training run ended.
 
     Attributes:
-        status: Exit status.
-        folder: Folder of the run; None if it failed before it had a style file.
-        sweep: Folder of the sweep; None if the run is the only one.
+        status: Exit status of the run.
+        folder: Folder of the run, or ``None`` if it failed before writing a style file.
+        sweep: Folder of the sweep, or ``None`` if the run is not part of one.
     """
 
     status: int
@@ -45,7 +45,7 @@ class RunNote:
 
 @contextlib.contextmanager
 def noted_runs() -> Iterator[Path]:
-    """Yield the folder in which `note_run` notes the runs of the block."""
+    """Yield the folder where `note_run` records the runs started inside the ``with`` block."""
     with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
         os.environ[_NOTES] = folder
         try:
@@ -55,25 +55,25 @@ def noted_runs() -> Iterator[Path]:
 
 
 def note_run(number: int, note: RunNote) -> None:
-    """Note how a run ended, in place of an earlier note on it."""
+    """Record how a run ended, replacing any earlier record of the same run."""
     path = Path(os.environ[_NOTES]) / f"{number:06d}.json"
     path.write_text(json.dumps(asdict(note)))
 
 
 def read_notes(folder: Path) -> list[RunNote]:
-    """Read the notes on all runs so far, in the order of the runs."""
+    """Read the records of all runs so far, in the order of the runs."""
     return [RunNote(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A run of a sweep that has left a style file.
+    """A run of a sweep that has written a style file.
 
     Attributes:
-        overrides: Settings from the command line, as ``key=value``.
-        style_file: Trained style.
-        interrupted: True if the run was stopped early.
-        installable: True if the style may be installed: the user wants it, and no gate failed.
+        overrides: Settings from the command line, in the form ``key=value``.
+        style_file: Style file of the trained network.
+        interrupted: ``True`` if the run was stopped early.
+        installable: ``True`` if the user wants the style installed and no gate failed.
     """
 
     overrides: tuple[str, ...]
@@ -83,7 +83,7 @@ class SweepRun:
 
     @classmethod
     def read(cls, folder: Path) -> SweepRun | None:
-        """Read a run from its folder; return None if it has left no style file."""
+        """Read a run from its folder; return ``None`` if it has not written a style file."""
         state = read_state(folder) or {}
         if "style_file" not in state:
             return None
@@ -96,7 +96,7 @@ class SweepRun:
 
 
 def labels(runs: Sequence[SweepRun]) -> list[str]:
-    """Name each run by the overrides that not all runs share, or by its style."""
+    """Label each run with the overrides that not all runs share, or with its style's name."""
     shared = set.intersection(*(set(run.overrides) for run in runs))
     return [
         (" ".join(item for item in run.overrides if item not in shared) or run.style_file.stem)
@@ -106,14 +106,15 @@ def labels(runs: Sequence[SweepRun]) -> list[str]:
 
 
 def to_install(runs: Sequence[SweepRun]) -> tuple[list[SweepRun], list[str]]:
-    """Choose the networks of a sweep that are installed.
+    """Choose which networks of a sweep to install.
 
     Args:
-        runs: All runs of the sweep that have left a style file.
+        runs: All runs of the sweep that have written a style file.
 
     Returns:
-        The runs whose style no other run has trained, and the names of the styles that several
-        runs have trained. None of the latter is installed: the user chooses one by the sheet.
+        The runs to install, whose styles no other run has trained, and the names of styles that
+        several runs have trained. The latter are not installed; the user compares them on the
+        sheet and chooses one.
     """
     counts = Counter(run.style_file.stem for run in runs)
     sole = [run for run in runs if run.installable and counts[run.style_file.stem] == 1]
@@ -124,9 +125,9 @@ def write_sweep_sheet(runs: Sequence[SweepRun], path: Path, photos: Sequence[Pat
     """Draw a row for each photo: the photo itself, then the result of each run's network.
 
     Args:
-        runs: At least one run.
+        runs: Runs to compare, at least one.
         path: File to write.
-        photos: Photos to stylise; by default the built-in held-out ones.
+        photos: Photos to stylise; by default, the built-in held-out photos.
 
     Raises:
         FststyleError: A photo or style file cannot be read, or the sheet cannot be written.

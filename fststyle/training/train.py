@@ -1,4 +1,4 @@
-"""Training one transformer network for one style: prepare, fit, finish."""
+"""Train one transformer network for one style: prepare, fit, finish."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Files and figures of a run.
+    """Files and losses produced by a training run.
 
     Attributes:
-        style_file: Trained style.
-        installed: Copy of the style file that can be used by the style's name, if one was made.
-        sheet: Held-out photographs and their stylised versions.
-        held_out: Held-out losses by name; relative losses are unweighted.
-        report: Quality report, if one was written.
-        interrupted: True if Ctrl-C ended the run early.
-        gates: Checks for visible faults, if they were made.
+        style_file: Style file of the trained network.
+        installed: Installed copy of the style file, which can be used by name, or ``None``.
+        sheet: Image of held-out photos next to their stylised versions.
+        held_out: Losses on held-out photos, by name; relative losses are unweighted.
+        report: Quality report, or ``None`` if none was written.
+        interrupted: ``True`` if Ctrl-C ended the run early.
+        gates: Results of the checks for visible faults; empty if they were skipped.
     """
 
     style_file: Path
@@ -63,13 +63,13 @@ class TrainingResult:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A module after training, and what is needed to describe it.
+    """A trained module, and the information needed to describe it.
 
     Attributes:
         module: Trained module.
-        weights: Weights of VGG.
-        started_from: Name of the style that training started from; None for random weights.
-        interrupted: True if Ctrl-C ended the run early.
+        weights: VGG weights used for the loss.
+        started_from: Name of the style that training started from, or ``None`` for random weights.
+        interrupted: ``True`` if Ctrl-C ended the run early.
     """
 
     module: StyleModule
@@ -84,13 +84,13 @@ def train(
     """Train a style.
 
     Args:
-        cfg: Configuration as ``configs/config.yaml`` composes it; it is not changed.
-        overrides: Settings from the command line, to be noted in the run's folder.
-        in_sweep: Whether this is one run of a sweep. Its network is then not installed, and
-            ``resume=auto`` resumes only a run with the same settings.
+        cfg: Configuration composed from ``configs/config.yaml``; it is not modified.
+        overrides: Settings from the command line, which are recorded in the run's folder.
+        in_sweep: ``True`` if this run is part of a sweep. Its network is then not
+            installed, and ``resume=auto`` only resumes runs with the same settings.
 
     Raises:
-        FststyleError: Any problem that the user can fix.
+        FststyleError: Training failed, or an input or setting cannot be used.
 
     Example:
         >>> import hydra
@@ -119,11 +119,11 @@ def fit(plan: Plan, run: Run) -> Trained:
 
     Args:
         plan: Checked settings.
-        run: Folder of the run.
+        run: Run to train in.
 
     Raises:
-        TrainingError: Training diverges, or cannot write to its folder. The style file of the
-            last good weights is written if there are any.
+        TrainingError: Training diverges or cannot write to its folder. If there are good weights,
+            the last ones are saved in a style file.
     """
     trained = _start(plan, run)
     module, stop = trained.module, StopSignals()
@@ -150,7 +150,7 @@ def fit(plan: Plan, run: Run) -> Trained:
     if not module.average.n_averaged:
         run.mark("interrupted")
         raise TrainingError(
-            "Training stopped before its first step, so there is nothing to save.", code="no_steps"
+            "Training stopped before the first step, so there is nothing to save.", code="no_steps"
         )
     return dataclasses.replace(trained, interrupted=stop.received is not None)
 
@@ -158,14 +158,14 @@ def fit(plan: Plan, run: Run) -> Trained:
 def finish(
     plan: Plan, run: Run, trained: Trained, *, overrides: Sequence[str], in_sweep: bool
 ) -> TrainingResult:
-    """Export the network, check it, draw the sample sheet, install it and report on it.
+    """Export and check the network, draw the sample sheet, install the style and write a report.
 
     Args:
         plan: Checked settings.
-        run: Folder of the run.
+        run: Run that trained the network.
         trained: Result of `fit`.
         overrides: Settings from the command line.
-        in_sweep: Whether this is one run of a sweep.
+        in_sweep: ``True`` if this run is part of a sweep.
 
     Raises:
         FststyleError: A file cannot be written.
@@ -190,7 +190,7 @@ def finish(
         if wanted and passed and not in_sweep
         else None
     )
-    # A sweep reads this when all of its runs have ended, perhaps in another process.
+    # A sweep reads these values after all its runs have ended, perhaps in another process.
     facts = {
         "overrides": list(overrides),
         "style_file": style_file.name,
@@ -224,9 +224,9 @@ def export(plan: Plan, run: Run, trained: Trained, found: tuple[Gate, ...] = ())
 
     Args:
         plan: Checked settings.
-        run: Folder of the run.
-        trained: Module as it is now.
-        found: Results of the gates, to be noted in the file.
+        run: Run that trained the network.
+        trained: Module to export in its current state.
+        found: Results of the gates, to be recorded in the file.
 
     Raises:
         FststyleError: The file cannot be written.
@@ -244,7 +244,7 @@ def export(plan: Plan, run: Run, trained: Trained, found: tuple[Gate, ...] = ())
 
 
 def _start(plan: Plan, run: Run) -> Trained:
-    """Find VGG, and make the loss and the network as training begins."""
+    """Find the VGG weights, and make the loss and the initial network."""
     cfg = plan.cfg
     config, weights = weights_for(plan.loss, cfg.vgg_weights)
     loss = PerceptualLoss.from_picture(config, weights, plan.style_image)
@@ -254,9 +254,9 @@ def _start(plan: Plan, run: Run) -> Trained:
     start = starting_network(cfg.init, plan.network, loss, photos, plan.info.style_image_sha256)
     if start is not None:
         network, started_from = start[0].train(), start[1]
-        if run.checkpoint is None:  # otherwise its weights replace these
+        if run.checkpoint is None:  # otherwise the checkpoint's weights replace these
             log.info(
-                "Training starts from the network of %s (init=none starts from random weights)",
+                "Training starts from the network for %s (init=none starts from random weights)",
                 started_from,
             )
     else:
@@ -275,7 +275,7 @@ def _start(plan: Plan, run: Run) -> Trained:
 
 
 def _run_trainer(trainer: pl.Trainer, module: StyleModule, plan: Plan, run: Run) -> None:
-    """Train, and validate after the last step."""
+    """Train until the run ends, then validate if Lightning has not done so."""
     with warnings.catch_warnings():
         # Lightning's advice on worker processes and existing folders.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -290,20 +290,20 @@ def _run_trainer(trainer: pl.Trainer, module: StyleModule, plan: Plan, run: Run)
                 ckpt_path=run.checkpoint,
                 weights_only=True if run.checkpoint else None,
             )
-            if module.held_out_at != module.steps_made:  # resumed after its last step
+            if module.held_out_at != module.steps_made:  # the run was resumed after its last step
                 trainer.validate(module, datamodule=plan.data, verbose=False)
-        except SystemExit:  # Lightning's answer to a second Ctrl-C
+        except SystemExit:  # Lightning's response to a second Ctrl-C
             raise KeyboardInterrupt from None
         except torch.OutOfMemoryError as error:
             raise TrainingError(
-                "The GPU's memory is too small.",
+                "The GPU does not have enough memory.",
                 remedy="Lower data.batch_size, data.size or network.width.",
                 code="out_of_memory",
             ) from error
 
 
 def _draw_sheet(plan: Plan, stylizer: Stylizer, path: Path) -> None:
-    """Draw held-out photographs with their stylised versions."""
+    """Draw held-out photos next to their stylised versions."""
     photos = [fit_long_side(load_image(path), 512) for path in plan.data.held_out[:4]]
     rows = [[photo, stylizer(photo)] for photo in photos]
     try:

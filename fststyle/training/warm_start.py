@@ -1,9 +1,9 @@
-"""Warm start: training begins with the weights of a network for another style.
+"""Warm start: training starts from the weights of a network for another style.
 
-What a transformer network learns first is the same for all styles: to detect edges and shapes,
-and to paint without seams. A network for another style knows this already, and needs a fraction
-of the steps. Fritz and others recommend this, and let the user choose the network; here the
-nearest one is found.
+Whatever the style, a transformer network first learns to detect edges and shapes and to paint
+without seams. A network for another style has already learned this, so it needs only a fraction of
+the steps. Fritz and others recommend warm starts and let the user choose the network. This module
+can also find the nearest network automatically.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ def starting_network(
     photos: Tensor,
     style_image_sha256: str,
 ) -> tuple[TransformerNet, str] | None:
-    """Find the network that training starts from.
+    """Find the network to start training from.
 
     Args:
-        init: None or ``"none"`` for random weights; ``"nearest"`` for the nearest of the
-            included networks; a folder for the nearest of its style files; otherwise the name or
+        init: ``None`` or ``"none"`` for random weights; ``"nearest"`` for the nearest of the
+            included networks; a folder for the nearest of its networks; otherwise the name or
             path of a style.
         config: Shape of the network to train.
-        loss: Loss of the style to train.
-        photos: Photographs ``(N, 3, H, W)``, RGB in [0, 1], to compare the networks on.
-        style_image_sha256: SHA-256 of the file of the style image.
+        loss: Loss for the style to train.
+        photos: Photos ``(N, 3, H, W)``, RGB in [0, 1], on which the networks are compared.
+        style_image_sha256: SHA-256 hash of the style image file.
 
     Returns:
-        The network and the name of its style, or None for random weights.
+        The network and the name of its style, or ``None`` for random weights.
 
     Raises:
-        StyleError: There is no such style, or its network has another shape.
+        StyleError: The style does not exist, or its network has a different shape.
     """
     if init in (None, "none"):
         return None
@@ -60,10 +60,10 @@ def starting_network(
 
 
 def check_start(init: str | None) -> None:
-    """Check early that `starting_network` will find its style.
+    """Check early that `starting_network` will find the style.
 
     Raises:
-        StyleError: There is no such style, or it has no network.
+        StyleError: The style does not exist, or it does not have a network.
     """
     if init not in (None, "none", "nearest") and not Path(str(init)).is_dir():
         find_network(str(init))
@@ -76,19 +76,19 @@ def nearest_network(
     photos: Tensor,
     style_image_sha256: str,
 ) -> tuple[TransformerNet, str] | None:
-    """Find the network whose results are nearest to a style, by the distance of Gram matrices.
+    """Find the network whose results are nearest to a style, measured by its style loss.
 
     Args:
-        candidates: Style files. Networks of another shape are skipped, and so are networks for
-            the same style image, because their users have what they want already.
+        candidates: Style files. Networks with a different shape are skipped. Networks for the same
+            style image are also skipped, because there would be little left to train.
         config: Shape of the network to train.
-        loss: Loss of the style to train.
-        photos: Photographs ``(N, 3, H, W)``, RGB in [0, 1], that the candidates stylise.
-        style_image_sha256: SHA-256 of the file of the style image.
+        loss: Loss for the style to train.
+        photos: Photos ``(N, 3, H, W)``, RGB in [0, 1], that each candidate stylises.
+        style_image_sha256: SHA-256 hash of the style image file.
 
     Returns:
-        The network with the lowest style loss and the name of its style, or None if there is no
-        candidate.
+        The network with the lowest style loss and the name of its style, or ``None`` if there are
+        no suitable candidates.
     """
     nearest: tuple[float, TransformerNet, str] | None = None
     for path in sorted(candidates):
@@ -118,16 +118,16 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
         The network and the name of its style.
 
     Raises:
-        StyleError: The file cannot be read, or the network has another shape (code
+        StyleError: The file cannot be read, or the network has a different shape (code
             ``other_shape``).
     """
     network, info = load_style(path)
     if network.config != config:
         shape = " ".join(f"network.{key}={value}" for key, value in asdict(network.config).items())
         raise StyleError(
-            "The network in {path} has another shape, so training cannot start from it.",
+            "The network in {path} has a different shape, so training cannot start from it.",
             path=path,
-            remedy=f"Give {shape}, or init=none.",
+            remedy=f"Set {shape}, or init=none.",
             code="other_shape",
         )
     return network, info.name

@@ -116,7 +116,7 @@ def test_sheet_that_cannot_be_written_is_told(
     (tmp_path / "samples").touch()
     sheets = SampleSheets(tmp_path / "samples", [photo], at=(0.5,))
     step(sheets, Module(0.6))
-    assert "Cannot write a sheet to" in caplog.text
+    assert "Cannot write a sample sheet to" in caplog.text
 
 
 def test_disk_that_fills_while_a_sheet_is_written(
@@ -130,7 +130,7 @@ def test_disk_that_fills_while_a_sheet_is_written(
 
     monkeypatch.setattr(callbacks, "save_photo", full)
     step(SampleSheets(tmp_path, [photo], at=(0.5,)), Module(0.6))
-    assert "Cannot write a sheet to" in caplog.text
+    assert "Cannot write a sample sheet to" in caplog.text
     assert "The disk is full." in caplog.text
 
 

@@ -272,7 +272,7 @@ def test_no_file_leads_out_of_the_repository() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("+loss.stile_weight=1", r"Unknown setting loss\.stile_weight; known are .*style_weight"),
+        ("+loss.stile_weight=1", r"Unknown setting loss\.stile_weight; choose from .*style_weight"),
         ("+network.widht=3", r"Unknown setting network\.widht; did you mean network\.width\?"),
         ("+style.titel=x", r"Unknown setting style\.titel.*style\.title"),
         ("+trainer.minuets=3", r"Unknown setting trainer\.minuets; did you mean trainer\.minutes"),
@@ -398,7 +398,7 @@ def test_script_alone_lists_the_styles(tmp_path: Path) -> None:
     [
         (("style=thanos",), ("Unknown style thanos", "thanos_poster", "painting/the_kiss")),
         (("style=painting/the_scram",), ("did you mean painting/the_scream?",)),
-        (("style=ink_wash", "network=big"), ("Unknown network big. Known are johnson, slim.",)),
+        (("style=ink_wash", "network=big"), ("Unknown network big. Choose from johnson, slim.",)),
         (("style=ink_wash", "minuts=1"), ("Unknown setting minuts; did you mean minutes?",)),
         (("style=ink_wash", "+minuts=1"), ("Unknown setting minuts; did you mean minutes?",)),
         (("style.image=gemälde.jpg", "style.name=mine"), ("quotes",)),

@@ -159,7 +159,7 @@ def test_failed_step_is_taken_back(
     messages = [r.getMessage() for r in caplog.records if r.name == "fststyle.training.module"]
     assert messages == [
         "Step 4 failed (its loss is not finite); back to the weights of step 2, and the learning "
-        "rate is halved to at most 0.005."
+        "rate is halved (now at most 0.005)."
     ]
 
 
@@ -186,7 +186,7 @@ def test_failure_at_the_first_step(loss: PerceptualLoss, caplog: pytest.LogCaptu
     recorder = fit(module, [torch.full((1, 3, 64, 64), math.nan)] * 2)
     assert_equal(recorder.weights[2], recorder.weights[0])
     assert module.guard.rollbacks_in_a_row == 2
-    assert "Step 2 failed (its loss is not finite); the weights stay as they are" in caplog.text
+    assert "Step 2 failed (its loss is not finite); the weights are unchanged" in caplog.text
 
 
 def lasting(rate: float, steps: int = 101, **options: Any) -> StyleModule:

@@ -88,7 +88,7 @@ def test_run_that_is_over_is_not_resumed(
         run = open_run(tmp_path / "two", SETTINGS, "auto")
     assert (run.folder, run.checkpoint) == (tmp_path / "two", None)
     assert run.folder.is_dir()
-    assert "There is no unfinished run in" in caplog.text
+    assert "No unfinished run to resume in" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"status": "running"}', '{"status": []}'])

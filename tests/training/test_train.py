@@ -545,7 +545,7 @@ def test_resume_with_other_limits_or_other_settings(
     with caplog.at_level(logging.INFO):
         result = train(small(tmp_path / "c", "steps=1", "resume=auto"))
     assert result.style_file.parent == tmp_path / "c"
-    assert "There is no unfinished run" in caplog.text
+    assert "No unfinished run to resume" in caplog.text
 
 
 def test_resume_from_a_damaged_checkpoint(tmp_path: Path) -> None:
@@ -577,7 +577,7 @@ def test_signal_ends_the_run_with_its_style_file(tmp_path: Path, number: signal.
     assert run.out.startswith(f"Style file    {folder}/ink_wash.onnx\n")
     assert (folder / "sheet.png").is_file()
     assert "Traceback" not in run.err
-    assert run.err.endswith("Interrupted before its end; resume=auto continues this run.\n")
+    assert run.err.endswith("Training was interrupted; resume=auto continues this run.\n")
     steps = int(info.training["steps"]) + 1
     log_before = metrics_of(folder)
     assert log_before[-1]["val/total"]
@@ -873,7 +873,7 @@ def test_sweep_goes_on_after_a_job_that_fails(tmp_path: Path) -> None:
     assert run.wait() == 1
     assert "Error: " in run.err
     assert len(list(tmp_path.glob("outputs/ink_wash/*/ink_wash.onnx"))) == 2
-    assert "Several networks of ink_wash were trained, so none is installed" in run.err
+    assert "Several networks were trained for ink_wash, so none was installed" in run.err
     assert not (tmp_path / "data_home").exists()
     (sheet,) = tmp_path.glob("outputs/sweep_*.png")
     assert f"Sweep sheet   {sheet}\n" in run.out
