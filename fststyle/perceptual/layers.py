@@ -1,4 +1,4 @@
-"""Names of the layers of VGG16 and VGG19; this module does not need torch."""
+"""Layer names of VGG16 and VGG19; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def layer_names(architecture: Architecture = "vgg16") -> tuple[str, ...]:
 
 
 def canonical_layer(name: str, architecture: Architecture = "vgg16") -> str:
-    """Convert a name such as Keras' ``block3_conv3`` to ``relu3_3``.
+    """Convert a Keras layer name such as ``block3_conv3`` to ``relu3_3``.
 
     Args:
-        name: Name of a layer in either form. Both mean the output after the ReLU.
+        name: Layer name in either form. Both refer to the output after the ReLU.
         architecture: Architecture that must have the layer.
 
     Returns:
@@ -42,7 +42,7 @@ def canonical_layer(name: str, architecture: Architecture = "vgg16") -> str:
     if canonical not in layer_names(architecture):
         raise SettingError(
             f"{architecture.upper()} has no layer {name!r}; choose from "
-            f"{', '.join(layer_names(architecture))} (or use Keras' names, such as block3_conv3).",
+            f"{', '.join(layer_names(architecture))} (or use Keras names such as block3_conv3).",
             code="unknown_layer",
         )
     return canonical

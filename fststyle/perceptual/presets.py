@@ -17,8 +17,8 @@ TVForm = Literal["mean_squares", "half_sum_squares", "sum_absolute"]
 PixelRange = Literal[1, 255]
 
 MIN_STYLE_SIDE: Final = 32
-"""Smallest side of a style image in pixels; the deep layers need it."""
-_MOST: Final = 1e30  # limit of a weight; larger ones overflow float32
+"""Minimum side of a style image in pixels, as required by the deep layers."""
+_MOST: Final = 1e30  # maximum weight; larger values overflow float32
 
 
 def _canonical_weights(
@@ -202,7 +202,7 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
         )
     }
 )
-"""Name → settings of the calibrated loss and of the published recipes."""
+"""Settings of the calibrated loss and the published recipes, by preset name."""
 
 
 def loss_config(preset: str = "calibrated", **overrides: Any) -> LossConfig:

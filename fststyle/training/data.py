@@ -1,9 +1,9 @@
-"""Photographs to train on: any folder, or those that installed packages include.
+"""Photos to train on, from a folder or from installed packages.
 
-A sample is a pure function of (seed, index). Therefore a resumed run sees the same samples as an
-uninterrupted one, for any number of workers.
+Each crop depends only on the photos, the seed and its index. A resumed run therefore gets the same
+crops as an uninterrupted one, whatever the number of workers.
 
-A photo is held out, and never trained on, if the SHA-256 of its file starts with 0.
+Photos whose SHA-256 hash starts with 0 are held out, which means they are never used for training.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fststyle.training.photo_crops import PhotoCrops, is_held_out, why_unusable
 
 
 class _From(Sampler[int]):
-    """Yield the indices from ``start`` without end."""
+    """Endless sampler of the indices from ``start``."""
 
     def __init__(self, start: int) -> None:
         self._start = start
@@ -49,20 +49,20 @@ def _collate(samples: list[dict[str, Any]] | PhotoError) -> dict[str, Any] | Pho
 
 
 class PhotoDataModule(pl.LightningDataModule):
-    """Training crops, and held-out photographs for validation and sample sheets.
+    """Training crops, and held-out photos for validation and sample sheets.
 
     Args:
-        root: Folder of photographs, searched recursively; None for the built-in ones.
-        size: Side of the training crops in pixels, 64 to 1024.
-        batch_size: Number of photographs in a step.
-        num_workers: Number of processes that prepare crops. 0 prepares them in the training
-            process, which is best for training on the CPU.
-        validation_photos: Largest number of held-out photographs for validation.
-        seed: Random seed of the crops.
+        root: Folder with photos, searched recursively; ``None`` uses the built-in photos.
+        size: Side of the training crops in pixels, from 64 to 1024.
+        batch_size: Number of crops per training step.
+        num_workers: Number of processes that prepare crops. With 0, the training process prepares
+            them itself, which is best for training on the CPU.
+        validation_photos: Maximum number of held-out photos used for validation.
+        seed: Random seed for the crops.
 
     Raises:
         SettingError: A value is out of range.
-        PhotoError: The folder does not exist, or contains no photographs.
+        PhotoError: The folder does not exist or does not contain any photos.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class PhotoDataModule(pl.LightningDataModule):
         self.seed = seed
         self._builtin = root is None
         self.skipped: dict[str, str] = {}
-        """Path of each file that could not be read → reason."""
+        """Unreadable files: the reason for each file, by path."""
         self.trained_on: set[str] = set()
-        """Paths of the files that were trained on."""
+        """Paths of the photos used for training so far."""
         self.paths = builtin_photos() if root is None else find_photos(Path(root))
         self.held_out = self._find_held_out(root is None, validation_photos)
 
     def _find_held_out(self, builtin: bool, count: int) -> list[Path]:
-        """Find held-out photographs that can be read, first in the folder, then built-in ones."""
+        """Find readable held-out photos, first in the folder, then among the built-in photos."""
         found: list[Path] = []
         for path in itertools.chain(() if builtin else self.paths, builtin_held_out()):
             if len(found) == count:
@@ -109,7 +109,7 @@ class PhotoDataModule(pl.LightningDataModule):
         return found
 
     def held_out_crops(self, most: int | None = None) -> Tensor:
-        """Return the central squares of the first held-out photographs, ``(n, 3, size, size)``."""
+        """Return the central squares of the first held-out photos, ``(n, 3, size, size)``."""
         return torch.stack([self._central(load_image(path)) for path in self.held_out[:most]])
 
     def _central(self, photo: NDArray[np.float32]) -> Tensor:
@@ -119,7 +119,7 @@ class PhotoDataModule(pl.LightningDataModule):
         return to_tensor(resize(square, width=self.size, height=self.size))[0]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Load crops, starting at the current step of training."""
+        """Make a loader for the crops, starting at the current training step."""
         step = 0 if self.trainer is None else cast(Any, self.trainer.lightning_module).steps_made
         return DataLoader(
             PhotoCrops(self.paths, self.size, self.seed, vary_colours=self._builtin),
@@ -131,11 +131,11 @@ class PhotoDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """Load the held-out crops one at a time."""
+        """Make a loader for the held-out crops, one at a time."""
         return DataLoader(self.held_out_crops(), batch_size=1)  # type: ignore[arg-type]
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Note the files of a batch, and pass on its photographs."""
+        """Record which files a batch used or skipped, and return only its crops."""
         if isinstance(batch, PhotoError):
             raise batch
         if isinstance(batch, dict):
@@ -145,10 +145,10 @@ class PhotoDataModule(pl.LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the files so far, for the checkpoint."""
+        """Return the files used and skipped so far, for the checkpoint."""
         return {"trained_on": sorted(self.trained_on), "skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the result of `state_dict`."""
+        """Restore the state saved by `state_dict`."""
         self.trained_on = set(state_dict["trained_on"])
         self.skipped = {**state_dict["skipped"], **self.skipped}

@@ -1,9 +1,9 @@
-"""Random square crops of photos, mirrored and recoloured, for training.
+"""Random square crops of photos for training, some of them mirrored and recoloured.
 
-A sample is a pure function of (seed, index), so a run that is resumed at a step gets the crops
-that it would have got without the interruption, whatever the number of workers.
+Each crop depends only on the photos, the seed and its index. A resumed run therefore gets the same
+crops as an uninterrupted one, whatever the number of workers.
 
-A photo whose file's SHA-256 starts with 0 is held out: it is never trained on.
+Photos whose SHA-256 hash starts with 0 are held out, which means they are never used for training.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from fststyle.images.resize import fit_short_side, resize
 from fststyle.perceptual.tensors import to_tensor
 
 _CACHE_BYTES: Final = 1 << 29
-"""Limit on the decoded photographs in memory, in bytes."""
+"""Maximum total size in bytes of the decoded photos that are kept in memory."""
 
 
 _LEAST_CROP: Final = 0.75
-"""Smallest crop, as a fraction of the training size; smaller crops would be blurred."""
+"""Smallest crop as a fraction of the training size; enlarging smaller crops would blur them."""
 
 
 def is_held_out(path: Path) -> bool:
-    """Return True if a photo is never trained on, because its SHA-256 starts with 0.
+    """Return ``True`` if a photo is held out because its SHA-256 hash starts with 0.
 
-    The answer depends on the content of the file, not on its name or folder.
+    The result depends on the content of the file, not on its name or folder.
 
     Raises:
         OSError: The file cannot be read.
@@ -44,11 +44,13 @@ def is_held_out(path: Path) -> bool:
 
 
 def why_unusable(path: Path, error: Exception) -> str:
-    """Explain in a sentence why a file cannot be used."""
+    """Explain why a file cannot be used."""
     if not isinstance(error, OSError):
         return str(error)
     if path.is_symlink() and not path.exists():
-        return f"{path} is a link to {path.readlink()}, which does not exist. Fix or remove it."
+        return (
+            f"{path} is a link to {path.readlink()}, which does not exist. Fix or remove the link."
+        )
     return f"Cannot read {path}: {error.strerror or error}."
 
 
@@ -57,26 +59,26 @@ _PLAIN: Final = 1 / 255
 
 
 _GRAIN: Final = 2 / 255
-"""Standard deviation of the grain that is added to such a crop, as a camera adds it."""
+"""Standard deviation of the grain added to single-colour crops, similar to camera noise."""
 
 
 _MOST_BEND: Final = 0.5
-"""Largest absolute logarithm of the power of a tone curve."""
+"""Maximum absolute value of the logarithm of a tone curve's exponent."""
 
 
 class PhotoCrops(Dataset[dict[str, Any]]):
-    """An endless sequence of random square crops of photographs.
+    """An endless sequence of random square crops of photos.
 
-    ``crops[index]`` is ``{"photo": (3, size, size) float32 RGB in [0, 1], "path": …, "skipped":
-    …}``. Held-out photographs and unreadable files are replaced by the next file. ``path`` is
-    the file of the crop, and ``skipped`` lists the unreadable files as (path, reason).
+    ``crops[index]`` is a dict with three keys: ``photo``, a crop ``(3, size, size)`` as float32
+    RGB in [0, 1]; ``path``, the path of the photo; and ``skipped``, a list of unreadable files as
+    (path, reason). Held-out photos and unreadable files are replaced by the next usable photo.
 
     Args:
-        paths: Files of the photographs.
+        paths: Paths of the photos.
         size: Side of the crops in pixels.
         seed: Random seed; the same files and seed give the same crops.
-        vary_colours: Change the colours of each crop at random (see `_recoloured`). This helps
-            if the photographs are few or grey.
+        vary_colours: Randomly change the colours of each crop (see `_recoloured`). This helps if
+            there are only a few photos or many are grey.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         self._order: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))
         self._cache: dict[Path, NDArray[np.uint8]] = {}
         self._cached_bytes = 0
-        self._unusable: dict[Path, str | None] = {}  # None: held out
+        self._unusable: dict[Path, str | None] = {}  # None if held out
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         skipped: list[tuple[str, str]] = []
@@ -115,7 +117,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]] | PhotoError:
         """Make the samples of a batch for a data loader.
 
-        An error is returned, not raised: torch would raise the error of a worker process again
+        An error is returned rather than raised, because torch would raise a worker's error again
         with a traceback as its message.
         """
         try:
@@ -124,7 +126,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             return error
 
     def _candidates(self, index: int) -> Iterator[Path]:
-        """Yield the photo for an index, then the next ones in the random order of the epoch."""
+        """Yield the photo for an index, then its replacements in the random order of the epoch."""
         count = len(self._paths)
         epoch, position = divmod(index, count)
         if self._order[0] != epoch:
@@ -140,7 +142,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
             if is_held_out(path):
                 self._unusable[path] = None
                 return None
-            # Twice the size of the crop is enough; a larger photo would be shrunk each time.
+            # Twice the crop size is enough; larger photos would be shrunk again for every crop.
             pixels = fit_short_side(load_image(path), 2 * self._size)
         except (PhotoError, OSError) as error:
             self._unusable[path] = why_unusable(path, error)
@@ -165,7 +167,7 @@ class PhotoCrops(Dataset[dict[str, Any]]):
         crop = levels.astype(np.float32) / np.float32(255)
         if self._vary_colours:
             crop = _recoloured(crop, rng)
-        # Otherwise instance norm divides by nearly zero, and the gradients become infinite.
+        # Without grain, instance normalisation divides by almost zero, and gradients overflow.
         if max(float(crop[..., channel].std()) for channel in range(3)) < _PLAIN:
             grain = _GRAIN * rng.standard_normal(crop.shape).astype(np.float32)
             crop = np.clip(crop + grain, 0, 1)
@@ -173,10 +175,10 @@ class PhotoCrops(Dataset[dict[str, Any]]):
 
 
 def _recoloured(crop: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Permute the channels of every second crop, and apply a random power to each channel.
+    """Permute the channels of half of the crops, and raise each channel to a random power.
 
-    Six of the thirteen built-in photographs are grey. A network that sees only their colours
-    paints other colours badly.
+    Six of the thirteen built-in photos are grey. A network trained only on their colours
+    handles other colours poorly.
     """
     if rng.random() < 0.5:
         crop = crop[..., rng.permutation(3)]

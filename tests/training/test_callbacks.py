@@ -329,7 +329,7 @@ def test_finite_guard() -> None:
         step(guard, module)
     module.guard.judge(float("nan"), 1.0)
     module.guard.rollbacks_in_a_row = 3
-    with raises(DivergedError, "diverged", "3 steps", "100 good ones", "its loss is not finite"):
+    with raises(DivergedError, "diverged", "3 steps", "100 good steps", "its loss is not finite"):
         step(guard, module)
 
 
