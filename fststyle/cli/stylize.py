@@ -109,7 +109,7 @@ def add_command(commands: Any) -> None:
     many.add_argument(
         "--jobs",
         type=positive,
-        help="number of reader threads, and of writer threads; default: up to 4",
+        help="number of reader threads, and also of writer threads; default: up to 4",
     )
     command.add_argument("--device", choices=get_args(Device), default="auto")
     command.add_argument("--threads", type=positive, help="number of CPU threads for the network")
@@ -160,7 +160,7 @@ def _add_control(group: Any) -> None:
 
 
 def stylize(options: argparse.Namespace) -> int:
-    """Stylise photos with a trained network, or optimise one photo if there is none.
+    """Stylise photos with a trained network or, without a network, optimise one photo.
 
     Args:
         options: The parsed command line.
@@ -206,7 +206,7 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
 
 
 def _optimize(options: argparse.Namespace, style: FoundStyle) -> int:
-    """Run ``fststyle optimize PHOTO --style IMAGE -o OUT``, and tell the user."""
+    """Run ``fststyle optimize PHOTO --style IMAGE -o OUT``, and tell the user why."""
     is_ours = style.path.parent == art_folder()
     what = "has no trained network yet" if is_ours else "is an image, not a trained style"
     request = OptimizeRequest(

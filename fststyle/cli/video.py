@@ -175,7 +175,7 @@ def _copies(options: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
-    """Refuse an output that would replace the video or a style, even through a link."""
+    """Refuse an output that would replace the video or a style file, even through a link."""
     from fststyle.video.encoders import VIDEO_SUFFIXES
 
     output = options.output
@@ -204,7 +204,7 @@ def _comment(stylizer: Any) -> str:
 def _ctrl_c() -> Iterator[Callable[[], bool]]:
     """Stop gracefully on the first Ctrl-C or SIGTERM.
 
-    The second one has its usual effect and ends the program immediately.
+    A second signal has its usual effect and ends the program immediately.
     """
     pressed = False
 

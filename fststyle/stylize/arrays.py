@@ -27,7 +27,7 @@ def read_mask(mask: object) -> NDArray[np.float32]:
         mask: A path, a Pillow image, a NumPy array or a torch tensor.
 
     Returns:
-        ``(H, W)`` in [0, 1]: the mask's luma, multiplied by its opacity.
+        An array ``(H, W)`` in [0, 1]: the mask's luma, multiplied by its opacity.
 
     Raises:
         PhotoError: The file cannot be read as an image.
@@ -67,10 +67,10 @@ def check_array(
     """Check an array that a user has passed.
 
     Args:
-        image: ``(H, W, C)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels, with uint8 or
+        image: Array ``(H, W, C)`` or ``(N, H, W, C)`` that has 1, 3 or 4 channels, and uint8 or
             floating-point values.
-        layout: Names of the axes in the user's own layout, for the error message.
-        name: Word that stands for the array in the error message.
+        layout: Names of the array's axes, as shown in the error message.
+        name: Name of the argument, as shown in the error message.
 
     Returns:
         ``image``, unchanged.
@@ -96,8 +96,8 @@ def check_array(
         )
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise SettingError(
-            f"The {name} must have uint8 values from 0 to 255 or floating-point values from 0 to "
-            f"1, not {image.dtype}.",
+            f"The {name} must contain uint8 values from 0 to 255 or floating-point values from 0 "
+            f"to 1, but its dtype is {image.dtype}.",
             remedy="Divide the array by its white level, for example image / 65535 for uint16.",
             code="bad_array",
         )
@@ -160,7 +160,7 @@ def array_of_tensor(tensor: Any) -> NDArray[Any]:
 
 
 def tensor_like(tensor: Any, image: NDArray[Any]) -> Tensor:
-    """Convert an array ``(…, H, W, C)`` to a tensor ``(…, C, H, W)`` like ``tensor``.
+    """Convert an array ``(…, H, W, C)`` to a tensor ``(…, C, H, W)``.
 
     The result has the dtype and the device of ``tensor``.
     """

@@ -1,8 +1,8 @@
 """Blending styles, adjusting their strength, and keeping the colours of the photo.
 
-Images are float32 ``(H, W, 3)``, RGB in [0, 1]. Their sRGB values are mixed directly, not in linear
-light, where the brighter of two images would outweigh the other. The difference is small, but in
-sRGB, dark strokes keep more of their contrast.
+All images are float32 RGB arrays ``(H, W, 3)`` in [0, 1]. The sRGB values are mixed directly, not
+in linear light, where the brighter of two images would outweigh the other. The difference is small,
+but in sRGB, dark strokes keep more of their contrast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROWS: Final = 256  # rows processed at a time, to save memory
 
 
 def style_weights(style: str | os.PathLike[str] | Mapping[str, float]) -> dict[str, float]:
-    """Parse a style or a blend of styles into names and weights.
+    """Parse a style, or a blend of styles, and return the names and weights.
 
     Args:
         style: One style, a blend such as ``"great_wave:0.6,thanos_poster:0.4"``, or a mapping of
@@ -80,8 +80,8 @@ def mix(images: Iterable[Pixels], weights: Sequence[float]) -> Pixels:
     """Return the weighted mean of images.
 
     Args:
-        images: At least one image ``(H, W, 3)``. If there are several, they must be float32. An
-            iterator is consumed one image at a time, to save memory.
+        images: At least one image ``(H, W, 3)``. Several images must all be float32. An iterator
+            is consumed one image at a time, to save memory.
         weights: One weight per image. The weights must add up to 1.
 
     Returns:
@@ -105,8 +105,8 @@ def between(
     """Interpolate between two images.
 
     Args:
-        start: Image ``(H, W, 3)`` that an amount of 0 returns.
-        end: Image ``(H, W, 3)`` that an amount of 1 returns.
+        start: Image ``(H, W, 3)`` that is returned if ``amount`` is 0.
+        end: Image ``(H, W, 3)`` that is returned if ``amount`` is 1.
         amount: Position between ``start`` and ``end``, from 0 to 1: one number, or an array
             ``(H, W)`` with a number for each pixel.
 
@@ -122,7 +122,7 @@ def between(
 
 
 def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the ITU-R BT.709 luma ``(H, W)``. For a grey image it is exactly the grey level."""
+    """Return the ITU-R BT.709 luma ``(H, W)``. The luma of a grey image is its grey level."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     result: NDArray[np.float32] = green + _RED * (red - green) + _BLUE * (blue - green)
     return result

@@ -29,9 +29,9 @@ class Control:
             those that the network paints: the photo is stylised at half its size, the result is
             upscaled, and the photo's fine detail is added back (`fststyle.stylize.strokes`). At
             0.5 the photo is stylised at twice its size, which takes four times as long. The
-            default is 1 if ``size`` is given. Otherwise it is 1 for photos with a long side of up
-            to 1280 pixels. Larger photos are stylised at 1280 pixels by default, so that the
-            scale is 3.2 for a 12-megapixel photo and 6.3 for a 48-megapixel photo.
+            default is 1 if ``size`` is given. Otherwise the default is 1 for photos with a long
+            side of up to 1280 pixels. Larger photos are stylised at 1280 pixels by default, so that
+            the scale is 3.2 for a 12-megapixel photo and 6.3 for a 48-megapixel photo.
         tile: Side length of the tiles that the network processes, in pixels. By default, only
             photos that do not fit into memory or that exceed 16 megapixels are tiled.
         strength: Strength of the style, from 0 (the unchanged photo) to 1 (the full style).
@@ -39,8 +39,8 @@ class Control:
             (see `fststyle.stylize.blend.keep_colors`).
         mask: Area to stylise. The style is applied fully where the mask is white, not at all
             where it is black or transparent, and partly in between. A mask is a path, a Pillow
-            image, or an array or tensor of shape ``(H, W)`` or ``(H, W, C)``. It is stretched
-            to the size of the photo if the sizes differ.
+            image, or an array or tensor of shape ``(H, W)`` or ``(H, W, C)``. A mask of a
+            different size is stretched to the size of the photo.
 
     Raises:
         SettingError: A value is out of range.

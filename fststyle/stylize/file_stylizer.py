@@ -28,7 +28,7 @@ from fststyle.stylize.stylizer import Stylizer
 
 @dataclass(frozen=True, eq=False)
 class AnimatedInput:
-    """An animation whose result will also be an animation. Its frames are read one at a time."""
+    """An animation whose result will also be an animation. Frames are read one at a time."""
 
     task: Task
     animation: Animation

@@ -90,18 +90,18 @@ def plan_many(
     """Plan the tasks for several photos, whose results are written to a folder.
 
     The result for an input file has the same name as the file. For an input folder, results keep
-    the photos' paths relative to the folder. For a pattern, they keep the paths relative to the
-    part of the pattern before the first wildcard.
+    the photos' paths relative to the folder. For a pattern, results keep the paths relative to
+    the part of the pattern before the first wildcard.
 
     Args:
         inputs: Names of files and folders, and patterns. Folders are searched with
             `fststyle.images.load.find_photos`; the contents of ``output`` are ignored. Patterns
             have the syntax of `glob`, including ``**``. If a file with exactly that name exists,
             the input is not treated as a pattern.
-        output: Folder for the results. It does not need to exist, and is not created here.
+        output: Folder for the results. The folder does not need to exist, and is not created here.
         suffix: File extension for all results. By default, each result has the extension of its
-            photo or animation. If that format cannot be written, it is ``.png`` for lossless
-            formats and ``.jpg`` for others.
+            photo or animation. If that format cannot be written, the extension is ``.png``
+            for lossless formats and ``.jpg`` for others.
         existing: What to do if a result already exists.
         protected: Files that no result may replace, such as the mask.
 
@@ -179,7 +179,7 @@ def suffix_of(name: str, output: Path | None = None) -> str:
 
     Args:
         name: Name of the format, or an empty string for each photo's own format.
-        output: File of the result, if there is only one. Its extension must match the format.
+        output: File of the result, if there is only one. The extension must match the format.
 
     Raises:
         SettingError: The format and the file extension do not match (code ``format_conflict``).
@@ -206,8 +206,8 @@ def suffix_by_content(path: Path) -> str:
         path: File of a photo.
 
     Returns:
-        An extension such as ``.jpg``. It is ``.gif`` only for animations, and ``.png`` if the
-        format is unknown or cannot be written.
+        An extension such as ``.jpg``. The extension ``.gif`` is returned only for animations, and
+        ``.png`` if the format is unknown or cannot be written.
     """
     try:
         with path.open("rb") as file:
@@ -221,7 +221,7 @@ def suffix_by_content(path: Path) -> str:
 
 
 def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
-    """Find the photos, and the path of each result inside the output folder, before renaming.
+    """Find the photos, and the path of each result relative to the output folder.
 
     Only the extensions of these paths may still change.
     """

@@ -31,7 +31,7 @@ def prefetch(
     *,
     threads: int = 1,
 ) -> Generator[_Result, None, None]:
-    """Call a function on items in background threads, ahead of the caller.
+    """Call a function on items in background threads, before the caller needs the results.
 
     Args:
         function: Function that reads an item.
@@ -71,7 +71,7 @@ def behind(
 
     Args:
         function: Function that writes an item.
-        items: Items to write. They are produced in the caller's thread.
+        items: Items to write. The iterable is advanced in the caller's thread.
         room: Maximum number of items that may wait to be written.
         threads: Number of background threads.
 

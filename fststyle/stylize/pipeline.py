@@ -56,7 +56,7 @@ class Outcome(Generic[_Task]):
 
 
 def default_jobs() -> int:
-    """Return the default number of reader threads, which is also that of writer threads."""
+    """Return the default number of reader threads and of writer threads."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
@@ -77,11 +77,11 @@ def run(
 
     Args:
         tasks: The tasks, in order.
-        read: Function that reads a photo. It is called in background threads.
+        read: Function that reads a photo. The function is called in background threads.
         work: Function that stylises a photo, and returns the result and the time it took in
-            seconds. It is called in the caller's thread.
-        write: Function that writes a result. It is called in background threads.
-        threads: Number of reader threads, and of writer threads.
+            seconds. The function is called in the caller's thread.
+        write: Function that writes a result. The function is called in background threads.
+        threads: Number of reader threads, and also of writer threads.
 
     Yields:
         The outcome of each task, in order.

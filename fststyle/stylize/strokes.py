@@ -1,4 +1,4 @@
-"""Brush-stroke size: the network works at a different size from that of the result.
+"""Brush-stroke size: running the network at a different size from the result.
 
 A network paints strokes of a fixed size in pixels, so on a photo that is 4000 pixels wide they
 look like fine grain. Therefore the network stylises a smaller copy of the photo, and the result is
@@ -35,7 +35,7 @@ _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601,
 
 
 def default_scale(height: int, width: int) -> float:
-    """Return the scale at which the network works at `WORKING_SIDE`, but at least 1."""
+    """Return the scale, at least 1, that makes the network work at `WORKING_SIDE`."""
     return min(HIGHEST_SCALE, max(1.0, max(height, width) / WORKING_SIDE))
 
 
@@ -58,7 +58,7 @@ def upscale(result: Pixels, small: Pixels, photo: Pixels, *, detail: float = DET
     result.
 
     Args:
-        result: Stylised small photo ``(h, w, 3)``, as uint8, or as float32 in [0, 1].
+        result: Stylised small photo ``(h, w, 3)``, either uint8 or float32 in [0, 1].
         small: Small photo ``(h, w, 3)`` before stylising.
         photo: Original photo ``(H, W, 3)``.
         detail: Share of the fine luminance detail that is added back, at least 0.

@@ -47,7 +47,7 @@ _DEFAULT: Final = Control()
 
 
 class Painter(Protocol):
-    """Strategy for running the networks on an image. For videos it also uses the previous frame."""
+    """Strategy for running the networks on an image. A painter may use the previous frame."""
 
     def __call__(self, pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
         """Stylise pixels ``(H, W, 3)`` with ``paint``, which runs the networks."""
@@ -61,16 +61,16 @@ def _paint_once(pixels: Pixels, paint: Callable[[Pixels], Pixels], /) -> Pixels:
 class Stylizer:
     """A trained style, ready to be applied to photos.
 
-    Several threads may share one object. It stylises one photo at a time, on all processor
+    Several threads may share one stylizer. A stylizer processes one photo at a time, on all CPU
     cores.
 
     Args:
         style: Name of a style, or path to a style file. A blend is written as
             ``"great_wave:0.6,thanos_poster:0.4"`` or as a mapping of names to weights.
-        outside: Style for the area outside the mask. By default the photo is unchanged there.
+        outside: Style for the area outside the mask. By default this area is not stylised.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
             `fststyle.runtime.runner.load_runtime`. On the CPU, PyTorch is not imported.
-        threads: Number of CPU threads. By default OpenVINO chooses the number.
+        threads: Number of CPU threads. OpenVINO decides by default.
 
     Raises:
         StyleError: A style is unknown or its file cannot be used.
@@ -109,7 +109,8 @@ class Stylizer:
 
         Args:
             parts: At least one network, each with its weight. The weights add up to 1.
-            painter: Strategy for running the networks on a photo. By default they run once.
+            painter: Strategy for running the networks on a photo. By default each network runs
+                once.
 
         Returns:
             A stylizer that leaves the photo unchanged outside the mask.
@@ -137,7 +138,7 @@ class Stylizer:
 
     @property
     def styles_outside(self) -> list[tuple[StyleInfo, float]]:
-        """The styles outside the mask and their weights. Empty if the photo is unchanged there."""
+        """The styles for the area outside the mask, and their weights. May be empty."""
         return [(runtime.info, weight) for runtime, weight in self._outside]
 
     @property
@@ -165,10 +166,10 @@ class Stylizer:
             **control: Arguments for `Control`, such as ``size`` and ``strength``.
 
         Returns:
-            The stylised photo, of the same type and on the same device as ``image``. For a path, it
-            is a Pillow image. Its size is the same unless ``size`` is given. A grey photo becomes
-            RGB. A Pillow image is upright (its EXIF orientation is applied) and has the mode RGB,
-            or RGBA if the photo has transparency.
+            The stylised photo, of the same type and on the same device as ``image``. For a path,
+            the result is a Pillow image. The size is unchanged unless ``size`` is given. A grey
+            photo becomes RGB. A Pillow image is upright (its EXIF orientation is applied) and has
+            the mode RGB, or RGBA if the photo has transparency.
 
         Raises:
             PhotoError: The photo or the mask cannot be read as an image.
@@ -207,7 +208,8 @@ class Stylizer:
             The stylised photos in the same order.
 
         Raises:
-            FststyleError: A photo cannot be stylised. No results are returned in this case.
+            FststyleError: A photo cannot be stylised. In this case, none of the results are
+                returned.
 
         Example:
             >>> import numpy as np
@@ -222,7 +224,7 @@ class Stylizer:
         """Stylise a photo, and keep its transparency, metadata and bit depth.
 
         Args:
-            photo: A photo from `fststyle.images.load.load_photo`. It is not modified.
+            photo: A photo from `fststyle.images.load.load_photo`, which is not modified.
             control: The controls. At ``strength=0`` or where the mask is black, the photo's pixels
                 are unchanged.
 
@@ -241,10 +243,10 @@ class Stylizer:
     def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
         """Stylise the pixels of a photo without transparency.
 
-        To save time and memory, uint8 pixels are converted to floats only if a control needs it.
+        To save time and memory, uint8 pixels are converted to floats only if a control requires it.
 
         Args:
-            pixels: Pixels ``(H, W, 3)``. They are not modified.
+            pixels: Pixels ``(H, W, 3)``, which are not modified.
             control: The controls.
 
         Returns:

@@ -1,4 +1,4 @@
-"""`Clip`: the part of a video that is read, and conversion of its times."""
+"""`Clip`: the part of a video that is read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fststyle.video.container import MICROSECONDS
 
 @dataclass
 class Clip:
-    """The part of a video that is read. Its times are in seconds of the file's own clock.
+    """The part of a video that is read. All times are in seconds of the file's own clock.
 
     Attributes:
-        begin: Time at which the clip begins. It becomes time 0 of the result.
+        begin: Time at which the clip begins. This time becomes 0 in the result.
         end: Time at which the clip ends, or ``None`` for the end of the file.
         skips: True if frames before ``begin`` are skipped.
 
@@ -36,7 +36,8 @@ class Clip:
         Args:
             zero: Time in the file at which the video starts.
             start: Number of seconds to skip at the beginning of the video.
-            duration: Length of the clip in seconds. By default it extends to the end of the video.
+            duration: Length of the clip in seconds. By default the clip extends to the end of the
+                video.
         """
         clip = cls(zero + _fraction(start), skips=start > 0)
         if duration is not None:
@@ -52,7 +53,7 @@ class Clip:
         return time is not None and self.end is not None and time >= self.end
 
     def contains(self, time: Fraction | None) -> bool:
-        """Return whether a time in the file is in the clip. An unknown time is considered to be."""
+        """Return whether a time in the file is in the clip. The result for ``None`` is True."""
         if time is None:
             return True
         return not self.is_after(time) and not (self.skips and time < self.begin)
@@ -75,7 +76,7 @@ class Clip:
         """Shift a copied packet to its time in the clip, and trim subtitles to the clip.
 
         Args:
-            packet: A PyAV packet that has a ``pts``. Its times are changed in place.
+            packet: A PyAV packet that has a ``pts``. The times of the packet are changed in place.
 
         Returns:
             True if the packet is part of the clip.

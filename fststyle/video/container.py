@@ -1,7 +1,7 @@
-"""The types used throughout the video package, and reading the properties of a video file.
+"""Opening video files, reading their properties, and the types of the video package.
 
 PyAV (the Python bindings for FFmpeg's libraries) is installed with the extra ``fststyle[video]``.
-It is imported only when needed.
+PyAV is imported only when needed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Colours:
     Attributes:
         matrix: Code point of the matrix: 1 is BT.709, 5 and 6 are BT.601, and 9 is BT.2020.
         is_full: True for levels from 0 to 255, False for 16 to 235.
-        primaries: Code point of the colour primaries. 2 means unspecified.
-        transfer: Code point of the transfer curve. 2 means unspecified.
+        primaries: Code point of the colour primaries, or 2 if unspecified.
+        transfer: Code point of the transfer curve, or 2 if unspecified.
     """
 
     matrix: int
@@ -60,18 +60,18 @@ class Colours:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Properties of a video that are known before all of its frames are decoded.
+    """Properties of a video that are known before it is decoded completely.
 
     Attributes:
         path: Path of the video file.
         width: Width of the frames in pixels, after rotating and resizing.
         height: Height of the frames in pixels, after rotating and resizing.
-        aspect: Width of a pixel divided by its height. 1 if the file does not specify it.
+        aspect: Width of a pixel divided by its height, or 1 if the file does not specify the ratio.
         rate: Average number of frames per second.
         time_base: Unit of the frames' times, in seconds.
         frames: Approximate number of frames, or ``None`` if unknown.
         seconds: Approximate duration, or ``None`` if unknown.
-        colours: Way in which the colours are stored.
+        colours: Encoding of the frames' colours.
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Frame:
         pixels: RGB pixels ``(H, W, 3)``, uint8, or ``None`` if the frame could not be decoded.
         pts: Time at which the frame is shown, in units of the video's time base, relative to the
             start of the part that is read.
-        duration: Time for which the frame is shown, in the same units; at least 1.
+        duration: Time for which the frame is shown, in the same units as ``pts``, at least 1.
     """
 
     pixels: NDArray[np.uint8] | None
@@ -125,8 +125,8 @@ class Damage:
 
     Attributes:
         broken: Number of frames that could not be decoded.
-        truncated: Reason why the video ends early, as a clause for a message. Empty if the video
-            is complete.
+        truncated: Reason why the video ends early, as a clause for a message, or an empty string
+            if the video is complete.
     """
 
     broken: int = 0
@@ -139,8 +139,8 @@ class Turn:
 
     Attributes:
         swaps: True if rows and columns are swapped.
-        mirrors: True if left and right are swapped afterwards.
-        flips: True if top and bottom are swapped afterwards.
+        mirrors: True if left and right are swapped, after ``swaps`` is applied.
+        flips: True if top and bottom are swapped, after ``swaps`` is applied.
     """
 
     swaps: bool = False
@@ -263,7 +263,8 @@ def video_stream(container: Any, path: Path) -> Any:
 def beginning_of(container: Any) -> Fraction:
     """Return the time in the file that becomes time 0.
 
-    In a broadcast, whose clock may start at any time, it is the first time in the file.
+    The clock of a broadcast may start at any time, so the first time in the file is returned.
+    For other files, 0 is returned.
     """
     from av.format import Flags
 

@@ -68,18 +68,19 @@ def convert(
         source: The video, which is read to its end.
         output: File and format of the result. An existing file is replaced when the result is
             complete.
-        work: Function that stylises a frame. It is called in the caller's thread, in the order of
-            the frames. If a frame cannot be decoded, the previous result is repeated instead.
+        work: Function that stylises a frame. The function is called in the caller's thread, in the
+            order of the frames. If a frame cannot be decoded, the previous result is repeated
+            instead.
         on_frame: Function that is called after each frame with the number of finished frames, in
             the caller's thread.
-        stop: Function that is called before each frame. Once it returns True, the conversion
+        stop: Function that is called before each frame. Once ``stop`` returns True, the conversion
             stops, and the result consists of the frames that are already finished.
 
     Returns:
         The number of frames in the result, their total duration and their size.
 
     Raises:
-        VideoError: The video cannot be read or written. No result is written in this case, and an
+        VideoError: The video cannot be read or written. In this case, no result is written, and an
             existing file is kept.
         KeyboardInterrupt: The conversion was stopped before its first frame was finished.
     """

@@ -34,7 +34,8 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
     Args:
         container: The open file, as a PyAV container.
         streams: Streams to read.
-        damage: Record of the damage. ``truncated`` is set if the file cannot be read to its end.
+        damage: Object that records damage. ``truncated`` is set if the file is not readable to its
+            end.
 
     Yields:
         PyAV packets, in the order in which they are stored in the file.
@@ -60,9 +61,9 @@ def decode_frames(packets: Iterable[Any], stream: Any, clip: Clip) -> Iterator[A
     """Decode frames, and report those that are lost because the file is damaged.
 
     Args:
-        packets: Packets of the file. Those of other streams are ignored.
+        packets: Packets of the file. Only packets of the video stream are decoded.
         stream: The video stream.
-        clip: Part of the video to read. Decoding stops at its end.
+        clip: Part of the video to read. Decoding stops at the end of the clip.
 
     Yields:
         PyAV frames, and a `Lost` for each lost frame, in the order in which they are shown. Frames
@@ -103,12 +104,12 @@ def select_copies(
 
     Args:
         packets: Packets of the video stream and of the copied streams, in the order of the file.
-        stream: The video stream. Its packets show how far the file has been read.
+        stream: The video stream. The packets of this stream show how far the file has been read.
         copied: The streams to copy.
         clip: Part of the video to read.
 
     Yields:
-        PyAV packets that have a time. Some of them may be before or after the clip.
+        PyAV packets that have a time. Some packets may be before or after the clip.
     """
     running = {stream.index, *(s.index for s in copied if s.type == "audio")}
     has_audio = len(running) > 1

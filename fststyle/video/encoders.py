@@ -44,7 +44,7 @@ class Encoder:
         takes_odd_sizes: True if the encoder accepts odd widths and heights even when colours are
             stored at half the resolution. For other encoders, a row or column is cropped.
         stores_aspect: True if the encoded stream itself stores the aspect ratio of the pixels.
-            PyAV cannot store it in the Matroska container.
+            PyAV cannot store the ratio in the Matroska container.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Output:
     """The output file, its format and its encoder.
 
     Attributes:
-        path: File of the result. Its extension selects the format.
+        path: File of the result. The file extension selects the format.
         codec: A codec such as ``h264``, or the name of any FFmpeg encoder. By default, the usual
             codec for the format.
         crf: Constant rate factor for the encoder. By default, `Encoder.default_crf`.
@@ -133,7 +133,7 @@ def check_video_output(output: Output) -> None:
 
     Raises:
         VideoError: The file extension is unknown (code ``unknown_extension``), or the encoder is
-            unknown or not for videos (``unknown_codec``).
+            unknown or does not encode video (``unknown_codec``).
         SettingError: The encoder does not support a constant rate factor (``no_crf``), or the
             value is out of range.
     """

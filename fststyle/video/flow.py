@@ -8,7 +8,7 @@ Displacement Optical Flow", ECCV 2010, equation 5; also used in Ruder, Dosovitsk
 Style Transfer for Videos", GCPR 2016). Second, the previous frame, moved along with the video, must
 look like the current frame.
 
-OpenCV is installed with the extra ``fststyle[video]``. It is imported only when needed.
+OpenCV is installed with the extra ``fststyle[video]``, and is imported only when needed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class _Before:
     Attributes:
         small: Small copy of the frame, which is used to measure motion.
         frame: The frame that was passed to the network.
-        result: The result before sharpening. Otherwise sharpening would accumulate.
+        result: The result before sharpening. Mixing sharpened results would sharpen them
+            repeatedly.
     """
 
     small: _Frame
@@ -82,7 +83,7 @@ class _Before:
 
 
 class FlowBlend:
-    """Reduces flicker by mixing the previous result, moved along with the video, into the next.
+    """Reduces flicker: mixes the previous result, moved along with the video, into the next one.
 
     The previous frame is also mixed into each new frame before it is passed to the network. This
     reduces noise, which the network would otherwise turn into different strokes in every frame.
@@ -127,7 +128,8 @@ class FlowBlend:
             paint: Function that stylises a frame. The result has the same shape and dtype.
 
         Returns:
-            The result with less flicker. For the first frame, the result of ``paint``.
+            The stylised frame, with less flicker. For the first frame, this is the result of
+            ``paint``.
         """
         if self._share == 0:
             return paint(pixels)
@@ -166,7 +168,7 @@ def _sharpened(image: _Frame, amount: float) -> _Frame:
 
 
 def _trust(old: _Frame, new: _Frame, to_old: _Map, to_new: _Map) -> _Map:
-    """Return how well the moved old frame matches the new frame: ``(h, w)`` in [0, 1]."""
+    """Return how well the moved old frame matches the new frame, as a map ``(h, w)`` in [0, 1]."""
     cv2 = opencv()
     old, new = _shrunk(old, _TRUST_SIDE), _shrunk(new, _TRUST_SIDE)
     height, width = new.shape[:2]

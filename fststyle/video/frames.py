@@ -32,7 +32,7 @@ class FrameRuntime:
 
     The statistics of the instance normalisation layers are carried over from frame to frame.
     Otherwise an object that enters or leaves the picture would change the rest of the frame
-    ("pumping"). Use `load_frame_runtime` to create an object.
+    ("pumping"). Use `load_frame_runtime` to create an instance.
 
     Attributes:
         info: Origin and training of the style.
@@ -52,7 +52,7 @@ class FrameRuntime:
 
         Args:
             pixels: Frame ``(H, W, 3)``, uint8 or float32 in [0, 1].
-            tile: Always ``None``. The parameter exists because the runtime for photos has it.
+            tile: Always ``None``. The parameter exists for compatibility with photo runtimes.
 
         Returns:
             The stylised frame, of the same shape and dtype.
@@ -83,7 +83,7 @@ def load_frame_runtime(
         path: Path of the style file.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
             `fststyle.runtime.runner.load_runtime`.
-        threads: Number of CPU threads. By default OpenVINO chooses the number.
+        threads: Number of CPU threads. OpenVINO decides by default.
 
     Returns:
         The style, ready to run.

@@ -22,7 +22,7 @@ _LEAST_DELAY: Final = 2
 
 
 class GifWriter:
-    """Writes an animated GIF with a palette for each frame. Use it in a ``with`` statement.
+    """Writes an animated GIF with a palette for each frame. Use in a ``with`` statement.
 
     Args:
         file: File to write.
@@ -92,8 +92,8 @@ class GifWriter:
 
         Args:
             pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame, in units of the video's time base. It must be later than that of
-                the previous frame.
+            pts: Time of the frame, in units of the video's time base. The time must be later
+                than that of the previous frame.
             duration: Duration of the frame, in the same units.
 
         Raises:
@@ -133,7 +133,7 @@ class GifWriter:
 def _palettes(width: int, height: int) -> Any:
     """Create a filter graph that gives each frame its own palette.
 
-    It uses ordered dithering, because error diffusion would flicker.
+    The filter uses ordered dithering, because error diffusion would flicker.
     """
     from av.filter import Graph
 

@@ -69,7 +69,7 @@ class OutputFile:
             raise self._unusable(error) from error
 
     def encode(self, stream: Any, frame: Any, duration: int = 0) -> None:
-        """Encode a frame and write the finished packets. ``None`` writes all remaining packets."""
+        """Encode a frame and write finished packets. For ``None``, write all remaining packets."""
         import av
 
         if frame is not None:

@@ -42,7 +42,7 @@ from fststyle.video.container import (
 from fststyle.video.decode import Lost, decode_frames, read_packets, select_copies
 
 MAX_PIXELS: Final = 100_000_000
-"""Maximum number of pixels in a frame. It can be raised, as `fststyle.images.limits` describes."""
+"""Maximum number of pixels in a frame. See `fststyle.images.limits` for how to raise the limit."""
 
 _LEAST_MISSING: Final = 0.5
 """Number of seconds that may be missing at the end before a video counts as truncated."""
@@ -50,7 +50,7 @@ _SEEK_BACK: Final = 10.0
 
 
 class VideoReader:
-    """Reads one video. Use it in a ``with`` statement.
+    """Reads one video. Use in a ``with`` statement.
 
     Args:
         path: Path of the video file.
@@ -140,7 +140,7 @@ class VideoReader:
         return self._clip.chapters(self._containers[0].chapters(), seconds)
 
     def end_at(self, seconds: float) -> None:
-        """Shorten the part of the video to read. This also works while the video is being read.
+        """Shorten the part of the video to read, even while it is being read.
 
         Args:
             seconds: New length of the part, in seconds.
@@ -198,7 +198,7 @@ class VideoReader:
     def _open_copies(
         self, container: Any, back: float | None, copies: tuple[str, ...]
     ) -> Iterator[Any]:
-        """Prepare reading the other streams, and return the packets of the video stream.
+        """Prepare to read the other streams, and return the packets of the video stream.
 
         The file is opened a second time, because its streams may not be interleaved. A pipe can
         be opened only once, so packets are kept in memory until they are needed.
@@ -273,7 +273,7 @@ class VideoReader:
         return frame
 
     def _last_duration(self, frame: Frame) -> int:
-        """Return the duration of the last frame, for which the value in the file may be wrong."""
+        """Return the duration of the last frame. The value in the file may be wrong."""
         seconds = seconds_of(self._stream)
         if seconds is None or self._clip.skips or self._clip.end is not None:
             return frame.duration

@@ -39,11 +39,11 @@ class VideoStylizer:
         style: Style or blend, as in `fststyle.Stylizer`.
         steady: Amount of the previous result that is mixed in, from 0 to 1, as in
             `fststyle.video.flow.FlowBlend`.
-        smoothing: Time constant, in seconds, for smoothing the statistics: after this time, their
-            weight has fallen to 1/e. At 0, each frame is stylised with its own statistics, like a
-            photo.
+        smoothing: Time constant, in seconds, for smoothing the statistics: after this time, the
+            weight of old statistics has fallen to 1/e. At 0, each frame is stylised with its own
+            statistics, like a photo.
         device: Device, as in `fststyle.Stylizer`.
-        threads: Number of CPU threads. By default OpenVINO chooses the number.
+        threads: Number of CPU threads. OpenVINO decides by default.
 
     Attributes:
         cuts: Number of cuts detected so far.
@@ -72,7 +72,7 @@ class VideoStylizer:
     ) -> None:
         check_number("smoothing", smoothing)
         if math.isinf(smoothing):
-            raise SettingError("smoothing must be a finite number of seconds, not inf.")
+            raise SettingError("smoothing must be a finite number of seconds, not infinity.")
         self._blend = FlowBlend(steady)
         parts = load_parts(style, partial(load_frame_runtime, device=device, threads=threads))
         self._runtimes = [runtime for runtime, _ in parts]

@@ -39,7 +39,7 @@ def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter 
 
 
 class VideoWriter:
-    """Writes one video. Use it in a ``with`` statement, which finishes the file when it exits.
+    """Writes one video. The file is finished at the end of the ``with`` statement.
 
     Args:
         file: File to write.
@@ -111,8 +111,8 @@ class VideoWriter:
 
         Args:
             pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame, in units of the video's time base. It must be later than that of
-                the previous frame.
+            pts: Time of the frame, in units of the video's time base. The time must be later
+                than that of the previous frame.
             duration: Duration of the frame, in the same units.
 
         Raises:
