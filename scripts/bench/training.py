@@ -1,27 +1,29 @@
-"""Training time until a network is good: with the usual recipe, and with ours.
+"""Training time until a network is good: the usual recipe compared with fststyle's.
 
     python scripts/bench/training.py --photos PHOTOS -o FOLDER
     python scripts/bench/training.py --photos PHOTOS -o FOLDER --style thanos_poster
         --minutes 20 --ours-minutes 10 --budgets 1,2,5,10 --warm OTHER.onnx
 
-trains on this machine's processor, one after another, on the same photos and style image:
+The script carries out the following training runs one after another on this machine's CPU, with the
+same photos and style image:
 
-- A1 and A2, the recipe of pytorch/examples: the network in the paper's size (width 32, 5 residual
-  blocks), float32, 4 photos of 256 pixels a step, Adam at a constant rate of 1e-3, no average of
-  the weights, no clipping of gradients, the whole VGG for the photo too. A1 uses jcjohnson's
-  published loss (``loss=johnson``), A2 our default loss. Both use this package's network, data and
-  VGG. Their unbounded output, their centre crops and their memory layout are not copied, which can
-  only make A faster.
-- B, ``python train.py``, with each time budget. Each run ends with a learning rate of zero. Its
+- A1 and A2 use the recipe of pytorch/examples: a network of the size given in the paper (width 32,
+  5 residual blocks), float32, 4 photos of 256 pixels per step, Adam at a constant learning rate of
+  1e-3, no weight averaging, no gradient clipping, and the whole VGG for the photo, too. A1 uses
+  jcjohnson's published loss (``loss=johnson``), A2 uses fststyle's default loss. Both use the
+  network, data and VGG of fststyle. The unbounded output, the centre crops and the memory layout of
+  pytorch/examples are not copied, which can only make A faster.
+- B is ``python train.py`` with each time budget. Each run ends with a learning rate of zero. Its
   validation, sheets and checkpoints count as training time.
-- B warm, the same from the weights of another style's network. The script checks that this network
-  was not trained on the same style image. Choose one of another painter.
+- B warm is the same, but starts from the weights of another style's network. The script checks that
+  this network was not trained on the same style image. Choose a style by another painter.
 
-Every network is measured at set times, for which the clock stops, on the same held-out crops, under
-the fixed measure of ``fststyle evaluate``. Content and style are relative and unweighted, the total
-is weighted. The script prints a table, and writes ``table.md``, ``curves.png``, ``records.json``,
-``sheet_STYLE.png`` and the style files. A run that is in ``records.json`` with the same settings is
-not repeated, so an interrupted benchmark continues where it was.
+Every network is measured at set times on the same held-out crops, with the fixed measure of
+``fststyle evaluate``. The clock stops during measurements. Content and style are relative and
+unweighted; the total is weighted. The script prints a table, and writes ``table.md``,
+``curves.png``, ``records.json``, ``sheet_STYLE.png`` and the style files. Runs that are already in
+``records.json`` with the same settings are not repeated, so an interrupted benchmark can be
+continued.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ PEER_LOSSES: Final = {"A1": loss_config("johnson"), "A2": LossConfig()}
 
 
 def plan(arguments: argparse.Namespace, setup: Setup) -> list[PeerRun | OurRun]:
-    """Return the runs of a style, in order."""
+    """Return the runs for a style, in order."""
     overrides = ("init=none", *arguments.ours)
     budgets = sorted({*arguments.budgets, arguments.ours_minutes}, reverse=True)
     cold = [OurRun(f"B, {budget:g} min", budget, setup, overrides) for budget in budgets]
@@ -64,7 +66,7 @@ def plan(arguments: argparse.Namespace, setup: Setup) -> list[PeerRun | OurRun]:
 
 
 def first_time(points: Sequence[dict[str, Any]], total: float) -> float:
-    """Return the seconds until a curve first reaches a total, interpolated; infinity if never."""
+    """Return the interpolated seconds until a curve first reaches a total, or infinity."""
     if points[0]["total"] <= total:
         return float(points[0]["seconds"])
     for before, after in zip(points, points[1:], strict=False):
@@ -92,7 +94,7 @@ def table(records: Sequence[Record]) -> Table:
 
 
 def summary(records: Sequence[Record]) -> list[str]:
-    """Describe when A2 reaches its last total, and the shortest budgets of B that reach it."""
+    """Describe when A2 first reaches its last total, and which shortest budgets of B reach it."""
     target, theirs = _target(records)
     if math.isnan(target):
         return []
@@ -105,7 +107,7 @@ def summary(records: Sequence[Record]) -> list[str]:
 
 
 def _target(records: Sequence[Record]) -> tuple[float, float]:
-    """Return A2's last total and the time at which A2 reaches it; NaN without A2."""
+    """Return A2's last total and the time when A2 first reaches it, or NaN if A2 was not run."""
     peer = next((record for record in records if record["run"] == "A2"), None)
     if peer is None:
         return math.nan, math.nan
@@ -127,7 +129,7 @@ def _shortest(kind: str, runs: Sequence[Record], target: float, theirs: float) -
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Train what is missing, and write and print the tables."""
+    """Carry out the missing runs, then write and print the tables."""
     folder: Path = arguments.output
     setups = [
         Setup.find(text, arguments.photos, arguments.size, arguments.held_out)
@@ -148,15 +150,31 @@ def benchmark(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the command line, and run the benchmark."""
+    """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
-    add("--style", action="append", help="an artwork's name or an image; may be repeated")
-    add("--minutes", type=minutes, default=20.0, help="training time of A1 and A2 (20)")
-    add("--ours-minutes", type=minutes, default=10.0, help="longest budget of B (10)")
-    add("--budgets", type=minutes_list, default=[], metavar="1,2,5", help="more budgets of B")
-    add("--warm", type=Path, metavar="STYLE_FILE", help="another style's network to start from")
-    add("--warm-budgets", type=minutes_list, metavar="1,2", help="budgets of B warm (10)")
+    add("--style", action="append", help="name of an artwork, or a style image; may be repeated")
+    add("--minutes", type=minutes, default=20.0, help="training time of A1 and A2 in minutes (20)")
+    add(
+        "--ours-minutes",
+        type=minutes,
+        default=10.0,
+        help="longest time budget of B in minutes (10)",
+    )
+    add(
+        "--budgets",
+        type=minutes_list,
+        default=[],
+        metavar="1,2,5",
+        help="additional time budgets of B",
+    )
+    add(
+        "--warm",
+        type=Path,
+        metavar="STYLE_FILE",
+        help="network of another style that B warm starts from",
+    )
+    add("--warm-budgets", type=minutes_list, metavar="1,2", help="time budgets of B warm (10)")
     add("--rows", type=lambda text: text.split(","), default=["A1", "A2", "B"], metavar="A2,B")
     add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings for B")
     run_benchmark(benchmark, parser.parse_args())

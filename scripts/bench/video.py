@@ -1,24 +1,27 @@
-"""Steadiness and speed of stylised videos, measured with clips of known motion.
+"""Stability and speed of stylised videos, measured with clips that have known motion.
 
     python scripts/bench/video.py [--trained thanos_poster] [--untrained FILE] [--size 256]
     python scripts/bench/video.py --speed [--trained thanos_poster]
     python scripts/bench/video.py --strip docs/video.webp
 
-A camera pans, zooms and rotates over photographs that no network was trained on. Its motion is
-known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised frame by frame, with
-smoothed statistics, and with the previous result mixed in as well, by a network that was trained to
-be steady and, with ``--untrained``, by the same network without that loss term.
+A virtual camera pans, zooms and rotates over photographs that no network was trained on. Its motion
+is known exactly, and its frames are noisy (sigma 2/255). Each clip is stylised in three ways: frame
+by frame, with smoothed statistics, and with the previous result mixed in as well. The network was
+trained to reduce flicker. With ``--untrained``, a network that was trained without this loss term
+is measured as well.
 
-- warping error: each result minus the previous one, moved as the camera moved (bicubic): root mean
-  square and mean in 1/255, away from the borders. The first row is that of the unstylised clips.
-- flicker: all results are moved back to the position of the first, and the power of luma over time
-  is divided into bands of cycles a frame (RMS in 1/255). Below 1/8 is slow change, above 1/4
-  flicker.
-- sharpness: the mean gradient of luma, in 1/255 a pixel, because a dull video would be steady too.
-- content, style: losses under the calibrated measure, of the last result of each clip.
+- warping error: the difference between each result and the previous result moved along with the
+  camera (bicubic), as root mean square and mean in 1/255, excluding the borders. The first row
+  shows the values for the original clips.
+- flicker: all results are moved back to the position of the first. The power of the luma over time
+  is then divided into frequency bands in cycles per frame (RMS in 1/255). Below 1/8 is slow change;
+  above 1/4 is flicker.
+- sharpness: the mean gradient of luma, in 1/255 per pixel. It is included because a dull video
+  would also be stable.
+- content, style: the losses of each clip's last result, according to the calibrated measure.
 
-With ``--speed``, clips with sound are stylised from file to file. The last columns are the parts,
-each alone: decoding, the network, mixing, encoding.
+With ``--speed``, clips with sound are stylised from file to file. The last columns show the times
+of the individual steps when run alone: decoding, the network, mixing, encoding.
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ from fststyle.video.reader import VideoReader
 from fststyle.video.video_stylizer import STEADY, VideoStylizer
 from fststyle.video.writer import VideoWriter
 
-BANDS = (0.0, 1 / 8, 1 / 4, 1 / 2)  # cycles a frame
+BANDS = (0.0, 1 / 8, 1 / 4, 1 / 2)  # cycles per frame
 
 
 @dataclass
@@ -76,12 +79,12 @@ class Figures:
 
     Attributes:
         name: Name of the row.
-        squares: Mean square warping error of each pair of frames.
+        squares: Mean squared warping error of each pair of frames.
         magnitudes: Mean absolute warping error of each pair.
-        spectra: Power in each of `BANDS`, of each clip.
-        sharpness: Sharpness of some frames.
-        losses: Content and style loss of the last frame of each clip.
-        by_motion: Mean square warping errors by kind of motion.
+        spectra: Power in each of `BANDS`, for each clip.
+        sharpness: Sharpness of a selection of frames.
+        losses: Content and style losses of each clip's last frame.
+        by_motion: Mean squared warping errors, by kind of motion.
     """
 
     name: str
@@ -138,7 +141,7 @@ def measure(
 def spectrum(
     path: Sequence[Camera], results: Sequence[Frame], inner: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the power of luma over time in each of `BANDS`, in squares of 1/255."""
+    """Return the power of luma over time in each of `BANDS`, in units of (1/255)²."""
     height, width = results[0].shape[:2]
     pixels = grid(height, width)
     counts = inner.copy()
@@ -160,7 +163,7 @@ def spectrum(
 
 
 def sharpness(result: Frame) -> float:
-    """Return the mean magnitude of luma's gradient, in 1/255 a pixel."""
+    """Return the mean magnitude of luma's gradient, in 1/255 per pixel."""
     down, across = np.gradient(luma(result.astype(np.float32)))
     return float(np.hypot(down, across).mean())
 
@@ -185,7 +188,7 @@ def table(rows: Sequence[Figures]) -> Table:
 
 
 def steadiness(arguments: argparse.Namespace) -> None:
-    """Measure how steady each way is, print the table and write the record."""
+    """Measure how stable each method is, print the table and write the record."""
     height = arguments.size
     width = round(height * 4 / 3)
     ways = [("frame by frame", 0.0, 0.0), ("smoothed statistics", 0.0, 0.5)]
@@ -229,7 +232,7 @@ def _stylizer(network: str, steady: float, smoothing: float) -> VideoStylizer:
 
 
 def speed(arguments: argparse.Namespace) -> None:
-    """Measure the speed from file to file and of each part, print the table, write the record."""
+    """Measure the speed of each step and from file to file, print the table, write the record."""
     header = ("", "frames/s", "ms", "CPU ms", *PARTS, "sum")
     rows, values = [], {}
     with tempfile.TemporaryDirectory() as folder:
@@ -255,7 +258,7 @@ PARTS = ("decoding", "network", "mixing", "encoding")
 
 
 def time_conversion(video: Path, network: str, steady: float) -> dict[str, float]:
-    """Return the milliseconds of a frame: of each part alone, and from file to file."""
+    """Return the milliseconds per frame for each step alone, and from file to file."""
     result = video.with_name("result.mp4")
     with VideoReader(video) as source:
         items, decoding = _timed(partial(list, source.items()))
@@ -303,11 +306,11 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def strip(output: Path, network: str) -> None:
-    """Draw an animated WebP: a clip, stylised frame by frame, and steadily, next to each other."""
+    """Draw an animated WebP: a clip stylised frame by frame and with less flicker, side by side."""
     photo = photographs()[0]
     height, width, count = 180, 240, 36
     path = cameras(photo, height, count, "shaky pan")
-    # Forwards and backwards, so that it loops.
+    # Play forwards, then backwards, so that the animation loops smoothly.
     path = [*path[::2], *path[::-2]]
     ways = [_stylizer(network, *way) for way in ((0.0, 0.0), (STEADY, 0.5))]
     images = []
@@ -319,19 +322,21 @@ def strip(output: Path, network: str) -> None:
 
 
 def main() -> None:
-    """Measure, or draw."""
+    """Measure stability or speed, or draw the animation."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--trained", default="thanos_poster", help="style trained to be steady (thanos_poster)")
+    add(
+        "--trained", default="thanos_poster", help="style trained to reduce flicker (thanos_poster)"
+    )
     add("--untrained", metavar="STYLE", help="style file trained with steady.weight=0")
-    add("--size", type=int, default=256, help="height of the frames (256)")
-    add("--frames", type=int, default=24, help="frames of each clip (24)")
-    add("--photos", type=int, default=3, help="photographs to use, at most 3 (3)")
+    add("--size", type=int, default=256, help="height of the frames in pixels (256)")
+    add("--frames", type=int, default=24, help="number of frames per clip (24)")
+    add("--photos", type=int, default=3, help="number of photographs to use, at most 3 (3)")
     add("--noise", type=float, default=2.0, help="standard deviation of the noise, in 1/255 (2)")
-    add("--steady", type=float, nargs="+", default=[STEADY], help=f"amounts of mixing ({STEADY})")
-    add("--no-losses", action="store_true", help="skip the losses, which need VGG")
+    add("--steady", type=float, nargs="+", default=[STEADY], help=f"strengths of mixing ({STEADY})")
+    add("--no-losses", action="store_true", help="skip the losses, which require VGG")
     add("--speed", action="store_true", help="measure the speed instead")
     add("--strip", type=Path, metavar="WEBP", help="draw the documentation's animation instead")
     add_record_option(parser)

@@ -1,10 +1,11 @@
-"""Write docs/gallery.md and its pictures from the networks in fststyle/zoo.
+"""Write docs/gallery.md and its images from the networks in fststyle/zoo.
 
-    python scripts/docs/gallery.py            # all of it; the same zoo gives the same page
-    python scripts/docs/gallery.py --check    # exit status 1 if the page is not the zoo's
+    python scripts/docs/gallery.py            # write all files; the same zoo gives the same page
+    python scripts/docs/gallery.py --check    # exit status 1 if the page does not match the zoo
 
-Each picture is a strip of the same three photographs, which fststyle's dependencies carry and
-no network is trained on: a cat, a palace and a portrait. One more picture has a face in all styles.
+Each image is a strip of the same three photographs: a cat, a palace and a portrait. They come with
+fststyle's dependencies, and no network is trained on them. Another image shows a face in all
+styles.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from fststyle.stylize.stylizer import Stylizer
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 HEIGHT: Final = 300
-"""Height at which the photographs are stylised, in pixels."""
+"""Height in pixels at which the photographs are stylised."""
 MOST_BYTES: Final = 60_000
-"""Largest file of a strip; quality is reduced first, then size."""
+"""Maximum file size of a strip. To stay below it, quality is reduced first, then size."""
 _TRIALS: Final = [(height, quality) for height in (300, 240, 200) for quality in (82, 74, 66, 58)]
-_ORIGINALS: Final = "_photos"  # no style's name begins so
+_ORIGINALS: Final = "_photos"  # style names cannot begin with _
 _ALL: Final = "_all"
 _FACE: Final = "astronaut.png"  # of scikit-image
 _FACE_HEIGHT: Final = 320
@@ -48,13 +49,13 @@ _MOST_ALL_BYTES: Final = 400_000
 
 
 def page(zoo: Path) -> str:
-    """Return the gallery's text, made from the metadata of a zoo's files.
+    """Return the text of the gallery, based on the metadata of a zoo's files.
 
     Args:
-        zoo: The folder of the networks.
+        zoo: Folder with the networks.
 
     Returns:
-        The Markdown. It holds the SHA-256 of every file, so the page changes with the files.
+        The Markdown. It contains the SHA-256 of every file, so the page changes with the files.
 
     Raises:
         StyleError: A file is damaged.
@@ -129,7 +130,7 @@ def page(zoo: Path) -> str:
 
 
 def listed(text: str) -> dict[str, str]:
-    """Return the styles that a page lists: name → SHA-256 of the file."""
+    """Return the styles listed on a page: name → SHA-256 of the file."""
     return dict(re.findall(r"^<!-- ([a-z0-9_-]+) ([0-9a-f]{64}) -->$", text, re.MULTILINE))
 
 
@@ -137,11 +138,11 @@ def write(zoo: Path, docs: Path) -> list[Path]:
     """Write the page and its images, and remove images of styles that no longer exist.
 
     Args:
-        zoo: The folder of the networks; at least one.
-        docs: The folder of ``gallery.md``.
+        zoo: Folder with at least one network.
+        docs: Folder that contains ``gallery.md``.
 
     Returns:
-        What was written.
+        The paths of the written files.
 
     Raises:
         FststyleError: A file is damaged or cannot be written.
@@ -167,15 +168,15 @@ def write(zoo: Path, docs: Path) -> list[Path]:
     for path in folder.glob("*.jpg"):
         if path not in written:
             path.unlink()
-    # Last: a page that is there has its pictures.
+    # Written last, so that a page never lacks its images.
     write_atomically(docs / "gallery.md", text.encode())
     return [*written, docs / "gallery.md"]
 
 
 def staleness(zoo: Path, docs: Path) -> str:
-    """Describe what is wrong with the gallery of a zoo; the text is empty if nothing is.
+    """Describe what is wrong with the gallery of a zoo. If nothing is wrong, the text is empty.
 
-    A zoo without networks has no gallery.
+    A zoo without networks must have no gallery.
     """
     path = docs / "gallery.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -183,15 +184,17 @@ def staleness(zoo: Path, docs: Path) -> str:
     if names - known:
         return f"{path.name} does not list {', '.join(sorted(names - known))}."
     if known - names:
-        return f"{path.name} lists what the zoo lacks: {', '.join(sorted(known - names))}."
+        return f"{path.name} lists styles that the zoo lacks: {', '.join(sorted(known - names))}."
     if not names:
-        return f"{path.name} is of a zoo that is empty." if text else ""
+        return f"{path.name} exists, but the zoo is empty." if text else ""
     if text != page(zoo):
-        return f"{path.name} is of other files than the zoo holds."
+        return f"{path.name} does not match the files in the zoo."
     expected = {f"{name}.jpg" for name in (_ORIGINALS, _ALL, *names)}
     there = {item.name for item in (docs / "gallery").glob("*")}
     if there != expected:
-        return f"docs/gallery differs in {', '.join(sorted(there ^ expected))}."
+        return (
+            f"docs/gallery has missing or unexpected files: {', '.join(sorted(there ^ expected))}."
+        )
     return ""
 
 
@@ -220,7 +223,7 @@ def _image(stem: str, what: str) -> str:
 
 
 def _link(source: str) -> str:
-    """Return a source as Markdown; an address in front of " : " becomes a link."""
+    """Return a source as Markdown. A URL in front of " : " becomes a link."""
     site, colon, rest = source.partition(" : ")
     if re.fullmatch(r"(https?://)?[\w.-]+\.[a-z]{2,}(/[\w./-]*)?", site):
         address = site if site.startswith("http") else f"https://{site}"
@@ -233,9 +236,9 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the gallery, or check it; return the exit status."""
+    """Write or check the gallery, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="only check the page there is")
+    parser.add_argument("--check", action="store_true", help="only check the existing page")
     given = parser.parse_args(arguments)
     zoo = zoo_folder()
     try:
@@ -244,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{wrong} Run: python scripts/docs/gallery.py", file=sys.stderr)
             return 1 if wrong else 0
         if not any(zoo.glob("*.onnx")):
-            print(f"Error: There is no network in {zoo}; train the zoo first.", file=sys.stderr)
+            print(f"Error: There is no network in {zoo}. Train the zoo first.", file=sys.stderr)
             return 1
         for path in write(zoo, DOCS):
             print(f"{path}  {path.stat().st_size / 1000:.0f} kB")

@@ -1,8 +1,9 @@
-"""Draw the pictures of the page in the README, docs/page.jpg and docs/page_phone.jpg.
+"""Draw the README's screenshots of the page, docs/page.jpg and docs/page_phone.jpg.
 
     python scripts/docs/page_pictures.py [--chromium /usr/bin/chromium]
 
-It runs `fststyle serve` and looks at it with Chromium, by Playwright of the extra `test`.
+The script runs `fststyle serve` and opens the page in Chromium with Playwright, which is in the
+extra `test`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ GAP = 40
 
 
 def open_photo(browser: Browser, address: str, photo: Path, style: str, **options: Any) -> Page:
-    """Open the page, and a photo in it in a style."""
+    """Open the page, and open a photo on it in a style."""
     page = browser.new_context(**options).new_page()
     page.goto(address)
     page.wait_for_selector("body[data-ready]", state="attached")
@@ -51,7 +52,7 @@ def pixels(screenshot: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     arguments = parser.parse_args()

@@ -1,10 +1,11 @@
-"""Draw the pictures of the README from finished training runs.
+"""Draw the README's images from finished training runs.
 
     python scripts/docs/readme_pictures.py RUN_FOLDER [RUN_FOLDER ...] [--times "2 minutes=FILE" …]
 
-The first run's style leads: docs/strip.jpg (photo, style, result), docs/curve.png (its loss
-against L-BFGS), and docs/sheet.jpg (held-out photographs in every run's style). With ``--times``,
-docs/times.jpg shows what networks made that were trained for different times.
+The style of the first run is used for docs/strip.jpg (photo, style and result) and docs/curve.png
+(its loss compared with L-BFGS). docs/sheet.jpg shows held-out photographs in the styles of all
+runs. With ``--times``, docs/times.jpg shows results of networks that were trained for different
+times.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def main() -> None:
-    """Draw them all."""
+    """Draw all images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_FOLDER")
     parser.add_argument("--times", nargs="+", default=[], metavar="TITLE=STYLE_FILE")

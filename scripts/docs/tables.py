@@ -1,11 +1,11 @@
 """Copy the tables of benchmark records into the documentation.
 
     python scripts/docs/tables.py            # update README.md and docs
-    python scripts/docs/tables.py --check    # exit status 1 if a table is not that of its records
+    python scripts/docs/tables.py --check    # exit status 1 if a table does not match its records
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. It is shown for each record in
-``benchmarks/`` that holds it, with the machine, the version and the command of the measurement. If
-there is no record yet, the text is left as it is.
+``benchmarks/`` that contains it, with the machine, the version and the command of the measurement.
+If there is no record yet, the text is left unchanged.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ def read_tables(folder: Path) -> dict[str, str]:
     """Read the tables of all records.
 
     Args:
-        folder: Folder of the records.
+        folder: Folder with the records.
 
     Returns:
-        The Markdown of each table by its name. If several records hold it, they follow each other.
+        The Markdown of each table, by table name. If several records contain a table, all versions
+        are included, one after another.
     """
     texts: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -44,7 +45,7 @@ def read_tables(folder: Path) -> dict[str, str]:
 
 
 def caption(record: dict[str, Any]) -> str:
-    """Return a line that says how a record was measured."""
+    """Return a line that describes how a record was measured."""
     processor = record["processor"]
     commit = (record["commit"] or "unknown")[:7]
     changes = ", with uncommitted changes" if record["uncommitted changes"] else ""
@@ -56,7 +57,7 @@ def caption(record: dict[str, Any]) -> str:
 
 
 def updated(text: str, tables: dict[str, str]) -> str:
-    """Return a page with its tables replaced by those of the records."""
+    """Return a page with its tables replaced by those from the records."""
 
     def replace(found: re.Match[str]) -> str:
         name = found[2]
@@ -68,12 +69,12 @@ def updated(text: str, tables: dict[str, str]) -> str:
 
 
 def pages(root: Path) -> list[Path]:
-    """Return the pages that may hold tables."""
+    """Return the pages that may contain tables."""
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Update the pages, or check them; return the exit status."""
+    """Update or check the pages, and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

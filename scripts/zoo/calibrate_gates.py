@@ -1,11 +1,12 @@
-"""Values of every check at the end of training, for given images and for images with added faults.
+"""Print the values of all end-of-training checks, for given images and images with added faults.
 
     python scripts/zoo/calibrate_gates.py [--pair PHOTO IMAGE]... [--style FILE]... [--faults]
 
-prints a table with a row for each image: for each pair, for each artwork of the package (as its own
-photo), and for the results of each style file on the probe photographs. With ``--faults``, every
-image is followed by copies with faults of increasing strength. Values above their limit are marked.
-The limits in ``fststyle/training/gates.py`` lie between the values of good and of faulty images.
+The script prints a table with a row for each image: each pair, each bundled artwork (compared with
+itself as the photo), and the result of each style file for each probe photograph. With
+``--faults``, every image is followed by copies with faults of increasing strength. Values above
+their limit are marked. The limits in ``fststyle/training/gates.py`` lie between the values for good
+images and the values for faulty ones.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Pixels = NDArray[np.float32]
 
 
 def with_faults(image: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """Yield copies of an image, each with one fault, in increasing strength."""
+    """Yield copies of an image, each with one fault, in order of increasing strength."""
     height, width = image.shape[:2]
     rows, columns = np.indices((height, width))[..., None]
 
@@ -69,7 +70,14 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--pair", nargs=2, type=Path, action="append", default=[], metavar=("PHOTO", "IMAGE"))
-    add("--style", type=Path, action="append", default=[], metavar="FILE", help="style to check")
+    add(
+        "--style",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="style file to check",
+    )
     add("--faults", action="store_true", help="add faults to each image")
     add("--no-art", action="store_true", help="skip the artworks")
     arguments = parser.parse_args()

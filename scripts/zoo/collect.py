@@ -1,9 +1,9 @@
-"""Copy trained networks into the zoo, with their measurements in each file.
+"""Copy trained networks to the zoo, and add their measurements to each file.
 
     python scripts/zoo/collect.py zoo_runs
 
-takes the folder that ``scripts/zoo/train.py`` wrote, and copies the networks that passed the checks
-at the end of training into fststyle/zoo. The exit status is 1 if some were left out.
+The script reads the folder that ``scripts/zoo/train.py`` wrote, and copies the networks that passed
+the end-of-training checks to fststyle/zoo. The exit status is 1 if any network was left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_ZOO_BYTES: Final = 12 * 10**6
 
 
 class Outcome(NamedTuple):
-    """The result for one network: it was shipped to the zoo, or the text says why not."""
+    """The outcome for one network. If it was not copied to the zoo, the text says why."""
 
     name: str
     shipped: bool
@@ -35,18 +35,18 @@ class Outcome(NamedTuple):
 
 
 def collect(folder: Path, zoo: Path | None = None) -> list[Outcome]:
-    """Copy the networks that passed into the zoo, with the measurements in each file.
+    """Copy the networks that passed to the zoo, and add the measurements to each file.
 
     Args:
-        folder: Folder of the trainings.
-        zoo: Folder to copy to. By default it is the package's.
+        folder: Folder with the training runs.
+        zoo: Target folder. By default, the zoo of the package.
 
     Returns:
         An outcome for each style.
 
     Raises:
-        FststyleError: The zoo would become too large, so nothing was copied; or a file cannot be
-            read or written.
+        FststyleError: The zoo would become too large (nothing is copied in this case), or a file
+            cannot be read or written.
     """
     zoo = zoo_folder() if zoo is None else zoo
     outcomes, chosen = [], {}
@@ -62,7 +62,7 @@ def collect(folder: Path, zoo: Path | None = None) -> list[Outcome]:
     total = sum(path.stat().st_size for path in [*others, *(file for file, _ in chosen.values())])
     if total > MAX_ZOO_BYTES:
         raise FststyleError(
-            f"The zoo would take {total / 1e6:.1f} MB, more than {MAX_ZOO_BYTES / 1e6:g} MB. "
+            f"The zoo would be {total / 1e6:.1f} MB, but the limit is {MAX_ZOO_BYTES / 1e6:g} MB. "
             "Leave styles out, or train smaller networks. Nothing was copied."
         )
     zoo.mkdir(exist_ok=True)
@@ -73,14 +73,14 @@ def collect(folder: Path, zoo: Path | None = None) -> list[Outcome]:
 
 
 def _unfit(info: StyleInfo, name: str, file: Path, record: dict[str, Any]) -> str:
-    """Return why a network cannot be in the zoo, or nothing."""
+    """Return why a network cannot be added to the zoo. If it can, the text is empty."""
     if record["sha256"] != hashlib.sha256(file.read_bytes()).hexdigest():
-        return "another file was measured; run the training again"
+        return "another file was measured; train and measure the style again"
     if record["failed_checks"]:
         return f"it failed checks: {', '.join(record['failed_checks'])}"
     if file.stat().st_size > MAX_FILE_BYTES:
         size = f"{file.stat().st_size / 1e6:.1f} MB"
-        return f"{size} are more than the limit of {MAX_FILE_BYTES / 1e6:g} MB"
+        return f"{size} is more than the limit of {MAX_FILE_BYTES / 1e6:g} MB"
     lacking = [key for key in ("title", "source", "licence") if not getattr(info, key)]
     if lacking or info.name != name or not recorded(info):
         return f"the file lacks {', '.join(lacking) or 'its name or quality'}"
@@ -88,11 +88,11 @@ def _unfit(info: StyleInfo, name: str, file: Path, record: dict[str, Any]) -> st
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Collect, print a line for each style, and return the exit status."""
+    """Copy the networks, print a line for each style, and return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="the folder of the trainings")
+    parser.add_argument("folder", type=Path, help="folder with the training runs")
     folder = parser.parse_args(arguments).folder
     try:
         outcomes = collect(folder)
@@ -102,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, shipped, text in outcomes:
         print(f"{'shipped ' if shipped else 'left out'}  {name}: {text}")
     if not outcomes:
-        print(f"Error: {folder} holds no measured style; train some first.", file=sys.stderr)
+        print(
+            f"Error: {folder} contains no measured style. Train some styles first.", file=sys.stderr
+        )
     return 0 if outcomes and all(outcome.shipped for outcome in outcomes) else 1
 
 

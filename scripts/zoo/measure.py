@@ -1,11 +1,11 @@
-"""Compare a style file with L-BFGS at several sizes, and record the result.
+"""Compare a style file with L-BFGS at several sizes, and record the results.
 
     python scripts/zoo/measure.py NAME.onnx --picture IMAGE -o FOLDER [PHOTO ...]
 
-writes FOLDER/256/report.md and FOLDER/512/report.md with their plots and sheets, and
-FOLDER/quality.json: the medians (see `fststyle.styles.quality`), and the checks at the end of
-training that the network failed. The default photographs are the three held-out ones that come with
-the dependencies: a cat, a palace and a portrait. Each is cropped to a square in its middle, and
+The script writes FOLDER/256/report.md and FOLDER/512/report.md with plots and sheets. It also
+writes FOLDER/quality.json with the medians (see `fststyle.styles.quality`) and the end-of-training
+checks that the network failed. By default, the three held-out photographs that come with the
+dependencies are used: a cat, a palace and a portrait. Each is cropped to its centre square, and
 enlarged if it is smaller than the size.
 """
 
@@ -47,17 +47,17 @@ def measure(
     Args:
         file: The style file.
         picture: The style image.
-        output: Folder for the reports. It is created if needed.
-        photos: Photographs that the network has not seen.
-        sizes: Sides of the squares, in pixels.
-        iterations: Iterations of L-BFGS.
-        vgg_weights: File with the original VGG16, to use instead of the default.
+        output: Folder for the reports. It is created if necessary.
+        photos: Photographs that the network was not trained on.
+        sizes: Side lengths of the squares in pixels.
+        iterations: Number of L-BFGS iterations.
+        vgg_weights: File with the original VGG16 weights, to use instead of the default
 
     Returns:
         The medians at each size.
 
     Raises:
-        FststyleError: A file cannot be read or written, or the VGG is not the original one.
+        FststyleError: A file cannot be read or written, or the VGG weights are not the originals.
     """
     info = read_info(file)
     loss = measure_for(load_image(picture), load_weights("vgg16", vgg_weights))
@@ -88,7 +88,7 @@ def measure(
 
 
 def failed_checks(info: StyleInfo) -> list[str]:
-    """Return the checks at the end of training that a network failed, as its file records them."""
+    """Return the end-of-training checks that a network failed, as recorded in its file."""
     values = info.training.get("gates") or {}
     return [
         f"{name} {values[name]} (limit {limit:g})"
@@ -98,14 +98,14 @@ def failed_checks(info: StyleInfo) -> list[str]:
 
 
 def summary(qualities: list[quality.Quality]) -> str:
-    """Describe the quality at each size in one line."""
+    """Describe the quality at all sizes in one line."""
     sizes = ", ".join(f"{q.equals_text()} at {q.size}²" for q in qualities)
     left = qualities[0].style_left()
     return f"equals L-BFGS iterations: {sizes}; {left:.0%} of the photos' style loss left"
 
 
 def main() -> None:
-    """Measure, and print a line for each size."""
+    """Measure a style file, and print a line for each size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -114,11 +114,15 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, required=True, help="the style image")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="in pixels")
-    parser.add_argument("--iterations", type=int, default=50, help="of L-BFGS (50)")
-    parser.add_argument("--vgg-weights", metavar="FILE", help="file with the original VGG16")
+    parser.add_argument(
+        "--iterations", type=int, default=50, help="number of L-BFGS iterations (50)"
+    )
+    parser.add_argument(
+        "--vgg-weights", metavar="FILE", help="file with the original VGG16 weights"
+    )
     given = parser.parse_args()
     if min(given.sizes) < 1:
-        parser.error("--sizes are numbers of pixels from 1")
+        parser.error("--sizes must be numbers of pixels, at least 1")
     photos = list(dict.fromkeys(given.photos)) or builtin_held_out()
     try:
         found = measure(

@@ -1,17 +1,19 @@
-"""Train every style that has a configuration, and put the good networks into the zoo.
+"""Train every style that has a configuration, and add the good networks to the zoo.
 
     python scripts/zoo/train.py --paintings IMAGES --photos PHOTOS [--minutes 30] [--ship]
 
-Each style is trained with ``python train.py style=… data=folder …``, like anyone would, and then
-measured with ``scripts/zoo/measure.py``. FOLDER/NAME holds the run and FOLDER/NAME/measured the
-measurements, each with its log. ``--ship`` runs ``scripts/zoo/collect.py`` afterwards.
+Each style is trained with ``python train.py style=… data=folder …``, as a user would train it, and
+then measured with ``scripts/zoo/measure.py``. FOLDER/NAME contains the training run, and
+FOLDER/NAME/measured the measurements, each with a log. ``--ship`` then runs
+``scripts/zoo/collect.py``.
 
-To continue after an interruption, run the same command again: it skips a style that is measured,
-and resumes one that was interrupted. To train a style from scratch, remove FOLDER/NAME first.
-Ctrl-C (or SIGTERM) lets the current training save; press it twice to stop without saving.
+To continue after an interruption, run the same command again. Styles that have already been
+measured are skipped, and interrupted training runs are resumed. To train a style from scratch,
+remove FOLDER/NAME first. On Ctrl-C (or SIGTERM), the current training run is saved before the
+script stops. Press Ctrl-C twice to stop without saving.
 
-Exit status: 0 if all styles are trained and passed, 1 if some are not, 2 for wrong usage, 130 after
-Ctrl-C or SIGTERM.
+Exit status: 0 if all styles were trained and passed, 1 if some were not, 2 for wrong usage, 130
+after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Style:
     """A style that has a configuration.
 
     Attributes:
-        name: Name of the style, its configuration, its file and its folder.
+        name: Name of the style. Its configuration, file and folder have the same name.
         choice: Value of ``style=`` for ``train.py``.
         image: Path of the style image.
     """
@@ -75,9 +77,9 @@ class Outcome:
 
     Attributes:
         name: Name of the style.
-        state: ``rejected`` means that it was trained but failed a check at the end.
-        text: Description for people.
-        minutes: Time that it took.
+        state: ``rejected`` means that the style was trained but failed an end-of-training check.
+        text: Human-readable description.
+        minutes: Duration in minutes.
     """
 
     name: str
@@ -88,16 +90,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Zoo:
-    """Settings of all trainings.
+    """Settings for all training runs.
 
     Attributes:
-        folder: Folder that holds one folder for each style.
-        photos: Folder of photographs to train on.
-        paintings: Folder of the public-domain style images.
-        minutes: Training time of each style.
-        jobs: Trainings at the same time. If there are two, each has one thread.
-        extra: More settings for every training.
-        iterations: Iterations of L-BFGS that the networks are compared with.
+        folder: Folder that contains one folder for each style.
+        photos: Folder with photographs to train on.
+        paintings: Folder with the public-domain style images.
+        minutes: Training time for each style.
+        jobs: Number of simultaneous training runs. If there are two, each uses one thread.
+        extra: Additional settings for every training run.
+        iterations: Number of L-BFGS iterations to compare the networks with.
     """
 
     folder: Path
@@ -109,7 +111,7 @@ class Zoo:
     iterations: int = 50
 
     def command(self, style: Style) -> list[str]:
-        """Return the command that trains a style or resumes its training."""
+        """Return the command that starts or resumes training a style."""
         settings = [
             f"style={style.choice}",
             "data=folder",
@@ -119,13 +121,13 @@ class Zoo:
             "resume=auto",
             setting("output_dir", self.folder / style.name),
             "install=false",
-            "steady.start=0",  # best for video, and there is time enough
+            "steady.start=0",  # best for video, and there is enough time
         ]
         return [*TRAIN, *settings, *self.extra]
 
 
 class Processes:
-    """The processes that train and measure, each with its output in a log file."""
+    """The processes that train and measure. The output of each is written to a log file."""
 
     def __init__(self, one_thread: bool) -> None:
         self.stopping = False
@@ -133,15 +135,15 @@ class Processes:
         if one_thread:
             self._environment["OMP_NUM_THREADS"] = "1"
         self._children: list[subprocess.Popen[bytes]] = []
-        self._lock = threading.RLock()  # a second signal may interrupt the handler
+        self._lock = threading.RLock()  # a second signal can interrupt the handler
 
     def run(self, command: Sequence[str], log: Path) -> int:
-        """Run a command to its end and return its status."""
+        """Run a command until it ends, and return its exit status."""
         with log.open("ab") as output:
             with self._lock:
                 if self.stopping:
                     return INTERRUPTED
-                # In its own session, so that only `stop` sends it a signal, not the terminal.
+                # Use a separate session, so that signals come from `stop`, not from the terminal.
                 child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     env=self._environment, start_new_session=True,
@@ -154,8 +156,8 @@ class Processes:
                     self._children.remove(child)
 
     def stop(self, *_: object) -> None:
-        """Handle a signal: let all processes save and end. The second time they end at once."""
-        _say("Stopping. The current training saves first; press Ctrl-C again to stop at once.")
+        """Handle a signal: let all processes save and end. On a second signal, kill them."""
+        _say("Saving the current training run. Press Ctrl-C again to stop without saving.")
         with self._lock:
             self.stopping = True
             for child in self._children:
@@ -166,12 +168,12 @@ def find_styles(paintings: Path, configs: Path = CONFIGS) -> tuple[list[Style], 
     """Find the styles that have a configuration, and their images.
 
     Args:
-        paintings: Folder of the public-domain style images.
-        configs: Folder of the configurations.
+        paintings: Folder with the public-domain style images.
+        configs: Folder with the configurations.
 
     Returns:
-        The styles whose image exists, our own artworks first; and the reason for each of the
-        others, by name.
+        The styles for which an image exists, with fststyle's own artworks first. For all other
+        styles, the reason why they cannot be trained, by name.
     """
     found, missing = [], {}
     for path in [*sorted(configs.glob("*.yaml")), *sorted(configs.glob("painting/*.yaml"))]:
@@ -185,17 +187,17 @@ def find_styles(paintings: Path, configs: Path = CONFIGS) -> tuple[list[Style], 
 
 
 def setting(key: str, value: Path) -> str:
-    """Quote ``key=value`` for Hydra, whatever characters the path contains."""
-    # Inside quotes a backslash stands for itself, except before a quote.
+    """Quote ``key=value`` for Hydra, regardless of which characters the path contains."""
+    # Inside quotes, a backslash is literal unless it precedes a quote.
     escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), str(value))
     return f"{key}='{escaped}'"
 
 
 def make(zoo: Zoo, style: Style, processes: Processes) -> Outcome | None:
-    """Train, measure and describe a style, or do what is left of that.
+    """Train, measure and describe a style, skipping steps that are already done.
 
     Returns:
-        The outcome, or None if the style was not begun because of a signal.
+        The outcome, or ``None`` if a signal prevented the style from being started.
     """
     folder = zoo.folder / style.name
     file = folder / f"{style.name}.onnx"
@@ -209,7 +211,7 @@ def make(zoo: Zoo, style: Style, processes: Processes) -> Outcome | None:
         _say(f"{style.name}: training")
         log = folder / "training.log"
         status = processes.run(zoo.command(style), log)
-        # A network that failed a check has status 1 too, but its run is finished.
+        # The status is also 1 if the run finished but the network failed a check.
         if not is_trained(folder):
             if processes.stopping or status == INTERRUPTED:
                 return Outcome(style.name, "interrupted", "interrupted; run the same command again")
@@ -229,10 +231,10 @@ def make(zoo: Zoo, style: Style, processes: Processes) -> Outcome | None:
 
 
 def train_all(zoo: Zoo, styles: Sequence[Style], processes: Processes) -> list[Outcome]:
-    """Train styles, `Zoo.jobs` at a time, and print each outcome and the time left.
+    """Train styles, `Zoo.jobs` at a time, and print each outcome and the remaining time.
 
     Returns:
-        The outcomes. A style that was not begun has none.
+        The outcomes of all styles that were started.
     """
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(zoo.jobs) as pool:
@@ -254,13 +256,13 @@ def train_all(zoo: Zoo, styles: Sequence[Style], processes: Processes) -> list[O
 
 
 def is_trained(folder: Path) -> bool:
-    """Return whether a style's training has finished."""
+    """Return whether the training run of a style has finished."""
     is_finished = (_read_json(folder / "run.json") or {}).get("status") == "finished"
     return is_finished and (folder / f"{folder.name}.onnx").is_file()
 
 
 def measured(folder: Path) -> tuple[State, str] | None:
-    """Return whether a style passed and how good it is, if its style file is measured."""
+    """Return whether a style passed and how good it is. ``None`` if it has not been measured."""
     record = _read_json(folder / "measured" / "quality.json")
     file = folder / f"{folder.name}.onnx"
     if record is None or not file.is_file():
@@ -301,31 +303,56 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--paintings", type=Path, required=True, metavar="FOLDER", help="public-domain images")
-    add("--photos", type=Path, required=True, metavar="FOLDER", help="photographs to train on")
-    add("--styles", nargs="+", metavar="NAME", help="only these styles")
-    add("--minutes", type=float, default=30, help="training time of each style (30)")
+    add(
+        "--photos",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder with photographs to train on",
+    )
+    add("--styles", nargs="+", metavar="NAME", help="train only these styles")
+    add("--minutes", type=float, default=30, help="training time for each style in minutes (30)")
     add("-o", "--output", type=Path, default=Path("zoo_runs"), metavar="FOLDER")
-    add("--jobs", type=int, choices=(1, 2), default=1, help="trainings at the same time (1)")
-    add("--iterations", type=int, default=50, help="L-BFGS iterations to compare with (50)")
-    add("--extra", nargs="+", default=[], metavar="KEY=VALUE", help="more settings for train.py")
-    add("--ship", action="store_true", help="copy the networks that passed into the zoo afterwards")
+    add(
+        "--jobs",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="number of simultaneous training runs (1)",
+    )
+    add(
+        "--iterations",
+        type=int,
+        default=50,
+        help="number of L-BFGS iterations to compare with (50)",
+    )
+    add(
+        "--extra",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="additional settings for train.py",
+    )
+    add("--ship", action="store_true", help="afterwards, copy the networks that passed to the zoo")
     given = parser.parse_args(arguments)
     for folder in (given.paintings, given.photos):
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}")
     if not 0 < given.minutes <= MAX_MINUTES:
-        parser.error(f"--minutes must be above 0 and at most {MAX_MINUTES}")
+        parser.error(f"--minutes must be greater than 0 and at most {MAX_MINUTES}")
     if given.iterations < 1:
         parser.error("--iterations must be at least 1")
     for item in given.extra:
         key = item.partition("=")[0].lstrip("+~")
         if "=" not in item or key in (*_FIXED_SETTINGS, "data.root") or key.startswith("style."):
-            parser.error(f"--extra takes KEY=VALUE, but not the settings of this script: {item}")
+            parser.error(
+                f"--extra takes KEY=VALUE, except for settings that this script controls: {item}"
+            )
     return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, measure and ship; return the exit status."""
+    """Train and measure the styles, copy them if requested, and return the exit status."""
     given = _parse(arguments)
     paintings, folder = given.paintings.resolve(), given.output.resolve()
     styles, missing = find_styles(paintings)
@@ -334,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = {style.name for style in styles} | set(missing)
         if unknown := sorted(names - known):
             listed = ", ".join(sorted(known))
-            print(f"Error: Unknown style {unknown[0]}; choose from {listed}.", file=sys.stderr)
+            print(f"Error: Unknown style {unknown[0]}. Choose from {listed}.", file=sys.stderr)
             return 2
         styles = [style for style in styles if style.name in names]
         missing = {name: why for name, why in missing.items() if name in names}
@@ -357,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for outcome in bad:
         _say(f"{outcome.state}  {outcome.name}: {outcome.text}")
     if processes.stopping:
-        _say(f"Interrupted; {len(styles) + len(missing) - len(outcomes)} styles were not begun.")
+        _say(f"Interrupted; {len(styles) + len(missing) - len(outcomes)} styles were not started.")
         return INTERRUPTED
     status = 1 if bad else 0
     if given.ship:

@@ -1,9 +1,9 @@
-"""Measure VGG16's activations over natural photographs (design of the calibrated loss).
+"""Measure VGG16's activations over natural photographs, for the calibrated loss.
 
     python scripts/zoo/vgg_statistics.py PHOTOS
 
-writes fststyle/vgg16_statistics.safetensors: for each ReLU layer the mean activation and
-the mean squared activation per channel, over central 256×256 crops.
+The script writes fststyle/vgg16_statistics.safetensors, which contains the mean activation and the
+mean squared activation of each channel in each ReLU layer, over 256×256 centre crops.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ OUTPUT = Path(__file__).parents[2] / "fststyle" / "perceptual" / "vgg16_statisti
 
 @torch.no_grad()
 def main() -> None:
-    """Measure and write."""
+    """Measure the activations and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path, help="folder of photographs")
-    parser.add_argument("--count", type=int, default=400, help="photographs to use at most")
+    parser.add_argument("photos", type=Path, help="folder with photographs")
+    parser.add_argument(
+        "--count", type=int, default=400, help="maximum number of photographs to use"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
 

@@ -290,7 +290,7 @@ def test_signal_lets_the_training_save(
     assert bench.calls() == [["ink_wash", None]]
     out = capsys.readouterr().out
     assert "ink_wash: interrupted; run the same command again" in out
-    assert "1 styles were not begun" in out
+    assert "1 styles were not started" in out
     bench.behave("ink_wash", "")
     assert bench.train("ink_wash", "thanos_poster") == 0
 
@@ -320,11 +320,11 @@ def test_two_at_a_time(bench: Bench) -> None:
     ("more", "expected"),
     [
         (("--minutes", "46"), "at most 45"),
-        (("--minutes", "0"), "above 0"),
-        (("--minutes", "nan"), "above 0"),
-        (("--extra", "minutes=90"), "not the settings of this script: minutes=90"),
-        (("--extra", "style.image=x.jpg"), "not the settings of this script"),
-        (("--extra", "+output_dir=x"), "not the settings of this script"),
+        (("--minutes", "0"), "greater than 0"),
+        (("--minutes", "nan"), "greater than 0"),
+        (("--extra", "minutes=90"), "except for settings that this script controls: minutes=90"),
+        (("--extra", "style.image=x.jpg"), "except for settings that this script controls"),
+        (("--extra", "+output_dir=x"), "except for settings that this script controls"),
         (("--extra", "nothing"), "takes KEY=VALUE"),
         (("--jobs", "3"), "invalid choice"),
         (("--iterations", "0"), "at least 1"),
@@ -342,7 +342,7 @@ def test_wrong_usage(
 
 def test_unknown_style(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.train("waves") == 2
-    assert "Unknown style waves; choose from adele_bloch_bauer," in capsys.readouterr().err
+    assert "Unknown style waves. Choose from adele_bloch_bauer," in capsys.readouterr().err
 
 
 def test_folders_must_be_there(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,7 +375,7 @@ def test_collect(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
 def test_collect_of_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.runs.mkdir()
     assert bench.collect() == 1
-    assert "holds no measured style" in capsys.readouterr().err
+    assert "contains no measured style" in capsys.readouterr().err
 
 
 def test_collect_leaves_out_what_is_too_large(
@@ -385,7 +385,7 @@ def test_collect_leaves_out_what_is_too_large(
     monkeypatch.setattr(zoo_collect, "MAX_FILE_BYTES", 1000)
     assert bench.collect() == 1
     assert (
-        "left out  ink_wash: 0.0 MB are more than the limit of 0.001 MB" in capsys.readouterr().out
+        "left out  ink_wash: 0.0 MB is more than the limit of 0.001 MB" in capsys.readouterr().out
     )
     assert not list(bench.zoo.glob("*"))
 

@@ -102,17 +102,20 @@ def test_stale_gallery(zoo: Path, tmp_path: Path) -> None:
 
     assert staleness() == "gallery.md does not list a, b."
     (docs / "gallery.md").write_text(make_gallery.page(zoo), encoding="utf-8")
-    assert staleness() == "docs/gallery differs in _all.jpg, _photos.jpg, a.jpg, b.jpg."
+    assert (
+        staleness()
+        == "docs/gallery has missing or unexpected files: _all.jpg, _photos.jpg, a.jpg, b.jpg."
+    )
     for name in ("_all", "_photos", "a", "b"):
         (docs / "gallery" / f"{name}.jpg").touch()
     assert staleness() == ""
     info = read_info(zoo / "a.onnx")
     save_info(zoo / "a.onnx", with_quality(info, []), zoo / "a.onnx")
-    assert staleness() == "gallery.md is of other files than the zoo holds."
+    assert staleness() == "gallery.md does not match the files in the zoo."
     (zoo / "a.onnx").unlink()
-    assert staleness() == "gallery.md lists what the zoo lacks: a."
+    assert staleness() == "gallery.md lists styles that the zoo lacks: a."
     (zoo / "b.onnx").unlink()
-    assert staleness() == "gallery.md lists what the zoo lacks: a, b."
+    assert staleness() == "gallery.md lists styles that the zoo lacks: a, b."
     (docs / "gallery.md").unlink()
     assert staleness() == ""
 
