@@ -156,7 +156,7 @@ class Processes:
                     self._children.remove(child)
 
     def stop(self, *_: object) -> None:
-        """Handle a signal: let all processes save and end. On a second signal, kill them."""
+        """Handle a signal: let all processes save and end. The second signal makes them end immediately."""
         _say("Saving the current training run. Press Ctrl-C again to stop without saving.")
         with self._lock:
             self.stopping = True

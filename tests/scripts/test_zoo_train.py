@@ -398,7 +398,7 @@ def test_zoo_that_would_be_too_large_stays(
     bench.train("ink_wash")
     monkeypatch.setattr(zoo_collect, "MAX_ZOO_BYTES", 10**6)
     assert bench.collect() == 1
-    assert "The zoo would take 1.0 MB, more than 1 MB." in capsys.readouterr().err
+    assert "The zoo would be 1.0 MB, but the limit is 1 MB." in capsys.readouterr().err
     assert [path.name for path in bench.zoo.iterdir()] == ["other.onnx"]
     # A file that is replaced does not count twice.
     (bench.zoo / "other.onnx").rename(bench.zoo / "ink_wash.onnx")
