@@ -66,7 +66,7 @@ def main() -> None:
             )
             status = INTERRUPTED
         except (HydraException, OmegaConfBaseException) as error:
-            status = _fail(SettingError(explain(error)))
+            status = _fail(explain(error))
         except OSError as error:
             if read_notes(notes):
                 raise

@@ -40,6 +40,7 @@ from fststyle.training.settings import (
     read_loss,
     read_optimizer,
     read_schedule,
+    refused,
 )
 from fststyle.training.steady import SteadyConfig
 from fststyle.training.warm_start import check_start
@@ -136,7 +137,7 @@ def make_trainer(plan: Plan, run: Run, stop: StopSignals) -> pl.Trainer:
                 photos=plan.data.held_out[:4]
             )
         except TypeError as error:
-            raise SettingError(f"callbacks.sheets: {error}; see configs/callbacks.") from error
+            raise refused("callbacks.sheets", error) from error
     # Last, so that the checkpoint includes all effects of the step.
     checkpoint = callbacks.pop("checkpoint", None)
     last = [] if checkpoint is None else [cast(ResumeCheckpoint, checkpoint)]

@@ -1,4 +1,4 @@
-"""The report of a training run, and the facts that its style file has."""
+"""The report of a training run, and the facts about training for its style file."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def write_report(
         text = report.read_text(encoding="utf-8") + _about_the_run(facts)
         write_atomically(report, text.encode("utf-8", "backslashreplace"))
         return report
-    except FststyleError as error:  # the style is trained anyway
+    except FststyleError as error:  # the style file exists anyway
         log.warning("Cannot write the report: %s", error)
         return None
 
@@ -112,7 +112,7 @@ def _about_the_run(facts: RunFacts) -> str:
         lines += [f"\n{gate.sentence}" for gate in facts.gates if not gate.passed]
     lines += ["", "## Training", ""]
     lines.append(
-        f"{facts.steps} steps in {facts.seconds / 60:.1f} minutes, {per_step:.0f} ms a step."
+        f"{facts.steps} steps in {facts.seconds / 60:.1f} minutes, {per_step:.0f} ms per step."
     )
     curves = training_curves(facts.folder)
     if curves:
@@ -186,7 +186,7 @@ def training_facts(
     }
     if module.steady.weight:
         facts["steady"] = dataclasses.asdict(module.steady)
-    if module.schedule.minutes is not None:  # otherwise seed and steps define the file
+    if module.schedule.minutes is not None:  # without it, the seed and steps determine the file
         facts["minutes"] = round(module.seconds() / 60, 2)
     losses = held_out(module)
     return {**facts, "held_out": losses} if losses else facts
@@ -205,27 +205,24 @@ def counted(number: int, name: str) -> str:
 
 
 def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[str]:
-    """Describe skipped files and failed steps, for the log and the report.
+    """Describe skipped files and failed steps for the log and the report.
 
     Args:
-        skipped: Path of each skipped file → reason.
-        rollbacks: Number of failed steps, each of which took training back.
+        skipped: Path of each skipped file → sentence with its name and the reason.
+        rollbacks: Number of failed steps, after which training returned to earlier weights.
         pace: Factor on the learning rate at the end of the run.
 
     Returns:
         Sentences, sorted by file. The list is empty if nothing happened.
     """
-    notes = [
-        f"Skipped: {reason}" if path in reason else f"Skipped {path}: {reason}"
-        for path, reason in sorted(skipped.items())
-    ]
+    notes = [f"Skipped: {reason}" for _, reason in sorted(skipped.items())]
     if notes:
         were, they = ("was", "it") if len(notes) == 1 else ("were", "they")
         notes.append(f"{counted(len(notes), 'file')} {were} skipped; {they} could not be read.")
     if rollbacks:
         notes.append(
-            f"{counted(rollbacks, 'step')} failed; training went back to the last good weights, "
-            f"and ended at {pace:.3g} times the learning rate."
+            f"{counted(rollbacks, 'step')} failed; training returned to the last good weights. "
+            f"The final learning rate was {pace:.3g} times the planned one."
         )
     return notes
 
@@ -241,7 +238,7 @@ def add_notes(report: Path, notes: Sequence[str]) -> None:
         FststyleError: The report cannot be written.
     """
     lines = ["", "## What happened in training", ""]
-    # Users choose the paths, so no character of theirs may be read as Markdown.
+    # Paths may contain characters with a meaning in Markdown.
     plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
     lines += [f"- {note}" for note in plain]
     text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"

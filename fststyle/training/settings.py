@@ -183,7 +183,7 @@ def construct(kind: type[_T], cfg: DictConfig, group: str) -> _T:
     try:
         return kind(**given)
     except TypeError as error:  # a missing key, or text instead of a number
-        raise SettingError(f"{group}: {error}; see configs/{group}.") from error
+        raise refused(group, error) from error
 
 
 def read_loss(cfg: DictConfig) -> LossConfig:
@@ -196,7 +196,7 @@ def read_loss(cfg: DictConfig) -> LossConfig:
     try:
         return loss_config(**{str(k): value for k, value in values.items()})
     except TypeError as error:
-        raise SettingError(f"loss: {error}; see configs/loss.") from error
+        raise refused("loss", error) from error
 
 
 def read_schedule(cfg: DictConfig, trainer: TrainerSettings) -> Schedule:
@@ -215,12 +215,12 @@ def instantiate(cfg: DictConfig | None, group: str) -> Any:
     """Create objects with Hydra, and convert its errors to fststyle's.
 
     Args:
-        cfg: A ``_target_`` with its arguments, or several such targets by name. Null entries
-            are skipped.
+        cfg: A ``_target_`` with its arguments, or several of them by name. Null entries are
+            skipped.
         group: Name of the group, for messages.
 
     Raises:
-        FststyleError: A target rejects its arguments.
+        FststyleError: A target refuses its arguments (code ``refused``).
     """
     if cfg is None:
         return {}
@@ -236,8 +236,7 @@ def instantiate(cfg: DictConfig | None, group: str) -> Any:
         if isinstance(cause, FststyleError):
             raise cause from None
         if cause is None or isinstance(cause, TypeError | ValueError | ImportError):
-            text = " ".join(str(cause or error).split())
-            raise SettingError(f"{group}: {text}; see configs/{group}.") from error
+            raise refused(group, cause or error) from error
         raise
     if isinstance(made, dict):
         return {key: value for key, value in made.items() if value is not None}
@@ -254,7 +253,7 @@ def read_optimizer(cfg: DictConfig) -> OptimizerFactory:
     try:
         factory([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError) as error:
-        raise SettingError(f"optim: {error}; see configs/optim.") from error
+        raise refused("optim", error) from error
     return factory
 
 
@@ -296,14 +295,14 @@ def check_keys(cfg: DictConfig) -> None:
             raise _unknown(str(key), known)
 
 
-def explain(error: Exception) -> str:
-    """Explain an error that Hydra or OmegaConf raised for a command line.
+def explain(error: Exception) -> SettingError:
+    """Convert an error that Hydra or OmegaConf raises for a command line.
 
     Args:
         error: A ``HydraException`` or an ``OmegaConfBaseException``.
 
     Returns:
-        A short explanation for common mistakes, otherwise the error's own text.
+        An error that explains common mistakes in one sentence, and otherwise has the same text.
     """
     cause = str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""
     text = "\n".join(part for part in (str(error), cause) if part)
@@ -311,19 +310,31 @@ def explain(error: Exception) -> str:
         key = missing[1]
         group = key.partition(".")[0]
         known = [name for name in _all_settings() if name.startswith(f"{group}.")]
-        return str(_unknown(key, known or _top_level_settings()))
+        return _unknown(key, known or _top_level_settings())
     if choice := re.search(r"Could not find '(\w+)/([^']*)'", text):
         group, name = choice.groups()
         choices = _choices(group)
         near = difflib.get_close_matches(name, choices, n=1)
         guess = f"; did you mean {near[0]}?" if near else "."
-        return f"Unknown {group} {name}{guess} Choose from {', '.join(choices)}."
-    if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
-        return (
-            f"{text.splitlines()[0]} (put quotes around values that contain non-ASCII letters or "
-            "characters such as = , ( ): \"style.image='my=picture.jpg'\")"
+        return SettingError(
+            f"Unknown {group} {name}{guess}",
+            remedy=f"Choose from {', '.join(choices)}.",
+            code="unknown_choice",
         )
-    return re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL)
+    if "LexerNoViableAlt" in text or "mismatched input" in text or "extraneous input" in text:
+        return SettingError(
+            f"{text.splitlines()[0]}.",
+            remedy="Put quotes around a value that contains a sign such as = , ( ) or a letter "
+            "that is not from a to z: \"style.image='my=image.jpg'\".",
+            code="needs_quotes",
+        )
+    return SettingError(re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL))
+
+
+def refused(group: str, error: BaseException) -> SettingError:
+    """Make the error for a group of settings whose target refuses its arguments."""
+    problem = f"{group}: {' '.join(str(error).split())}."
+    return SettingError(problem, remedy=f"See configs/{group.partition('.')[0]}.", code="refused")
 
 
 def _choices(group: str) -> list[str]:

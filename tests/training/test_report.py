@@ -22,13 +22,13 @@ def test_notes() -> None:
     assert run_notes({"b": "b is empty."}, 1, 0.5) == [
         "Skipped: b is empty.",
         "1 file was skipped; it could not be read.",
-        "1 step failed; training went back to the last good weights, and ended at 0.5 times the "
-        "learning rate.",
+        "1 step failed; training returned to the last good weights. The final learning "
+        "rate was 0.5 times the planned one.",
     ]
-    several = run_notes({"b": "x.", "a": "y."}, 3, 0.125)
+    several = run_notes({"b": "b is damaged.", "a": "a is empty."}, 3, 0.125)
     assert several[:3] == [
-        "Skipped a: y.",
-        "Skipped b: x.",
+        "Skipped: a is empty.",
+        "Skipped: b is damaged.",
         "2 files were skipped; they could not be read.",
     ]
     assert several[3].startswith("3 steps failed; ")

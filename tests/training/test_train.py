@@ -419,7 +419,7 @@ def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
     assert (after["steps_made"], after["held_out_at"]) == (8, 8)
     assert (after["guard"]["rollbacks"], after["guard"]["pace"]) == (2, 0.25)
     assert f"Resuming {folder} at step 6" in resumed.err
-    assert "2 steps failed; training went back to the last good weights" in resumed.err
+    assert "2 steps failed; training returned to the last good weights" in resumed.err
     assert read_info(folder / "thanos_poster.onnx").training["rollbacks"] == 2
     assert resumed.out.startswith(f"Style file    {folder}/thanos_poster.onnx\n")
     assert [row["step"] for row in metrics_of(folder, 6) if row["val/total"]][-1] == "7"
