@@ -436,7 +436,7 @@ def test_the_loss_s_own_recipe_is_the_default(narrow_weights: VGGWeights) -> Non
     ],
 )
 def test_impossible_settings(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+    with raises(SettingError, "setting", said):
         OptimizeConfig(**values)
 
 

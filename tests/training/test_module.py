@@ -84,7 +84,7 @@ def test_learning_rate_follows_time() -> None:
     ],
 )
 def test_schedule_refuses(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingError, match=message):
+    with raises(SettingError, "setting", message):
         Schedule(**values)
 
 

@@ -530,7 +530,7 @@ def test_resume_with_other_limits_or_other_settings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     crashed(tmp_path / "a")
-    with pytest.raises(TrainingError, match="network.width, seed, steady.seed"):
+    with raises(TrainingError, "other_settings", "network.width, seed, steady.seed"):
         train(
             small(
                 tmp_path / "b", "steps=3", "network.width=5", "seed=1", "data.seed=0", "resume=auto"
@@ -785,7 +785,7 @@ def test_picture_that_is_too_small_or_broken(tmp_path: Path) -> None:
 
 
 def test_unknown_picture(tmp_path: Path) -> None:
-    with pytest.raises(StyleError, match="ink_wash"):
+    with raises(StyleError, "unknown_style", "ink_wash"):
         train(small(tmp_path / "run", "style.image=ink_wsh"))
 
 

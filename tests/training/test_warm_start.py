@@ -107,7 +107,7 @@ def test_what_cannot_be_started_from(
         start("ink_wash", loss)
     with raises(NoNetworkError, "no_network", "ink_wash"):
         check_start("ink_wash")
-    with pytest.raises(StyleError, match="nearst"):
+    with raises(StyleError, "unknown_style", "nearst"):
         start("nearst", loss)
 
 
