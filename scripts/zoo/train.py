@@ -156,7 +156,7 @@ class Processes:
                     self._children.remove(child)
 
     def stop(self, *_: object) -> None:
-        """Handle a signal: let all processes save and end. The second signal makes them end immediately."""
+        """Handle a signal: let all processes save and end. A second signal skips saving."""
         _say("Saving the current training run. Press Ctrl-C again to stop without saving.")
         with self._lock:
             self.stopping = True
@@ -262,7 +262,7 @@ def is_trained(folder: Path) -> bool:
 
 
 def measured(folder: Path) -> tuple[State, str] | None:
-    """Return whether a style passed and how good it is. ``None`` if it has not been measured."""
+    """Return whether a style passed and its quality, or ``None`` if it has not been measured."""
     record = _read_json(folder / "measured" / "quality.json")
     file = folder / f"{folder.name}.onnx"
     if record is None or not file.is_file():
