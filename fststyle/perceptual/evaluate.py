@@ -1,11 +1,11 @@
-"""The quality report: comparison of a network with L-BFGS, on a fixed measure.
+"""The quality report, which compares a network with L-BFGS under a fixed measure.
 
-Johnson et al. (2016, section 4.1 and figure 5) compare their networks with an optimiser by the
-loss that both minimise. The result is a number: "equals N L-BFGS iterations".
+Johnson et al. (2016, section 4.1 and figure 5) compare their networks with an optimiser using the
+loss that both minimise. The result is a single figure: "equals N L-BFGS iterations".
 
-The measure does not depend on the loss that the network was trained with. L-BFGS (torch's, with
-learning rate 1, strong Wolfe line search, history 100 and no tolerances) starts from the
-photograph and minimises this measure.
+The measure does not depend on the loss used to train the network. L-BFGS starts from the photo and
+minimises this measure. It uses torch's implementation with learning rate 1, a strong Wolfe line
+search, a history of 100 and no tolerances.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from fststyle.perceptual.tensors import to_pixels, to_tensor
 from fststyle.styles.quality import Quality
 
 ITERATIONS: Final = (1, 2, 5, 10, 20, 50, 100, 200)
-"""L-BFGS iterations that the table shows."""
+"""L-BFGS iterations shown in the table."""
 
-_MIN_SIDE: Final = 8  # in pixels; the deepest layer of the measure needs it
+_MIN_SIDE: Final = 8  # in pixels, as required by the deepest layer of the measure
 
 Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Point:
-    """The cost of L-BFGS, and its loss, after a number of iterations."""
+    """Cost and loss of L-BFGS after a given number of iterations."""
 
     iterations: int
     evaluations: int
@@ -55,23 +55,23 @@ class Point:
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """The measurements of one photograph.
+    """Measurements for one photo.
 
     Attributes:
-        name: Name of the photograph.
+        name: Name of the photo.
         height: Height in pixels.
         width: Width in pixels.
-        photo: Losses of the photograph itself.
+        photo: Losses of the photo itself.
         network: Losses of the network's result.
-        network_seconds: Time of the network in seconds, the median of three runs.
-        network_ssim: Structural similarity of the result and the photograph.
-        network_psnr: Peak signal-to-noise ratio of the result against the photograph, in dB.
-        curve: L-BFGS at every iteration, from 0.
-        optimised: Iterations → losses of L-BFGS after them.
-        optimised_ssim: Structural similarity of L-BFGS's last image and the photograph.
-        optimised_psnr: Peak signal-to-noise ratio of L-BFGS's last image, in dB.
-        equals: Interpolated number of L-BFGS iterations that reach the network's total; infinite
-            if the last iteration does not.
+        network_seconds: Running time of the network in seconds (median of three runs).
+        network_ssim: Structural similarity between the network's result and the photo.
+        network_psnr: Peak signal-to-noise ratio of the network's result, in dB.
+        curve: Cost and loss of L-BFGS at every iteration, starting with iteration 0.
+        optimised: Losses of L-BFGS, by number of iterations.
+        optimised_ssim: Structural similarity between the final L-BFGS image and the photo.
+        optimised_psnr: Peak signal-to-noise ratio of the final L-BFGS image, in dB.
+        equals: Interpolated number of L-BFGS iterations needed to reach the network's total loss;
+            infinite if L-BFGS does not reach it.
     """
 
     name: str
@@ -89,7 +89,7 @@ class PhotoResult:
     equals: float
 
     def equal_evaluations(self) -> float:
-        """Return the number of loss evaluations in `equals` iterations of L-BFGS."""
+        """Return the number of loss evaluations that L-BFGS needs for `equals` iterations."""
         if math.isinf(self.equals):
             return math.inf
         before = self.curve[math.floor(self.equals)].evaluations
@@ -99,22 +99,22 @@ class PhotoResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The measurements of a style on some photographs, and the images."""
+    """Measurements for a style on several photos, and the resulting images."""
 
     style: str
     vgg: str
     photos: list[PhotoResult]
     iterations: tuple[int, ...]
     pictures: list[list[Pixels]]
-    """Four images per photograph: photo, result, L-BFGS after about 10 iterations, its end."""
+    """Four images per photo: the photo, the result, and L-BFGS images from early on and the end."""
 
     def equals(self) -> tuple[float, float]:
-        """Return the equivalent L-BFGS iterations: the median over the photos, and the lowest."""
+        """Return the equivalent L-BFGS iterations as the median and the lowest over all photos."""
         values = [result.equals for result in self.photos]
         return statistics.median(values), min(values)
 
     def equal_evaluations(self) -> tuple[float, float]:
-        """Return the same as `equals`, in evaluations of the loss."""
+        """Return the same as `equals`, but counted in loss evaluations."""
         values = [result.equal_evaluations() for result in self.photos]
         return statistics.median(values), min(values)
 
@@ -125,17 +125,17 @@ class Evaluation:
 
 
 def equal_iterations(curve: Sequence[Point], total: float) -> float:
-    """Find the iteration at which the curve of an optimiser reaches a total.
+    """Find the iteration at which an optimiser reaches a total loss.
 
     Args:
-        curve: Points of the curve, from iteration 0.
-        total: Total to reach.
+        curve: Points of the optimiser's curve, starting with iteration 0.
+        total: Total loss to reach.
 
     Returns:
-        The interpolated iteration: 0 if the start is not higher than the total, and infinite if
-        the curve never reaches it.
+        The interpolated iteration: 0 if the curve already starts at or below the total, and
+        infinite if it never reaches the total.
     """
-    if not total < curve[0].total:  # NaN counts as 0, too
+    if not total < curve[0].total:  # a NaN total also gives 0
         return 0.0
     for before, after in zip(curve, curve[1:], strict=False):
         if after.total <= total:
@@ -153,24 +153,23 @@ def evaluate(
     iterations: Sequence[int] = ITERATIONS,
     on_progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
-    """Compare a network with L-BFGS on the same measure and photographs.
+    """Compare a network with L-BFGS under the same measure, on the same photos.
 
     Args:
         style: Name of the style.
-        stylise: The network, as a function from photo to result, both ``(H, W, 3)`` float32 RGB
-            in [0, 1].
+        stylise: Function that applies the network to a photo. Photo and result are ``(H, W, 3)``
+            float32 RGB in [0, 1].
         measure: Result of `measure_for`.
-        photos: Name → photograph, ``(H, W, 3)`` float32 RGB in [0, 1]. Photographs are not
-            resized.
+        photos: Photos by name, each ``(H, W, 3)`` float32 RGB in [0, 1]. They are not resized.
         iterations: L-BFGS iterations to show; L-BFGS stops after the last one.
-        on_progress: Function that is called with the finished fraction.
+        on_progress: Function called with the completed fraction.
 
     Returns:
         The measurements.
 
     Raises:
-        SettingError: There is no photograph, or one is too small; the iterations do not rise from
-            1; or the loss is not the fixed measure.
+        SettingError: There are no photos, or one is too small; the iterations are below 1 or not
+            in ascending order; or the loss is not the fixed measure.
     """
     if measure.config != MEASURE:
         raise SettingError(
@@ -308,7 +307,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return the report as Markdown: headline, median losses, times, and a row for each photo."""
+    """Return the report as Markdown: headline, median losses, times and a row for each photo."""
     results = evaluation.photos
     layers = list(MEASURE.style_layers)
     content = list(MEASURE.content_layers)
@@ -379,7 +378,7 @@ def _count(value: float, most: int) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Replace NaN and infinities by None, for JSON."""
+    """Replace NaN and infinite values with ``None``, for JSON."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -393,14 +392,14 @@ def _median(values: Sequence[float], digits: int) -> str:
 
 
 def measured(evaluation: Evaluation, size: int) -> Quality:
-    """Condense an evaluation for the style file.
+    """Summarise an evaluation for the style file.
 
     Args:
         evaluation: Result of `evaluate`.
-        size: Side of the square photographs, in pixels.
+        size: Side of the square photos in pixels.
 
     Returns:
-        Medians over the photographs, rounded to five decimal places.
+        The medians over all photos, rounded to five decimal places.
     """
     results = evaluation.photos
 

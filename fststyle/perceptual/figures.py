@@ -1,4 +1,4 @@
-"""Plots of loss curves and of an optimisation."""
+"""Plots of loss curves and optimisation results."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.float32]
 
 _LONGEST: Final = 80
-"""Most characters of a title or label."""
+"""Maximum number of characters in a title or label."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The loss at each iteration, and a level to compare it with.
+    """A loss curve, optionally with a level to compare it with.
 
     Attributes:
         label: Name of the curve in the legend.
-        iterations: Iterations, from 0 or 1.
+        iterations: Iteration numbers, starting with 0 or 1.
         losses: Loss at each iteration.
-        level: Loss of another method, drawn as a horizontal line.
+        level: Loss of another method, drawn as a horizontal line; ``None`` draws no line.
     """
 
     label: str
@@ -38,15 +38,15 @@ class Curve:
 
 
 def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
-    """Draw losses against iterations on logarithmic axes, as a PNG.
+    """Plot losses against iterations on logarithmic axes, as a PNG.
 
     Args:
-        curves: Curves to draw. The level of a curve is a dashed line of the same colour.
+        curves: Curves to draw. The level of a curve is drawn as a dashed line in the same colour.
         title: Title above the plot.
         x_label: Label of the x axis.
 
     Returns:
-        The PNG file.
+        The contents of the PNG file.
     """
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -74,17 +74,17 @@ def loss_figure(curves: Sequence[Curve], title: str, x_label: str) -> bytes:
 def optimisation_sheet(
     content: Pixels, style: Pixels, result: Pixels, terms: Mapping[str, Sequence[float]]
 ) -> bytes:
-    """Draw original, style and result in a row, with the loss curve below, as a PNG.
+    """Draw original, style and result in a row, with the loss curves below, as a PNG.
 
     Args:
-        content: Photograph ``(H, W, 3)`` in [0, 1].
+        content: Photo ``(H, W, 3)`` in [0, 1].
         style: Style image of any size, ``(h, w, 3)`` in [0, 1].
         result: Result of the optimisation, ``(H, W, 3)`` in [0, 1].
-        terms: Loss term → weighted value at each iteration. Terms that are always zero are not
-            drawn.
+        terms: Weighted values at each iteration, by name of the loss term. Terms that are always
+            zero are not drawn.
 
     Returns:
-        The PNG file.
+        The contents of the PNG file.
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -99,7 +99,7 @@ def optimisation_sheet(
     axes = figure.add_subplot(grid[1, :])
     shown = {name: values for name, values in terms.items() if any(v > 0 for v in values)}
     for name, values in shown.items():
-        marker = "." if len(values) == 1 else ""  # a single point has no line
+        marker = "." if len(values) == 1 else ""  # a line needs at least two points
         axes.plot(range(1, len(values) + 1), values, marker=marker, label=name)
     _logarithmic(axes)
     axes.set_xlabel("iteration")
@@ -110,7 +110,7 @@ def optimisation_sheet(
 
 
 def _logarithmic(axes: Any) -> None:
-    """Make the y axis logarithmic, with plain numbers."""
+    """Make the y axis logarithmic, labelled with plain numbers."""
     axes.set_yscale("log")
     lowest, highest = axes.get_ylim()
     few_decades = highest < 1000 * lowest
@@ -120,9 +120,9 @@ def _logarithmic(axes: Any) -> None:
 
 
 def _plain(text: str) -> str:
-    """Shorten and escape a text, such as a file name, so that matplotlib shows it literally."""
+    """Shorten and escape text such as a file name, so that matplotlib shows it literally."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    if len(text) > _LONGEST:  # it would not leave room for the plot
+    if len(text) > _LONGEST:  # longer text would leave too little space for the plot
         text = text[: _LONGEST // 2] + "…" + text[-_LONGEST // 2 :]
     # A dollar sign starts a formula, and matplotlib hides labels that start with _.
     return text.replace("$", r"\$").replace("_", " _", int(text.startswith("_")))

@@ -1,7 +1,7 @@
-"""The perceptual loss: content, style, palette and total variation.
+"""The perceptual loss, with terms for content, style, palette and total variation.
 
-Training and per-image optimisation use the same `PerceptualLoss`. The style is fixed when it is
-created; the content is an argument.
+Training and per-image optimisation use the same `PerceptualLoss`. The style is fixed when the loss
+is created; the content is passed with each call.
 
 Sources: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
 (CVPR 2016); Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
@@ -33,7 +33,7 @@ from fststyle.perceptual.vgg import (
 
 _STATISTICS: Final = Path(__file__).parent / "vgg16_statistics.safetensors"
 _FLOOR: Final = 0.1
-"""Smallest content energy, as a fraction of that of natural photographs; see `_content_floor`."""
+"""Minimum content energy, as a fraction of that of natural photos; see `_content_floor`."""
 
 
 def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
@@ -41,10 +41,10 @@ def gram_matrix(features: Tensor, divisor: GramDivisor = "hw") -> Tensor:
 
     Args:
         features: Features ``(N, C, h, w)`` of any float dtype.
-        divisor: ``"hw"`` divides by h·w; ``"chw"`` by C·h·w, as Johnson et al. do.
+        divisor: ``"hw"`` divides by h·w, ``"chw"`` by C·h·w, as in Johnson et al.
 
     Returns:
-        The matrices ``(N, C, C)``, float32 or float64, also under autocast.
+        The matrices ``(N, C, C)``, in float32 or float64 even under autocast.
 
     Example:
         >>> import torch
@@ -65,7 +65,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, scale: float) -> Tensor:
-        # (N, hw, C) is how channels_last features lie in memory.
+        # With channels_last, features are stored in memory as (N, hw, C).
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)
         ctx.save_for_backward(features)
         ctx.scale = scale
@@ -84,15 +84,15 @@ class _Gram(torch.autograd.Function):
 
 
 def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
-    """Compute the total variation, the difference between neighbouring pixels.
+    """Compute the total variation, which measures differences between neighbouring pixels.
 
     Args:
         image: Images ``(N, C, H, W)`` with H and W at least 2.
-        form: ``"mean_squares"``: mean squared difference along x plus that along y.
-            ``"half_sum_squares"``: ½ Σ (dx² + dy²) over the pixels that have both
-            neighbours and over the whole batch; its gradient is the one that jcjohnson's
-            TotalVariation.lua adds. ``"sum_absolute"``: Σ |dx| + |dy| per image, averaged
-            over the batch (Rudin, Osher, Fatemi 1992, anisotropic).
+        form: ``"mean_squares"`` is the mean squared difference along x plus that along y.
+            ``"half_sum_squares"`` is ½ Σ (dx² + dy²), summed over the whole batch and all pixels
+            that have both neighbours; its gradient is the same as in jcjohnson's
+            TotalVariation.lua. ``"sum_absolute"`` is Σ |dx| + |dy| per image, averaged over the
+            batch (the anisotropic form of Rudin, Osher, Fatemi 1992).
 
     Returns:
         A scalar.
@@ -114,7 +114,7 @@ def total_variation(image: Tensor, form: TVForm = "mean_squares") -> Tensor:
 
 
 class LossTerms(NamedTuple):
-    """The weighted terms of a loss, each a scalar.
+    """Weighted terms of a loss, each a scalar.
 
     Example:
         >>> import torch
@@ -130,16 +130,16 @@ class LossTerms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """The sum of the terms, which is minimised."""
+        """Sum of the terms, which is minimised."""
         return self.content + self.style + self.palette + self.tv
 
 
 class RelativeLosses(NamedTuple):
-    """Unweighted relative losses per layer and photograph, comparable between presets.
+    """Unweighted relative losses per layer and photo, which can be compared between presets.
 
-    ``content[layer]`` is ‖F−F_c‖² / ‖F_c‖² and ``style[layer]`` is ‖G−G_s‖² / ‖G_s‖², each
-    ``(N,)``; ``palette`` is `palette_distance`, ``(N,)``; ``tv`` is the mean squared neighbour
-    difference on [0, 1], ``(N,)``.
+    All values have the shape ``(N,)``. ``content[layer]`` is ‖F−F_c‖² / ‖F_c‖², and
+    ``style[layer]`` is ‖G−G_s‖² / ‖G_s‖². ``palette`` is the result of `palette_distance`. ``tv``
+    is the mean squared difference between neighbouring pixels, for pixels in [0, 1].
     """
 
     content: dict[str, Tensor]
@@ -149,20 +149,20 @@ class RelativeLosses(NamedTuple):
 
 
 class PerceptualLoss(nn.Module):
-    """The content, style, palette and smoothness terms of an image, with a frozen VGG.
+    """Content, style, palette and smoothness terms of an image, computed with a frozen VGG.
 
     Args:
         config: Settings of the loss.
-        weights: Weights of VGG. If the preset was tuned for other weights, `substitution` says so.
-        style: Style image ``(1, 3, h, w)``, RGB in [0, 1], or several sizes of it, whose Gram
-            matrices are averaged.
+        weights: VGG weights. If the preset was tuned for others, `substitution` is a warning.
+        style: Style image ``(1, 3, h, w)``, RGB in [0, 1]. If it is given in several sizes, their
+            Gram matrices are averaged.
 
     Raises:
         SettingError: The style image is too small, or a layer is missing or cannot be
             normalised with these weights.
 
     Example:
-        Losses need the weights of VGG, so this example is not run:
+        This example is not run by the tests, because it needs the VGG weights:
 
         >>> from fststyle.images.load import load_image
         >>> from fststyle.perceptual.presets import PRESETS
@@ -204,11 +204,11 @@ class PerceptualLoss(nn.Module):
     def from_picture(
         cls, config: LossConfig, weights: VGGWeights, picture: NDArray[np.float32]
     ) -> PerceptualLoss:
-        """Make a loss from a style image, resized to the sizes in the settings.
+        """Make a loss from a style image, which is resized to the configured sizes.
 
         Args:
             config: Settings of the loss.
-            weights: Weights of VGG.
+            weights: VGG weights.
             picture: Style image ``(h, w, 3)``, RGB in [0, 1], at its full size.
 
         Raises:
@@ -221,7 +221,7 @@ class PerceptualLoss(nn.Module):
 
     @property
     def substitution(self) -> str | None:
-        """A warning if the preset was tuned for other weights, otherwise None."""
+        """Warning that the preset was tuned for other weights, or ``None`` if it was not."""
         config = self.config
         fits = {
             "the original VGG16": self.vgg.architecture == "vgg16" and self.vgg.original,
@@ -239,10 +239,10 @@ class PerceptualLoss(nn.Module):
         """Compute the content features that `forward` needs.
 
         Args:
-            content: Photographs ``(N, 3, H, W)``, RGB in [0, 1].
+            content: Photos ``(N, 3, H, W)``, RGB in [0, 1].
 
         Returns:
-            Content layer → activations, without gradient.
+            The activations by content layer, without gradients.
         """
         features: Features = self.vgg(content, self._layers(self.config.content_layers))
         return features
@@ -252,10 +252,10 @@ class PerceptualLoss(nn.Module):
 
         Args:
             image: Images ``(N, 3, H, W)``, RGB in [0, 1].
-            targets: Result of `content_targets` for the photographs.
+            targets: Result of `content_targets` for the photos.
 
         Returns:
-            The terms in float32, each averaged over the batch (except for ``half_sum_squares``).
+            The terms in float32, averaged over the batch (except for ``half_sum_squares``, a sum).
         """
         config = self.config
         features = self.vgg(image)
@@ -279,14 +279,14 @@ class PerceptualLoss(nn.Module):
 
     @torch.no_grad()
     def relative(self, image: Tensor, targets: Features) -> RelativeLosses:
-        """Compute the unweighted relative losses per layer and photograph.
+        """Compute the unweighted relative losses per layer and photo.
 
         Args:
             image: Images ``(N, 3, H, W)``, RGB in [0, 1].
-            targets: Result of `content_targets` for the photographs.
+            targets: Result of `content_targets` for the photos.
 
         Returns:
-            The losses, on the layers of this loss, with the same channels normalised.
+            The losses, computed with this loss's layers and channel normalisation.
         """
         features = self.vgg(image)
         with torch.autocast(image.device.type, enabled=False):
@@ -314,7 +314,7 @@ class PerceptualLoss(nn.Module):
         return features * scale.to(features.dtype)
 
     def _gram(self, layer: str, features: Tensor) -> Tensor:
-        """Compute the Gram matrix of a layer, with normalised channels if the settings say so."""
+        """Compute the Gram matrix of a layer, normalising its channels if configured."""
         gram = gram_matrix(features, self.config.gram_divisor)
         if layer not in self.config.normalised_layers:
             return gram
@@ -351,23 +351,24 @@ class PerceptualLoss(nn.Module):
 
 @cache
 def _statistics() -> dict[str, Tensor]:
-    """Load the mean activations (``relu4_2.mean``) and mean squares (``relu4_2.square``), ``(C,)``.
+    """Load the means and mean squares of each layer's activations, of shape ``(C,)``.
 
-    ``scripts/zoo/vgg_statistics.py`` computes them from natural photographs.
+    The keys are of the form ``relu4_2.mean`` and ``relu4_2.square``. The statistics were computed
+    from natural photos by ``scripts/zoo/vgg_statistics.py``.
     """
     return safetensors.torch.load_file(_STATISTICS)
 
 
 def _channel_scale(layer: str) -> Tensor:
-    """Return one over the mean activation of each channel, ``(1, C, 1, 1)``."""
+    """Return the reciprocal of each channel's mean activation, ``(1, C, 1, 1)``."""
     mean = _statistics()[f"{layer}.mean"]
-    # Otherwise a channel that is rarely active would dominate all others.
+    # Without a minimum, rarely active channels would dominate all others.
     return (1.0 / mean.clamp_min(0.1 * float(mean.median()))).reshape(1, -1, 1, 1)
 
 
 @cache
 def _content_floor(layer: str, normalised: bool) -> float:
-    """Return the smallest divisor of a content ratio; without it, flat crops would dominate."""
+    """Return the minimum divisor of the relative content loss, so flat crops do not dominate."""
     square = _statistics().get(f"{layer}.square")
     if square is None:
         return 1e-6

@@ -1,4 +1,4 @@
-"""The fixed measure that compares networks, whatever loss they were trained with."""
+"""The fixed measure for comparing networks, regardless of the loss used to train them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEASURE: Final = LossConfig(
     tv_form="mean_squares",
     pixel_range=1,
 )
-"""The fixed measure: the first calibrated loss. It must never change, even if that loss does."""
+"""The fixed measure, a copy of the first calibrated loss. It must never change."""
 
 
 def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> PerceptualLoss:
@@ -41,10 +41,11 @@ def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> Perceptual
         weights: Weights of the original VGG16.
 
     Returns:
-        The measure, as a loss.
+        The measure as a loss.
 
     Raises:
-        SettingError: The weights are not the original ones, or the style image is too small.
+        SettingError: The weights are not those of the original VGG16, or the style image is too
+            small.
     """
     if not weights.original:
         raise SettingError(
@@ -57,14 +58,14 @@ def measure_for(picture: NDArray[np.float32], weights: VGGWeights) -> Perceptual
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses of an image under the fixed measure.
+    """Losses of an image under the fixed measure.
 
     Attributes:
-        total: Weighted total, which L-BFGS minimises.
-        content: Content layer → relative loss, unweighted.
-        style: Style layer → relative loss, unweighted.
-        palette: Distance of the image's palette from that of the style, unweighted.
-        tv: Mean squared difference of neighbouring pixels, unweighted.
+        total: Weighted sum of all terms, which L-BFGS minimises.
+        content: Unweighted relative loss of each content layer, by layer name.
+        style: Unweighted relative loss of each style layer, by layer name.
+        palette: Unweighted distance between the palettes of the image and the style.
+        tv: Unweighted mean squared difference between neighbouring pixels.
     """
 
     total: float
@@ -74,18 +75,18 @@ class Losses:
     tv: float
 
     def style_term(self) -> float:
-        """Return the relative style loss, averaged with the layer weights of the measure."""
+        """Return the relative style loss, averaged using the measure's layer weights."""
         weights = MEASURE.style_layers
         return sum(weights[k] * v for k, v in self.style.items()) / sum(weights.values())
 
 
 def losses_of(measure: PerceptualLoss, image: Tensor, targets: dict[str, Tensor]) -> Losses:
-    """Measure an image.
+    """Measure the losses of an image.
 
     Args:
         measure: Result of `measure_for`.
         image: Image ``(1, 3, H, W)``, RGB in [0, 1].
-        targets: Result of ``measure.content_targets`` for the photograph.
+        targets: Result of ``measure.content_targets`` for the photo.
 
     Returns:
         The losses of the image.

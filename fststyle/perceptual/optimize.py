@@ -1,4 +1,4 @@
-"""Per-image optimisation: the classic method, with the same loss as training.
+"""Per-image optimisation, the original method of style transfer, with the same loss as training.
 
 Source: Gatys, Ecker, Bethge, "Image Style Transfer Using Convolutional Neural Networks"
 (CVPR 2016). The pixels themselves are the parameters; L-BFGS (the paper's choice) or Adam
@@ -25,10 +25,10 @@ Method = Literal["lbfgs", "adam"]
 Init = Literal["content", "noise"]
 
 MAX_SINGLE_SCALE: Final = 512
-"""Long side in pixels above which several scales are the default."""
+"""Long side in pixels above which several scales are used by default."""
 
 _COARSEST: Final = 192
-"""Smallest long side of a scale, in pixels."""
+"""Minimum long side of a scale in pixels."""
 _LOSS_SCALE: Final = 1e4
 """Initial value of the scaled loss that L-BFGS minimises. Torch drops curvature pairs unless
 y·s > 1e-10; for a loss of order 1 over a million pixels, y·s is close to this limit."""
@@ -38,21 +38,23 @@ _OUT_OF_RANGE: Final = 1.0
 
 @dataclass(frozen=True)
 class OptimizeConfig:
-    """Settings of the optimisation; the defaults suit the calibrated loss.
+    """Settings for the optimisation. The defaults suit the calibrated loss.
 
     Attributes:
-        method: ``"lbfgs"`` or ``"adam"``.
-        rounds: Number of rounds. L-BFGS forgets its curvature after each; Adam continues.
-        iterations: Number of iterations in a round, at each scale.
-        evaluations: Number of evaluations of the loss that also ends a round of L-BFGS.
-        learning_rate: Step size on pixels in [0, 1]; None for 1 (L-BFGS) or 0.02 (Adam).
-        beta1: Decay of Adam's first moment.
-        beta2: Decay of Adam's second moment.
-        epsilon: Adam's ε.
-        scale_factor: Ratio between neighbouring scales, such as 2 or √2; 1 for a single
-            scale; None for 2 above a long side of 512 pixels and 1 up to it.
+        method: Optimiser to use, ``"lbfgs"`` or ``"adam"``.
+        rounds: Number of rounds. L-BFGS discards its curvature after each round; Adam keeps its
+            state.
+        iterations: Number of iterations per round, at each scale.
+        evaluations: Number of loss evaluations after which a round of L-BFGS also ends.
+        learning_rate: Step size for pixels in [0, 1]. ``None`` means 1 for L-BFGS and 0.02 for
+            Adam.
+        beta1: Decay rate of Adam's first moment.
+        beta2: Decay rate of Adam's second moment.
+        epsilon: Adam's ε, which prevents division by zero.
+        scale_factor: Ratio between neighbouring scales, such as 2 or √2; 1 uses a single scale.
+            ``None`` means 2 if the long side is more than 512 pixels, and 1 otherwise.
         history: Number of curvature pairs that L-BFGS keeps.
-        seed: Random seed of the noise to start from.
+        seed: Random seed for the initial noise.
 
     Raises:
         SettingError: A value is out of range.
@@ -92,12 +94,12 @@ class OptimizeConfig:
 
 RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
     {
-        # 10 rounds of 20 evaluations, as the recipe calls scipy's fmin_l_bfgs_b.
+        # The recipe calls scipy's fmin_l_bfgs_b in 10 rounds of 20 evaluations.
         "keras_vgg16": OptimizeConfig(
             method="lbfgs", rounds=10, iterations=20, evaluations=20, scale_factor=1.0
         ),
-        # The recipe uses Adam with learning rate 0.02 and ε 0.1 on pixels in 0 to 255, where
-        # gradients are 255 times smaller, and steps 255 times larger, than on [0, 1].
+        # The recipe uses Adam with learning rate 0.02 and ε 0.1 on pixels from 0 to 255. There,
+        # gradients are 255 times smaller and steps 255 times larger than for pixels in [0, 1].
         "keras_vgg19": OptimizeConfig(
             method="adam",
             rounds=10,
@@ -110,7 +112,7 @@ RECIPES: Final[Mapping[str, OptimizeConfig]] = MappingProxyType(
         ),
     }
 )
-"""Loss preset → settings of its published recipe; all other presets use the defaults."""
+"""Settings of the published recipes, by loss preset. All other presets use the defaults."""
 
 
 def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
@@ -118,7 +120,7 @@ def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
 
     Args:
         preset: Name of a preset in `fststyle.perceptual.presets.PRESETS`.
-        **overrides: Values of `OptimizeConfig`; None keeps the value of the preset.
+        **overrides: Values for `OptimizeConfig`; ``None`` keeps the preset's value.
 
     Returns:
         The settings.
@@ -129,21 +131,21 @@ def optimize_config(preset: str, **overrides: Any) -> OptimizeConfig:
     given = {key: value for key, value in overrides.items() if value is not None}
     recipe = RECIPES.get(preset, OptimizeConfig())
     if given.get("method", recipe.method) != recipe.method:
-        # The step size of the other method would be wrong.
+        # The preset's step size does not suit the other method.
         given = {"learning_rate": None, "evaluations": None, **given}
     return dataclasses.replace(recipe, **given)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The progress of `optimize_image` after an iteration.
+    """Progress of `optimize_image` after an iteration.
 
     Attributes:
         index: Number of iterations so far, over all scales and rounds.
-        total: Largest possible number of iterations.
-        round: Number of the round, from 1.
+        total: Maximum number of iterations.
+        round: Number of the round, starting with 1.
         evaluations: Number of loss evaluations so far.
-        terms: Weighted loss terms of `image`, without gradient.
+        terms: Weighted loss terms of `image`, without gradients.
         image: Current image ``(1, 3, h, w)`` in [0, 1], at the current scale.
     """
 
@@ -163,22 +165,22 @@ def optimize_image(
     init: Init | Tensor = "content",
     on_step: Callable[[Step], None] | None = None,
 ) -> Tensor:
-    """Stylise a photograph by optimising its pixels.
+    """Stylise a photo by optimising its pixels.
 
     Args:
-        content: Photograph ``(1, 3, H, W)``, RGB in [0, 1].
-        loss: Perceptual loss of the style.
-        config: Settings of the optimisation; by default those of the loss preset.
-        init: Start image: ``"content"`` (the photograph), ``"noise"``, or an image of the same
+        content: Photo ``(1, 3, H, W)``, RGB in [0, 1].
+        loss: Perceptual loss for the style.
+        config: Settings for the optimisation; by default, those of the loss preset.
+        init: Initial image: ``"content"`` (the photo), ``"noise"``, or an image of the same
             shape.
-        on_step: Function that is called after each iteration.
+        on_step: Function called after each iteration.
 
     Returns:
         The result, ``(1, 3, H, W)`` in [0, 1].
 
     Raises:
-        SettingError: The loss is no longer finite, `init` has another shape, or the photograph
-            is too small for the layers of the loss.
+        SettingError: The loss is no longer finite, `init` has a different shape, or the photo is
+            too small for the layers of the loss.
 
     Example:
         >>> import torch
@@ -194,7 +196,7 @@ def optimize_image(
     config = config or optimize_config(loss.config.preset)
     height, width = content.shape[-2:]
     deepest = loss.vgg.layers[-1]
-    least = 2 ** (int(deepest[4]) - 1)  # a pooling before each block except the first
+    least = 2 ** (int(deepest[4]) - 1)  # each block except the first starts with pooling
     if min(height, width) < least:
         raise SettingError(
             f"The photo is {width}×{height} pixels at this size; {deepest} needs at least {least} "
@@ -220,9 +222,9 @@ def optimize_image(
 
 
 class _Problem:
-    """The loss of one image at one scale as a function to minimise.
+    """Loss of one image at one scale, as a function to minimise.
 
-    L-BFGS sometimes evaluates the same point twice; `evaluate` remembers the last one.
+    L-BFGS sometimes evaluates the same point twice, so `evaluate` caches its last result.
     """
 
     def __init__(self, image: Tensor, loss: PerceptualLoss, targets: Features) -> None:
@@ -241,11 +243,11 @@ class _Problem:
             self.image.grad = gradient.clone()
             return value
         self.image.grad = None
-        # Values outside [0, 1] cannot be shown. The loss is computed for the nearest valid image,
-        # and a quadratic penalty pulls the pixels back. Clamping between iterations instead would
-        # falsify the curvature that L-BFGS remembers.
-        # `clamp` alone has no gradient at exactly 0 and 1 in torch 2.14, so that the black and
-        # white pixels of a photograph would never change.
+        # Values outside [0, 1] cannot be displayed. The loss is computed for the nearest valid
+        # image, and a quadratic penalty pulls the pixels back. Clamping between iterations would
+        # instead distort the curvature that L-BFGS has stored.
+        # `clamp` alone has no gradient at exactly 0 and 1 in torch 2.14, so the black and white
+        # pixels of a photo would never change.
         image = self.image
         valid = (image >= 0) & (image <= 1)
         inside = torch.where(valid, image, image.detach().clamp(0, 1))
@@ -289,7 +291,7 @@ class _Progress:
 
 def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -> None:
     for round_ in range(1, config.rounds + 1):
-        # One iteration per call, to report progress; the state is kept between calls.
+        # Each call runs one iteration, to report progress. The state is kept between calls.
         optimizer = torch.optim.LBFGS(
             [problem.image],
             lr=config.learning_rate or 1.0,
@@ -304,7 +306,7 @@ def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -
         for iteration in range(1, config.iterations + 1):
             before = problem.evaluations
             optimizer.step(lambda: float(problem.evaluate()))  # type: ignore[no-untyped-call]
-            problem.evaluate()  # the terms of the point that was accepted
+            problem.evaluate()  # computes the terms at the accepted point
             progress.tell(problem, round_, iteration, problem.evaluations - before)
             if config.evaluations and problem.evaluations - begin >= config.evaluations:
                 break
@@ -320,12 +322,12 @@ def _run_adam(
             problem.evaluate()
             scale = problem._scale or 1.0
             assert problem.image.grad is not None
-            # Adam's ε is meant for the unscaled loss.
+            # Adam's ε is chosen for the unscaled loss.
             problem.image.grad.div_(scale)
             adam.step()
             with torch.no_grad():
                 problem.image.clamp_(0, 1)
-            problem.evaluate()  # the terms of the new image, which the next step reuses
+            problem.evaluate()  # computes the terms of the new image, reused by the next step
             progress.tell(problem, round_, iteration, problem.evaluations - before)
         progress.end_round(config.iterations)
 
@@ -333,7 +335,7 @@ def _run_adam(
 def _adam(
     image: Tensor, config: OptimizeConfig, carried: torch.optim.Adam | None
 ) -> torch.optim.Adam:
-    """Make Adam for an image, with the moments of the previous scale, resized."""
+    """Make an Adam optimiser for an image, with resized moments from the previous scale."""
     adam = torch.optim.Adam(
         [image],
         lr=config.learning_rate or 0.02,
@@ -352,7 +354,7 @@ def _adam(
 
 
 def _scales(height: int, width: int, factor: float | None) -> list[tuple[int, int]]:
-    """List the sizes from coarse to fine; the last is (height, width)."""
+    """List the sizes from coarse to fine; the last size is (height, width)."""
     long_side = max(height, width)
     if factor is None:
         factor = 2.0 if long_side > MAX_SINGLE_SCALE else 1.0

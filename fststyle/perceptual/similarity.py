@@ -1,4 +1,4 @@
-"""Measures of the similarity of two images."""
+"""Measures of similarity between two images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 
 Pixels = NDArray[np.float32]
 
-_PATCH: Final = 7  # side, in pixels
+_PATCH: Final = 7  # side in pixels
 
 
 def ssim(picture: Pixels, photo: Pixels) -> float:
@@ -41,22 +41,23 @@ def psnr(picture: Pixels, photo: Pixels) -> float:
 def patch_distance(picture: Pixels, style: Pixels, *, levels: int = 4, seed: int = 0) -> float:
     """Measure the difference between the textures of two images, regardless of position.
 
-    This is the sliced Wasserstein distance (Rabin et al. 2011) of 7×7 patches, which Karras et al.
-    (2018, section 5) use to compare sets of images. From each image, 4096 random patches are
-    projected onto 256 random unit vectors. The distance of the sorted projections (of order 1) is
-    averaged over the vectors, then over the levels of a pyramid, each half the size of the
-    previous one. Karras et al. use a Laplacian pyramid and normalised colours; here colours count.
+    This is the sliced Wasserstein distance (Rabin et al. 2011) between 7×7 patches, which Karras
+    et al. (2018, section 5) use to compare sets of images. From each image, 4096 random patches
+    are projected onto 256 random unit vectors. The order-1 distance between the sorted projections
+    is averaged over the vectors, then over the levels of a pyramid, each half the size of the
+    previous level. Karras et al. use a Laplacian pyramid and normalise the colours; this function
+    does neither, so differences in colour count.
 
     Args:
         picture: First image ``(H, W, 3)``, RGB in [0, 1].
         style: Second image ``(h, w, 3)``, RGB in [0, 1]. The sizes may differ.
         levels: Number of pyramid levels; levels smaller than a patch are skipped.
-        seed: Random seed of the positions and directions.
+        seed: Random seed for the positions and directions.
 
     Returns:
-        The distance in 1/255, symmetric, and 0 for equal images. For two images of a single
-        colour that differ by c in all channels it is about 255·c·√(2/π), the mean of |Σd|
-        over random directions d. NaN if an image is smaller than a patch.
+        The distance in units of 1/255. It is symmetric, 0 for equal images, and NaN if an image is
+        smaller than a patch. For two single-colour images that differ by c in all channels, it is
+        about 255·c·√(2/π), where √(2/π) is the mean of |Σd| over random directions d.
     """
     distances = []
     for level in range(levels):
@@ -81,7 +82,7 @@ def _patches(pixels: Pixels, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _halved(pixels: Pixels) -> Pixels:
-    """Average 2×2 pixels; an odd last row or column is dropped."""
+    """Average blocks of 2×2 pixels; an odd last row or column is dropped."""
     height, width = (side // 2 for side in pixels.shape[:2])
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
     halved: Pixels = blocks.mean(axis=(1, 3))

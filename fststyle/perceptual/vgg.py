@@ -1,9 +1,9 @@
-"""VGG features, the basis of the perceptual loss.
+"""VGG features, on which the perceptual loss is based.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition" (2014). The original weights (Visual Geometry Group, CC BY 4.0) were trained
-in Caffe on BGR pixels in 0 to 255 with the mean subtracted. `VGG16Features` accepts RGB in [0, 1]
-and returns exactly the activations of the original network.
+in Caffe on BGR pixels from 0 to 255 after subtracting the mean. `VGG16Features` accepts RGB in
+[0, 1] and returns exactly the activations of the original network.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from fststyle.errors import SettingError
 from fststyle.perceptual.layers import Architecture, canonical_layer, layer_names
 
 Features = dict[str, Tensor]
-"""Layer name (``relu3_3``) → activations ``(N, C, h, w)`` after the ReLU."""
+"""Activations ``(N, C, h, w)`` after the ReLU, by layer name (such as ``relu3_3``)."""
 
 
 @dataclass(frozen=True, eq=False)
 class VGGWeights:
-    """The convolutions of one VGG, in this module's convention.
+    """Convolutions of a VGG network, in the format used by this module.
 
     Attributes:
         architecture: Architecture of the network, ``"vgg16"`` or ``"vgg19"``.
-        convolutions: Layer name → (kernel ``(O, I, 3, 3)``, bias ``(O,)``), float32. The first
-            kernel expects RGB in [0, 1] with `mean` subtracted.
+        convolutions: Kernel ``(O, I, 3, 3)`` and bias ``(O,)`` in float32, by layer name. The
+            first kernel expects RGB in [0, 1] with `mean` subtracted.
         mean: Mean colour to subtract, RGB in [0, 1].
         source: Source of the weights, for logs and reports.
-        original: True for the original (Caffe) weights. Losses with different weights are not
+        original: ``True`` for the original (Caffe) weights. Losses with different weights are not
             comparable.
     """
 
@@ -46,14 +46,14 @@ class VGGWeights:
 class VGG16Features(nn.Module):
     """Frozen VGG16 that returns the activations of the requested layers.
 
-    Deeper layers are not computed. With the weights of VGG19 it is a VGG19.
+    Layers deeper than these are not computed. Given VGG19 weights, the network is a VGG19.
 
     Args:
         layers: Names of ReLU layers (``relu3_3`` or ``block3_conv3``).
         weights: Weights of the network.
 
     Raises:
-        SettingError: No layer is named, or the network does not have one of them.
+        SettingError: No layers are given, or the network does not have one of them.
     """
 
     mean: Tensor
@@ -85,12 +85,13 @@ class VGG16Features(nn.Module):
 
         Args:
             image: Images ``(N, 3, H, W)``, RGB in [0, 1]. H and W must be large enough for the
-                poolings before the deepest layer (16 for relu5_1, 8 for relu4_1, …).
-            layers: Names from `self.layers`; by default all of them.
+                pooling before the deepest layer: 16 for relu5_1, 8 for relu4_1, and so on.
+            layers: Names from `self.layers`; by default, all of them.
 
         Returns:
-            Layer name → ``(N, C, h, w)``, non-negative, in the dtype of the convolutions
-            (bfloat16 under bfloat16 autocast). Gradients flow to the image, not to VGG.
+            The non-negative activations ``(N, C, h, w)`` by layer name, in the dtype of the
+            convolutions (bfloat16 under bfloat16 autocast). Gradients flow to the image, but not
+            to VGG.
         """
         wanted = self.layers if layers is None else tuple(layers)
         features: Features = {}
