@@ -130,7 +130,7 @@ class LossTerms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """Sum of the terms, which is minimised."""
+        """Sum of all terms. Optimisation minimises this value."""
         return self.content + self.style + self.palette + self.tv
 
 

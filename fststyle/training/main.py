@@ -124,7 +124,7 @@ def end_sweep(notes: Sequence[RunNote]) -> int:
     """Install the styles that a sweep trained exactly once, and draw its sheet.
 
     Args:
-        notes: Records of all runs. If they are not part of a sweep, nothing happens.
+        notes: Records of all runs. Runs outside a sweep are ignored.
 
     Returns:
         The exit status: 1 if the sheet cannot be written, otherwise 0.

@@ -62,7 +62,7 @@ class Schedule:
         check_number("trainer.gradient_clip", self.gradient_clip, above=True)
 
     def progress(self, steps: int, seconds: float) -> float:
-        """Return the completed fraction of the run, measured by whichever limit is nearer."""
+        """Return the completed fraction of the run, relative to whichever limit is nearer."""
         by_steps = 0.0 if self.steps is None else steps / self.steps
         by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
         return min(1.0, max(by_steps, by_time))

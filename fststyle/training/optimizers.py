@@ -1,4 +1,4 @@
-"""Optimisers that treat different kinds of parameters differently."""
+"""Optimisers that combine different methods for different parameters."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Folder of a new run."""
+        """Folder for a new run."""
         return Path(self.cfg.output_dir)
 
 

@@ -1,6 +1,6 @@
 """Sweeps, in which one command trains several networks and compares them on one sheet.
 
-The runs of a sweep share no memory, so they can use separate processes. Each run records its exit
+The runs of a sweep do not share memory, so each can use its own process. Each run records its exit
 status and folder in a file; everything else is in the run's ``run.json``.
 """
 

@@ -275,7 +275,7 @@ def _start(plan: Plan, run: Run) -> Trained:
 
 
 def _run_trainer(trainer: pl.Trainer, module: StyleModule, plan: Plan, run: Run) -> None:
-    """Train until the run ends, then validate if Lightning has not done so."""
+    """Train until the run ends. Then validate, unless Lightning has already done so."""
     with warnings.catch_warnings():
         # Lightning's advice on worker processes and existing folders.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
