@@ -1,15 +1,18 @@
-"""Export styles for other runners: ONNX of a fixed size, another opset or less precision; OpenVINO.
+"""Export styles for other runners, as ONNX or in OpenVINO's format.
 
-Every export is compared with the style file on photos of odd sizes, or of the fixed size, before
-it is written. It is no longer a style file, because `fststyle.styles.style_file` reads only the
-graph that it knows, but its metadata hold the style's name, artist and licence.
+ONNX files can have a fixed size or a different opset. Both formats support three precisions:
 
-- ``float32``: everything in single precision. In OpenVINO's format, kernels stay as in the style
-  file.
-- ``float16``: weights and convolutions in half precision. Instance norms stay in single precision:
-  they add up as many numbers as a photo has pixels.
-- ``int8``: weights and activations in 8 bits, if the runner can compute with them. NNCF, OpenVINO's
-  own tool, quantises the trained network from sample photos. Norms stay as they are.
+- ``float32``: Everything is computed in single precision. In OpenVINO's format, kernels keep the
+  precision that they have in the style file.
+- ``float16``: Weights and convolutions use half precision. Instance norms stay in single
+  precision, because they sum over every pixel of the photo.
+- ``int8``: Weights and activations use 8 bits if the runner supports it. NNCF, OpenVINO's
+  quantisation tool, quantises the trained network with the help of sample photos. Norms are not
+  quantised.
+
+Before an export is written, its results are compared with those of the style file on test images.
+An export is not a style file, because `fststyle.styles.style_file` only reads graphs that fststyle
+itself builds. Its metadata still contain the style's name, artist and licence.
 """
 
 from __future__ import annotations
@@ -44,27 +47,27 @@ from fststyle.styles.style_file import StyleFile, read_style
 Precision = Literal["float32", "float16", "int8"]
 
 LOWEST_OPSET: Final = 13
-"""The oldest version of ONNX's operators that can be written."""
+"""The oldest ONNX opset version that can be exported."""
 
 _ODD_SIZES: Final = ((131, 173), (99, 66), (64, 61))
-# Mean difference that an export may have, as a fraction of the range.
+# Largest mean difference allowed for an export, as a fraction of the value range.
 _TOLERANCES: Final[dict[Precision, float]] = {
     "float32": 0.1 / 255, "float16": 0.5 / 255, "int8": 6 / 255,
 }  # fmt: skip
 
-_NO_TELEMETRY: Final = "NNCF_CI"  # NNCF reads it when it is imported
+_NO_TELEMETRY: Final = "NNCF_CI"  # environment variable that NNCF reads when imported
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The files of an export, and how much their results differ from the style file's.
+    """Files written by an export, and how far their results differ from the style file's.
 
     Attributes:
-        paths: The files.
-        sizes: Heights and widths of the photos on which both were compared.
-        largest: Largest difference of a value, as a fraction of the range.
-        mean: Mean difference of the values, as a fraction of the range.
-        runner: The program that ran the export, with its version.
+        paths: Paths of the files.
+        sizes: Heights and widths of the test images on which the results were compared.
+        largest: Largest difference of any value, as a fraction of the value range.
+        mean: Mean difference on the test image with the largest one, as a fraction of the range.
+        runner: Name and version of the program that ran the export for the comparison.
     """
 
     paths: tuple[Path, ...]
@@ -83,27 +86,28 @@ def export_style(
     opset: int | None = None,
     samples: Sequence[NDArray[np.float32]] = (),
 ) -> Exported:
-    """Write a style for another runner, after comparing the result with the style file's.
+    """Export a style for another runner, after comparing the results with the style file's.
 
     Args:
         source: A style file.
-        target: The new file, with the extension ``.onnx``, or ``.xml`` for OpenVINO's format,
-            whose weights are written to a ``.bin`` file next to it. Existing files are replaced.
-        size: Height and width, from 5, for runners that need a fixed size. The batch is then 1.
-            By default everything may vary.
+        target: Path of the new file, with the extension ``.onnx``, or ``.xml`` for OpenVINO's
+            format. OpenVINO's weights are written to a ``.bin`` file next to it. Existing files
+            are replaced.
+        size: Height and width for runners that need a fixed size, at least 5 each. The batch size
+            is then 1. By default, batch size, height and width may vary.
         precision: ``float32``, ``float16`` or ``int8``, as described at the top of this module.
-        opset: Version of ONNX's operators, from `LOWEST_OPSET`. By default the style file's.
-        samples: Photos, ``(H, W, 3)`` in [0, 1], on which ``int8`` measures activations.
+        opset: ONNX opset version, at least `LOWEST_OPSET`. By default, that of the style file.
+        samples: Photos, ``(H, W, 3)`` in [0, 1], used to calibrate the activations for ``int8``.
 
     Returns:
-        The files, with their difference from the style file.
+        The files, and how far their results differ from those of the style file.
 
     Raises:
-        SettingError: Settings do not fit together, or a package is missing (code
+        SettingError: The settings cannot be combined, or a package is missing (code
             ``missing_package``).
-        StyleError: The style file cannot be used, or its export differs too much from it (code
-            ``not_verified``).
-        FststyleError: The files cannot be written.
+        StyleError: The style file cannot be used, or the results of the export differ too much
+            from those of the style file (code ``not_verified``).
+        FststyleError: A file cannot be written.
     """
     _check_paths(source, target)
     _check_settings(target.suffix, size, precision, opset, samples)
@@ -121,8 +125,8 @@ def export_style(
     mean = float(max(difference.mean() for difference in differences))
     if not mean <= _TOLERANCES[precision]:  # written so that NaN does not pass
         raise StyleError(
-            f"In {precision}, {content.info.name} differs by {255 * mean:.2f} of 255 on average "
-            f"in {runner}, so {{path}} was not written.",
+            f"In {precision}, the results of {content.info.name} differ by {255 * mean:.2f} of 255 "
+            f"on average (run by {runner}), so {{path}} was not written.",
             path=target,
             remedy="Choose another precision.",
             code="not_verified",
@@ -172,7 +176,9 @@ def _check_settings(
         )
     if opset is not None:
         if suffix != ".onnx":
-            raise SettingError("Only ONNX has an opset.", remedy="Omit the opset for OpenVINO.")
+            raise SettingError(
+                "An opset can only be set for ONNX.", remedy="Omit the opset for OpenVINO."
+            )
         highest = onnx.defs.onnx_opset_version()
         check_number("opset", opset, LOWEST_OPSET, highest, whole=True)
     if precision == "int8":
@@ -186,7 +192,7 @@ def _check_settings(
                 details={"packages": missing, "extra": "int8"},
             )
         if not samples:
-            raise SettingError("int8 needs sample photos to measure activations on.")
+            raise SettingError("int8 needs sample photos to calibrate the activations.")
 
 
 def _to_onnx(
@@ -245,7 +251,7 @@ def _to_openvino(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "style.xml")
         openvino.save_model(model, path, compress_to_fp16=precision == "float16")
-        # Weights first: a description without them would not load.
+        # The weights come first, because the XML file cannot be loaded without them.
         files = {
             target.with_suffix(".bin"): path.with_suffix(".bin").read_bytes(),
             target: path.read_bytes(),
@@ -260,19 +266,19 @@ def _quantize(
     size: tuple[int, int] | None,
     samples: Sequence[NDArray[np.float32]],
 ) -> Any:
-    """Quantise weights and activations with NNCF, as measured on samples."""
+    """Quantise weights and activations with NNCF, calibrated on the samples."""
     photos = [
         {photo: np.ascontiguousarray(_fitted(s, size).transpose(2, 0, 1)[None])} for s in samples
     ]
-    with contextlib.redirect_stdout(io.StringIO()):  # it draws progress bars
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars
         nncf = _nncf()
-        # Its own set_log_level would change the handlers of the whole program.
+        # NNCF's own set_log_level would change the handlers of the whole program.
         logging.getLogger("nncf").setLevel(logging.ERROR)
         return nncf.quantize(model, nncf.Dataset(photos), subset_size=len(photos))
 
 
 def _nncf() -> Any:
-    """Import NNCF without its telemetry, which would report to Intel that it is used."""
+    """Import NNCF with its telemetry disabled, which would report to Intel that NNCF is used."""
     before = os.environ.get(_NO_TELEMETRY)
     os.environ[_NO_TELEMETRY] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Find styles: those that the user trained, the zoo, and our own artworks."""
+"""Find styles: the user's own, those in the bundled zoo, and the bundled artworks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundStyle:
-    """A style as `find_style` found it.
+    """A style that `find_style` has found.
 
     Attributes:
         kind: ``network`` for a style file, or ``picture`` for a style image without a trained
             network.
-        path: The style file or the style image.
-        name: The file's name without its extension.
+        path: Path of the style file or the style image.
+        name: Name of the file, without its extension.
 
     Example:
         >>> from fststyle.styles.find import find_style
@@ -41,33 +41,33 @@ class FoundStyle:
 
 
 def user_styles_folder() -> Path:
-    """Return the folder of the styles that the user has trained. It may not exist yet."""
+    """Return the folder of the user's own trained styles. This folder may not exist yet."""
     return user_data_folder() / "styles"
 
 
 def zoo_folder() -> Path:
-    """Return the folder of the trained styles that come with fststyle."""
+    """Return the folder of the trained styles that are bundled with fststyle."""
     return Path(__file__).parents[1] / "zoo"
 
 
 def art_folder() -> Path:
-    """Return the folder of our own artworks, each ``NAME.jpg`` with ``NAME.json``."""
+    """Return the folder of the bundled artworks: a ``NAME.jpg`` and a ``NAME.json`` for each."""
     return Path(__file__).parents[1] / "art"
 
 
 def find_style(text: str) -> FoundStyle:
-    """Find a style by its path or name.
+    """Find a style by its path or its name.
 
     Args:
-        text: The path of a style file or of a style image, or a name. Names are looked up among
-            the user's styles, then in the zoo, then among our artworks.
+        text: Path of a style file or a style image, or the name of a style. Names are looked up
+            first among the user's styles, then in the zoo, and then among the bundled artworks.
 
     Returns:
-        The first style that is found.
+        The first style found.
 
     Raises:
-        StyleError: There is no style of this name (code ``unknown_style``), there is no such file
-            (``not_found``), or its extension is unknown (``unknown_extension``).
+        StyleError: There is no style with this name (code ``unknown_style``), the file does not
+            exist (``not_found``), or its extension is unknown (``unknown_extension``).
 
     Example:
         >>> find_style("great_wave").kind
@@ -83,7 +83,7 @@ def find_style(text: str) -> FoundStyle:
         network = path.suffix.lower() == ".onnx"
         if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
             raise StyleError(
-                "The extension of {path} is neither .onnx, of a style file, nor one of an image.",
+                "{path} has neither the extension of a style file (.onnx) nor that of an image.",
                 path=text,
                 code="unknown_extension",
             )
@@ -91,7 +91,7 @@ def find_style(text: str) -> FoundStyle:
             raise StyleError(
                 "There is no file {path}.",
                 path=text,
-                remedy="Check the path, or choose the name of a style.",
+                remedy="Check the path, or use the name of a style.",
                 code="not_found",
             )
         return FoundStyle("network" if network else "picture", path, path.stem)
@@ -105,15 +105,15 @@ def find_network(text: str) -> FoundStyle:
     """Find a style that has a trained network.
 
     Args:
-        text: A path or a name, as for `find_style`.
+        text: Path or name of the style, as in `find_style`.
 
     Returns:
-        The style. Its ``kind`` is ``network``.
+        The style. Its ``kind`` is always ``network``.
 
     Raises:
-        StyleError: There is no such style, as in `find_style`.
+        StyleError: The style cannot be found, as in `find_style`.
         NoNetworkError: The style is only an image (code ``no_network``). The error's
-            ``details["training"]`` are the settings with which ``train.py`` trains a network.
+            ``details["training"]`` contains the settings for ``train.py`` to train a network.
 
     Example:
         >>> from fststyle.styles.find import find_network
@@ -132,21 +132,21 @@ def find_network(text: str) -> FoundStyle:
 
 
 def training_settings(found: FoundStyle) -> str:
-    """Return the settings that train a network for a style image, as typed after ``train.py``."""
+    """Return the settings to type after ``train.py`` to train a network for a style image."""
     if found.path.parent == art_folder():
         return f"style={found.name}"
     path = str(found.path)
     if not re.fullmatch(r"[\w./-]+", path):
-        return f"\"style.image='{path}'\" style.name=NAME"  # the shell's quotes, and Hydra's
+        return f"\"style.image='{path}'\" style.name=NAME"  # quotes for the shell, and for Hydra
     return f"style.image={path} style.name=NAME"
 
 
 def list_styles() -> list[FoundStyle]:
-    """List the styles that have a name.
+    """List all styles that can be found by name.
 
     Returns:
-        Networks, and artworks without a network, sorted by name. A network of the user hides one
-        of the same name in the zoo.
+        All networks, and the artworks without a network, sorted by name. If a network of the user
+        has the same name as one in the zoo, only the user's network is listed.
 
     Example:
         >>> "starry_night" in [style.name for style in list_styles()]
@@ -159,19 +159,19 @@ def list_styles() -> list[FoundStyle]:
 
 
 def find_picture(text: str) -> Path:
-    """Find a style image, to train or optimise with it.
+    """Find a style image for training or optimisation.
 
     Args:
-        text: A path, or the name of one of our artworks.
+        text: Path of the image, or the name of a bundled artwork.
 
     Returns:
         The path of the style image.
 
     Raises:
-        PhotoError: There is no file at the path (code ``not_found``), or it is a style file
+        PhotoError: There is no file at the path (code ``not_found``), or the file is a style file
             (``not_an_image``).
-        StyleError: There is no artwork of that name (code ``unknown_style``), or only its network
-            (``no_style_image``).
+        StyleError: There is no artwork with that name (code ``unknown_style``), or there is only
+            a trained network with that name (``no_style_image``).
     """
     if _is_path(text):
         if not os.path.isfile(text):
@@ -194,7 +194,7 @@ def find_picture(text: str) -> Path:
         return artworks[text]
     if any(style.name == text for style in _all_styles()):
         raise StyleError(
-            f"The style image of {text!r} is not included, only its trained network.",
+            f"The style image of {text!r} is not bundled, only its trained network.",
             remedy="Give the path of the style image.",
             code="no_style_image",
         )
@@ -202,17 +202,17 @@ def find_picture(text: str) -> Path:
 
 
 def art_info(name: str) -> StyleInfo:
-    """Read the description of one of our artworks.
+    """Read the description of a bundled artwork.
 
     Args:
         name: Name of the artwork.
 
     Returns:
-        Its title, artist, year, source and licence.
+        The artwork's title, artist, year, source and licence.
 
     Raises:
-        StyleError: There is no such artwork (code ``unknown_style``), or its description cannot be
-            read (``cannot_read``) or is damaged (``damaged``).
+        StyleError: There is no artwork with this name (code ``unknown_style``), or its description
+            cannot be read (``cannot_read``) or is damaged (``damaged``).
 
     Example:
         >>> art_info("ink_wash").title
@@ -227,14 +227,14 @@ def art_info(name: str) -> StyleInfo:
         raise StyleError(
             "Cannot read {path}.",
             path=known[name],
-            remedy="Install fststyle again.",
+            remedy="Reinstall fststyle.",
             code="cannot_read",
         ) from error
     return StyleInfo.from_json(text)
 
 
 def _is_path(text: str) -> bool:
-    # Names have no dots and no slashes.
+    # Names contain neither dots nor slashes.
     return bool(Path(text).suffix) or os.sep in text or "/" in text
 
 
@@ -244,7 +244,7 @@ def _named_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _all_styles() -> Iterator[FoundStyle]:
-    """Yield all styles that have a name, in the order in which `find_style` prefers them."""
+    """Yield all styles that can be found by name, starting with those that take precedence."""
     for folder in (user_styles_folder(), zoo_folder()):
         for path in _named_files(folder, ".onnx"):
             yield FoundStyle("network", path, path.stem)
@@ -267,28 +267,30 @@ def _unknown(what: str, text: str, names: list[str]) -> StyleError:
 def install(style_file: Path, interrupted: bool) -> Path | None:
     """Copy a style file to the folder where `find_style` finds it by name.
 
-    An existing network is kept under another name.
+    An existing network with the same name is renamed and kept.
 
     Args:
-        style_file: The trained style.
-        interrupted: Training was interrupted. An existing network is then not replaced.
+        style_file: Path of the trained style.
+        interrupted: Whether training was interrupted. If so, an existing network is not replaced.
 
     Returns:
-        The copy, or None, after a warning, if there is none.
+        The path of the copy. If no copy was made, logs a warning and returns ``None``.
     """
     target = user_styles_folder() / style_file.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             if interrupted:
-                log.warning("%s already exists and was kept; the new one is %s", target, style_file)
+                log.warning(
+                    "%s already exists and was kept; the new network is %s", target, style_file
+                )
                 return None
             previous = target.with_stem(f"{target.stem}-previous")
             write_atomically(previous, target.read_bytes())
             log.info("This network replaces an older one, which is now called %s", previous.stem)
         elif (zoo_folder() / target.name).exists():
             log.info(
-                "The name %s now means this network; delete %s to use the included one again",
+                "The name %s now refers to this network; delete %s to use the bundled one again",
                 target.stem,
                 target,
             )

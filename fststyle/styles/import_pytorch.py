@@ -1,18 +1,19 @@
-"""Import networks that other programs trained: PyTorch checkpoints of two well-known projects.
+"""Import networks trained by other programs: PyTorch checkpoints from two well-known projects.
 
-They are pytorch/examples (``fast_neural_style``) and gordicaleksa's
-pytorch-neural-style-transfer-johnson. Both have the network of `TransformerNet` with first
-stride 1, pad every convolution by reflection and upsample to the nearest neighbour. The
-differences are folded into the weights, exactly:
+The two projects are pytorch/examples (``fast_neural_style``) and gordicaleksa's
+pytorch-neural-style-transfer-johnson. Both use the architecture of `TransformerNet` with a first
+stride of 1, reflection padding for every convolution, and nearest-neighbour upsampling. The
+remaining differences are folded into the weights, without changing the results:
 
-- *The photo's range.* Theirs is a·photo + b by channels. The factor goes into the first
-  convolution. The offset adds a constant to each of its channels, at the borders too, because
-  reflection keeps a constant photo constant. The instance norm after it removes that constant.
-- *Biases before instance norms* add constants in the same way, and are left out.
-- *The result's range.* Theirs, c·result + d, is undone in the last convolution. Only the clamp to
-  [0, 1] follows it: ``linear_output`` of `NetworkConfig`.
+- *Input range.* Their networks expect a·photo + b for each channel. The factor a is folded into
+  the first convolution. The offset b would only add a constant to each output channel of that
+  convolution, even at the borders, because reflection padding keeps a constant photo constant.
+  The instance norm that follows removes this constant, so b is ignored.
+- *Biases before instance norms.* They also add only constants, so they are ignored.
+- *Output range.* Their networks return c·result + d. The last convolution is changed to return
+  the result itself, followed only by a clamp to [0, 1] (``linear_output`` in `NetworkConfig`).
 
-Nothing in a checkpoint is executed: torch reads tensors and plain containers only.
+Nothing in a checkpoint is executed: torch reads only tensors and plain containers from it.
 """
 
 from __future__ import annotations
@@ -35,29 +36,29 @@ from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
 
 MAX_BYTES: Final = 256 * 2**20
-"""Checkpoints that are larger, or would be when unpacked, are refused."""
+"""Largest size in bytes of a checkpoint, both before and after unpacking."""
 
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 _EXPECTED: Final = (
-    "Only networks of pytorch/examples (fast_neural_style) and of "
+    "Only networks from pytorch/examples (fast_neural_style) and "
     "gordicaleksa/pytorch-neural-style-transfer-johnson can be imported."
 )
-_COPY_AGAIN: Final = "Copy or download it again."
-# Values that old versions of PyTorch stored for instance norms and never used.
+_COPY_AGAIN: Final = "Copy or download the file again."
+# Values that old versions of PyTorch stored for instance norms but never used.
 _LEFT_OVER: Final = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 
 
 @dataclass(frozen=True)
 class _Family:
-    """Checkpoints of one program.
+    """The checkpoint format of one project.
 
     Attributes:
-        project: The program's repository.
-        grow: Prefixes of the layers after the residual blocks.
-        factor: Factors of the photo's and the result's channels.
-        offset: Offsets of the photo's and the result's channels.
+        project: Name of the project's repository.
+        grow: Name prefixes of the layers after the residual blocks.
+        factor: Scale factor for each channel of the photo and the result.
+        offset: Offset for each channel of the photo and the result.
     """
 
     project: str
@@ -88,13 +89,13 @@ _FAMILIES: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network that another program trained.
+    """A network trained by another program.
 
     Attributes:
-        network: An equal `TransformerNet`, on the CPU and in evaluation mode.
-        project: The repository of the program that wrote it.
-        facts: Values that it stores about its training, as JSON can hold them.
-        sha256: SHA-256 of the file, hexadecimal.
+        network: The equivalent `TransformerNet`, on the CPU and in evaluation mode.
+        project: Repository of the program that wrote the checkpoint.
+        facts: Numbers that the checkpoint stores about its training run, by name.
+        sha256: Hexadecimal SHA-256 checksum of the file.
     """
 
     network: TransformerNet
@@ -104,19 +105,19 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of pytorch/examples or gordicaleksa, without running anything in it.
+    """Read a checkpoint from pytorch/examples or gordicaleksa, without executing code from it.
 
     Args:
-        path: A ``.pth`` or ``.model`` file, in PyTorch's new or old format.
+        path: Path of a ``.pth`` or ``.model`` file, in PyTorch's new or old format.
 
     Returns:
-        The network. Its results equal the original's, clamped to [0, 1] and cropped to the
-        photo's size.
+        The checkpoint. The results of its network equal those of the original network, clamped
+        to [0, 1] and cropped to the photo's size.
 
     Raises:
         StyleError: The file is missing (code ``not_found``), cannot be read (``cannot_read``), is
-            damaged (``damaged``) or larger than `MAX_BYTES` (``too_large``), holds more than
-            weights (``unsafe``), or holds another network (``other_network``).
+            damaged (``damaged``), is larger than `MAX_BYTES` (``too_large``), contains more than
+            weights (``unsafe``), or contains another kind of network (``other_network``).
     """
     data = _read(path)
     content = _load(data, path)
@@ -129,7 +130,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         }
         content = content["state_dict"]
     if not isinstance(content, Mapping):
-        raise _other_network(path, f"a {type(content).__name__}, not weights by name")
+        raise _other_network(path, f"a {type(content).__name__} instead of named weights")
     theirs = {
         str(key).removeprefix("module."): value
         for key, value in content.items()
@@ -145,7 +146,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _other_network(path: Path, found: str) -> StyleError:
     return StyleError(
-        f"{{path}} holds another network: {found}.",
+        f"{{path}} contains another kind of network: {found}.",
         path=path,
         remedy=_EXPECTED,
         code="other_network",
@@ -164,12 +165,12 @@ def _read(path: Path) -> bytes:
         raise StyleError(
             f"Cannot read {{path}} ({error.strerror}).",
             path=path,
-            remedy="Check that it is a file that you may read.",
+            remedy="Check that it is a file and that you may read it.",
             code="cannot_read",
         ) from error
     unpacked = len(data)
     if unpacked <= MAX_BYTES and data.startswith(b"PK"):
-        # PyTorch does not compress. Compressed content may be far larger than the file.
+        # PyTorch does not compress its files, but others may unpack to far more than their size.
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -192,14 +193,14 @@ def _read(path: Path) -> bytes:
 
 def _load(data: bytes, path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # about old formats
+        with warnings.catch_warnings(action="ignore"):  # warnings about old formats
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything for damaged files
         if type(error).__name__ == "UnpicklingError" and "GLOBAL" in str(error):
             raise StyleError(
-                "{path} holds a program's objects, not only weights, so it is not opened.",
+                "{path} contains Python objects in addition to weights, so it was not opened.",
                 path=path,
-                remedy=f"Save the network's state_dict(). {_EXPECTED}",
+                remedy=f"Save only the network's state_dict(). {_EXPECTED}",
                 code="unsafe",
             ) from error
         raise StyleError(
@@ -211,7 +212,7 @@ def _load(data: bytes, path: Path) -> Any:
 
 
 def _convert(theirs: Mapping[str, Any], family: _Family, path: Path) -> TransformerNet:
-    """Fill our network with their weights."""
+    """Create a `TransformerNet` with the weights of a checkpoint."""
     blocks = len({key.partition(".")[0] for key in theirs if re.match(r"res\d+\.", key)})
     layers = {"encoder.0.0": "conv1.conv2d", "encoder.1.0": "conv2.conv2d"}
     layers |= {"encoder.2.0": "conv3.conv2d", "to_rgb": family.grow[2]}
@@ -240,7 +241,7 @@ def _convert(theirs: Mapping[str, Any], family: _Family, path: Path) -> Transfor
         state[key] = _tensor(theirs, name, tuple(parameter.shape), path)
     more = theirs.keys() - known
     if more:
-        raise _other_network(path, f"it has {min(more)!r} too")
+        raise _other_network(path, f"it also has {min(more)!r}")
 
     factor, offset = (torch.tensor(values) for values in (family.factor, family.offset))
     state["encoder.0.0.weight"] = state["encoder.0.0.weight"] * factor[:, None, None]
@@ -256,7 +257,7 @@ def _channels(theirs: Mapping[str, Any], name: str) -> int:
 
 
 def _tensor(theirs: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> Tensor:
-    """Check one of their tensors before anything is computed from it."""
+    """Return a tensor of a checkpoint, after checking its type and shape."""
     tensor = theirs.get(name)
     found = "nothing" if tensor is None else f"a {type(tensor).__name__}"
     if isinstance(tensor, Tensor):

@@ -1,4 +1,4 @@
-"""The origin and the training of a style."""
+"""Information about the origin and the training of a style."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any, Final
 from fststyle.errors import SettingError, StyleError
 
 STYLE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""Names that a style, and so its files, may have."""
+"""Pattern for valid names of styles and their files."""
 
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class StyleInfo:
-    """The origin and the training of a style.
+    """Information about the origin and the training of a style.
 
     Attributes:
-        name: Name of the style's file: lower-case letters, digits, ``_`` and ``-``.
+        name: Name of the style and its file: lower-case letters, digits, ``_`` and ``-``.
         title: Title of the artwork.
         artist: Artist of the artwork.
         year: Year of the artwork.
-        source: Where the style image was found.
+        source: Source of the style image, such as a web address.
         licence: Licence of the style image.
-        style_image_sha256: SHA-256 of the style image's file, hexadecimal.
-        training: Anything known about the training, as JSON can hold it: steps, minutes,
-            photos, settings of the loss, held-out losses.
+        style_image_sha256: Hexadecimal SHA-256 checksum of the style image's file.
+        training: Anything known about the training run, such as steps, minutes, photos, loss
+            settings and held-out losses. All values must be representable in JSON.
 
     Raises:
         SettingError: ``name`` is not allowed, or another value has the wrong type.
@@ -56,26 +56,30 @@ class StyleInfo:
                 raise SettingError(f"A style's {key} must be text, not {value!r}.")
         if isinstance(self.year, bool) or not isinstance(self.year, int | str | None):
             raise SettingError(f"A style's year must be a number or text, not {self.year!r}.")
-        # These texts are printed. Control characters could rewrite the terminal.
+        # These texts are printed, and control characters could change what the terminal shows.
         for value in asdict(self).values():
             if isinstance(value, str) and _CONTROL_CHARACTERS.search(value):
-                raise SettingError(f"A style's texts must be one line each, not {value!r}.")
+                raise SettingError(
+                    f"Each text in a style's description must be a single line, not {value!r}."
+                )
         if not STYLE_NAME.fullmatch(self.name):
             raise SettingError(
                 f"{self.name!r} is not a valid name for a style.",
-                remedy="Use up to 64 of a-z, 0-9, '_' and '-', starting with a letter or digit.",
+                remedy="Use at most 64 of a-z, 0-9, '_' and '-', starting with a letter or digit.",
             )
         try:
             if not isinstance(self.training, Mapping):
                 raise TypeError("it is not a mapping")
-            # A copy, in the form in which reading the file returns it.
+            # A copy with the same types that reading the file would give.
             training = json.loads(json.dumps(dict(self.training), allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise SettingError(f"JSON cannot hold this style's training: {error}.") from error
+            raise SettingError(
+                f"The style's training record cannot be stored as JSON: {error}."
+            ) from error
         object.__setattr__(self, "training", training)
 
     def to_json(self) -> str:
-        """Return all fields as one JSON object."""
+        """Return all fields as a JSON object."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
@@ -83,10 +87,10 @@ class StyleInfo:
         """Read the text that `to_json` wrote.
 
         Args:
-            text: A JSON object. Unknown keys are ignored, missing ones have their default.
+            text: A JSON object. Unknown keys are ignored, and missing keys get default values.
 
         Returns:
-            The same information.
+            The style's information.
 
         Raises:
             StyleError: The text is not a JSON object with a name, or a value has the wrong type

@@ -1,22 +1,23 @@
-"""The transformer network: a photo in, the stylised photo out, in one pass.
+"""The transformer network, which stylises a photo in a single pass.
 
 Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and
 Super-Resolution" (ECCV 2016) and its supplementary material, table 1.
 
-    first_stride 1, the paper:
+    first_stride 1, as in the paper:
         photo → c9s1-w → d2w → dt → n × Rt → u2w → uw → c9s1-3 → result
     first_stride 2, the default:
         photo → c5s2-w → dt → n × Rt → uw → c1s1-16 → u → c3s1-3 → result
 
-w is ``width``, t ``trunk`` (4w in the paper) and n ``residual_blocks``. ``ckss-f`` is a k×k
-convolution with stride s and f filters, ``df`` a 3×3 convolution with stride 2, ``Rf`` a residual
-block, ``uf`` an upsampling by 2 and a 3×3 convolution, ``u`` an upsampling alone. Every
-convolution with w, 2w or t filters is followed by instance norm and ReLU (in a residual block,
-the second one by instance norm alone). Those with 16 or 3 filters have a bias instead.
+Here, w is ``width``, t is ``trunk`` (4w in the paper) and n is ``residual_blocks``. ``ckss-f`` is
+a k×k convolution with stride s and f filters, ``df`` is a 3×3 convolution with stride 2, ``Rf`` is
+a residual block, ``uf`` is upsampling by 2 followed by a 3×3 convolution, and ``u`` is upsampling
+alone. Convolutions with w, 2w or t filters are followed by instance norm and ReLU, except that the
+second convolution of a residual block is followed by instance norm alone. Convolutions with 16 or
+3 filters have a bias instead.
 
-The default computes only the result itself at the photo's full size, with one small convolution.
-Its residual blocks run at a quarter of the size, as in the paper. Other deviations from the paper
-are marked where they occur. `fststyle.styles.shape.layers` lists the layers.
+By default, only the last, small convolution runs at the photo's full size. The residual blocks run
+at a quarter of the size, as in the paper. Comments in the code explain all other deviations from
+the paper. `fststyle.styles.shape.layers` lists the layers.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from fststyle.styles.shape import MIN_SIDE, Convolution, NetworkConfig, Upsample
 
 
 class TransformerNet(nn.Module):
-    """A network that stylises photos. Each network holds one style.
+    """A network that stylises photos in one particular style.
 
-    Input and output are ``(N, 3, H, W)``, RGB in [0, 1], of the same, arbitrary H and W.
+    Input and output have the same shape, ``(N, 3, H, W)``, with any H and W, and contain RGB values
+    in [0, 1].
 
     Example:
         >>> import torch
@@ -43,7 +45,7 @@ class TransformerNet(nn.Module):
         super().__init__()
         self.config = config
         parts = layers(config)
-        # The order in which weights are drawn decides which network a random seed gives.
+        # For a given random seed, the initial weights depend on the order in which layers are made.
         encoder = nn.Sequential(*map(_layer, parts.encoder))
         decoder = nn.Sequential(*map(_layer, parts.decoder))
         to_rgb = _convolution(parts.to_rgb)
@@ -61,30 +63,30 @@ class TransformerNet(nn.Module):
             photo: ``(N, 3, H, W)``, RGB in [0, 1].
 
         Returns:
-            The stylised photos, of the same shape and range. A photo that is smaller than
-            5 pixels on a side is extended by its edge pixels and cropped back.
+            The stylised photos, with the same shape and range. Photos that are smaller than
+            5 pixels on a side are padded with their edge pixels, and the results are cropped.
         """
         height, width = photo.shape[-2:]
         if height < MIN_SIDE or width < MIN_SIDE:
             missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
             photo = F.pad(photo, missing, mode="replicate")
-        # Centred, as jcjohnson's code centres its input by the ImageNet mean.
+        # Centre the values around 0; jcjohnson's code subtracts the ImageNet mean instead.
         hidden = self.decoder(self.residual(self.encoder(photo - 0.5)))
-        # The authors' code ends with 150·tanh around the mean, which leaves the range of
-        # pixels. Here the sigmoid keeps every output in [0, 1], so nothing needs clamping.
+        # The authors' code ends with 150·tanh around the mean, which can exceed the range of
+        # pixel values. By default, a sigmoid keeps every output in [0, 1] without clamping.
         result = self.to_rgb(hidden)
         result = result.clamp(0.0, 1.0) if self.config.linear_output else result.sigmoid()
-        # Odd sizes: the decoder ends at the next multiple of 4.
+        # The decoder rounds sizes up to a multiple of 4, so crop the result to the photo's size.
         cropped: Tensor = result[..., :height, :width]
         return cropped
 
 
 def _layer(layer: Convolution | Upsample) -> nn.Module:
-    """Make a layer: an upsampling, a convolution, or a convolution with norm and ReLU."""
+    """Create a layer: upsampling, a convolution, or a convolution with norm and ReLU."""
     if isinstance(layer, Upsample):
-        # The paper upsamples by transposed convolutions. Nearest-neighbour upsampling and a plain
-        # convolution leave no checkerboard (Odena, Dumoulin, Olah, "Deconvolution and
-        # Checkerboard Artifacts", Distill 2016).
+        # The paper upsamples with transposed convolutions. Nearest-neighbour upsampling followed
+        # by a plain convolution avoids checkerboard patterns (Odena, Dumoulin, Olah,
+        # "Deconvolution and Checkerboard Artifacts", Distill 2016).
         return nn.Upsample(scale_factor=float(layer.factor), mode="nearest")
     if not layer.has_norm:
         return _convolution(layer)
@@ -95,8 +97,8 @@ def _layer(layer: Convolution | Upsample) -> nn.Module:
 
 
 def _convolution(layer: Convolution) -> nn.Conv2d:
-    # The paper does not pad in the residual blocks, and crops. Zero padding, which others use,
-    # draws a frame around the result. Reflection padding does neither.
+    # In the residual blocks, the paper does not pad, so its results must be cropped. Zero padding,
+    # which others use, leaves a visible frame. Reflection padding avoids both problems.
     return nn.Conv2d(
         layer.inputs,
         layer.outputs,
@@ -113,7 +115,10 @@ def _norm(layer: Convolution) -> nn.InstanceNorm2d:
 
 
 class _ResidualBlock(nn.Module):
-    """x + IN(conv(ReLU(IN(conv(x))))), without a ReLU after the sum (Gross and Wilber 2016)."""
+    """Residual block, x + IN(conv(ReLU(IN(conv(x))))), without a final ReLU.
+
+    Source: Gross and Wilber 2016.
+    """
 
     def __init__(self, first: Convolution, second: Convolution) -> None:
         super().__init__()

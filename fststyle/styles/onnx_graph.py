@@ -1,13 +1,15 @@
-"""The ONNX graph of `TransformerNet`: built, read and compared, without torch.
+"""Build, read and compare the ONNX graph of `TransformerNet`, without torch.
 
-The graph is built here instead of by ``torch.onnx.export``, which takes ten seconds, prints,
-writes two Shape and Slice nodes for one, and merges weights that are equal, so that an untrained
-network cannot be read back. Both graphs are equally fast in OpenVINO. Building the graph here
-also makes reading safe: `rebuild` refuses a model whose graph is not exactly the one of its
-network, and runners get a graph that was rebuilt from the weights. Nothing but numbers from a file
-ever reaches them.
+The graph is built here rather than by ``torch.onnx.export``. That function takes ten seconds,
+prints messages, writes redundant Shape and Slice nodes, and merges equal weights, so that an
+untrained network cannot be read back. Both graphs are equally fast in OpenVINO.
 
-Models are ``onnx.ModelProto``, for which onnx has no types.
+Building the graph here also makes reading safe. `rebuild` rejects a model unless its graph exactly
+matches the one built here. Even then, runners never get the file's own graph, only one rebuilt
+from the weights. They use nothing but numbers from the file.
+
+Models are ``onnx.ModelProto`` objects. They are annotated as ``Any``, because onnx does not provide
+type hints for them.
 """
 
 from __future__ import annotations
@@ -41,18 +43,18 @@ def build_model(
 
     Args:
         shape: The network's shape.
-        weights: All weights of the network and no others. For a `FoldedNorm` they are the
-            result of `fold_norms`.
-        norm: The kind of norms, with the model's inputs and outputs. By default the network as
-            trained.
-        half: Convolutions run in float16. Norms stay in float32: they add up as many numbers as
-            a photo has pixels.
+        weights: All weights of the network and no others. For `FoldedNorm`, these are the result
+            of `fold_norms`.
+        norm: Kind of norms, which also determines the model's inputs and outputs. By default,
+            the norms of the network as trained.
+        half: Run convolutions in float16. Norms stay in float32, because they sum over every
+            pixel of the photo.
 
     Returns:
         An ``onnx.ModelProto``.
 
     Raises:
-        ValueError: A weight is missing, or has another shape or type.
+        ValueError: A weight is missing, or has the wrong shape or type.
     """
     norm = norm or InstanceNorm()
     graph = Graph(weights, half=half)
@@ -89,7 +91,7 @@ def build_model(
 def _add_layer(
     graph: Graph, norm: Norm, hidden: str, name: str, layer: Convolution | Upsample
 ) -> str:
-    """Add an upsampling, a convolution, or a convolution with norm and ReLU."""
+    """Add upsampling, a convolution, or a convolution with norm and ReLU."""
     if isinstance(layer, Upsample):
         return graph.add(
             "Resize",
@@ -133,17 +135,17 @@ def _to_single(graph: Graph, hidden: str) -> str:
 
 
 def rebuild(model: Any, shape: NetworkConfig) -> Any:
-    """Rebuild a model from its weights, and check that the result equals it.
+    """Rebuild a model from its weights, and check that the rebuilt model equals the original.
 
     Args:
         model: An ``onnx.ModelProto`` of unknown origin.
         shape: The shape that the network should have.
 
     Returns:
-        An equal ``onnx.ModelProto``, without metadata.
+        The rebuilt ``onnx.ModelProto``, without metadata.
 
     Raises:
-        ValueError: ``model`` differs from what `build_model` makes of ``shape`` and its weights.
+        ValueError: ``model`` differs from what `build_model` builds for ``shape`` and the weights.
     """
     rebuilt = build_model(shape, {t.name: _array(t) for t in model.graph.initializer})
     if _structure(model) != _structure(rebuilt):
@@ -152,13 +154,13 @@ def rebuild(model: Any, shape: NetworkConfig) -> Any:
 
 
 def read_weights(model: Any) -> Weights:
-    """Read the weights of a model that `build_model` or `rebuild` made.
+    """Read the weights of a model that `build_model` or `rebuild` returned.
 
     Args:
         model: An ``onnx.ModelProto``.
 
     Returns:
-        The weights as they are stored, in arrays that cannot be written to.
+        The weights as stored, in read-only arrays.
     """
     return {
         tensor.name: _array(tensor)
@@ -168,12 +170,12 @@ def read_weights(model: Any) -> Weights:
 
 
 def has_external_data(model: Any) -> bool:
-    """Return whether a model refers to another file. Models of `build_model` never do."""
+    """Return whether a model refers to another file. Models from `build_model` never do."""
     return any(t.external_data or t.data_location != t.DEFAULT for t in model.graph.initializer)
 
 
 def foreign_operators(model: Any) -> list[str]:
-    """List a model's operators, domains and functions that `build_model` never uses."""
+    """List operators, domains and functions in a model that `build_model` never uses."""
     foreign = [f"{n.domain}:{n.op_type}" for n in model.graph.node if n.domain]
     foreign += [n.op_type for n in model.graph.node if n.op_type not in _OPERATORS]
     foreign += [f"{o.domain}:*" for o in model.opset_import if o.domain]
@@ -184,20 +186,20 @@ def _array(tensor: Any) -> NDArray[Any]:
     """Read an ONNX tensor without following references to other files."""
     dtype = _DTYPES.get(tensor.data_type)
     if dtype is None:
-        raise ValueError(f"{tensor.name!r} has another type")
+        raise ValueError(f"{tensor.name!r} has the wrong type")
     shape = tuple(tensor.dims)
-    # Python's integers, unlike numpy's, do not overflow.
+    # Unlike NumPy's integers, Python's do not overflow.
     size = dtype.itemsize
     for length in shape:
         size *= length
     if min(shape, default=0) < 0 or size != len(tensor.raw_data):
-        raise ValueError(f"{tensor.name!r} has another size")
+        raise ValueError(f"{tensor.name!r} has the wrong size")
     array: NDArray[Any] = np.frombuffer(tensor.raw_data, dtype).reshape(shape)
     return array
 
 
 def _structure(model: Any) -> object:
-    """Return all of a model that is not metadata, in a form that compares by value."""
+    """Return everything in a model except metadata, in a form that can be compared by value."""
     graph = model.graph
     nodes = [
         (

@@ -1,8 +1,8 @@
-"""The norms of an ONNX model: as trained, folded away, measured, or smoothed over a video's frames.
+"""Norms of an ONNX model: as trained, folded into convolutions, measured, or smoothed over a video.
 
-Each class is one way to normalise. `fststyle.styles.onnx_graph.build_model` builds the network
-around it: ``begin`` adds the model's inputs and returns the photo, ``apply`` adds one norm, and
-``finish`` adds the model's outputs.
+Each class implements one way to normalise. `fststyle.styles.onnx_graph.build_model` builds the
+network around it: ``begin`` adds the model's inputs and returns the photo, ``apply`` adds one norm,
+and ``finish`` adds the model's outputs.
 """
 
 from __future__ import annotations
@@ -17,43 +17,44 @@ from fststyle.styles.onnx_protobuf import OPSET, Graph, Weights
 from fststyle.styles.shape import STRIDE
 
 EPSILON: Final = 1e-5
-"""Added to every variance. It is the default of torch and of ONNX."""
+"""Constant that is added to every variance. This value is the default of torch and ONNX."""
 
 _STEP: Final = 7
-"""A video frame's statistics are read from every seventh pixel, down and across."""
+"""Distance in pixels, down and across, between those used for a video frame's statistics."""
 _ROUNDING: Final = 0.01
 _MOST_RATIO: Final = 10.0
 _MOST_CHANGE: Final = 10.0
-"""Limits of how far smoothing moves a frame from its own statistics."""
+"""Limits on how far smoothing can move a frame away from its own statistics."""
 
 
 class Norm(Protocol):
-    """A way to normalise, with the inputs and outputs that it gives the model."""
+    """A way to normalise, including the inputs and outputs that the model needs for it."""
 
     has_bias: bool
-    """Convolutions before norms have a bias."""
+    """Whether convolutions before norms have a bias."""
 
     def begin(self, graph: Graph, channels: list[int]) -> str:
-        """Add the inputs. Return the photo, ``(N, 3, H, W)`` in [0, 1].
+        """Add the inputs. Return the name of the photo's tensor, ``(N, 3, H, W)`` in [0, 1].
 
         Args:
             graph: The graph under construction.
-            channels: Number of channels of each norm, in the order of `apply`.
+            channels: Number of channels of each norm, in the order of the calls to `apply`.
         """
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
-        """Add the norm ``name``. Return what it makes of ``hidden``."""
+        """Add the norm ``name`` after the tensor ``hidden``. Return the name of its output."""
 
     def finish(self, graph: Graph, result: str) -> None:
-        """Add the outputs. ``result`` has the photo's size, or up to 3 pixels more."""
+        """Add the outputs. ``result`` has the size of the photo, or up to 3 pixels more."""
 
 
 class InstanceNorm:
-    """The network as trained.
+    """Instance norms, as in the trained network.
 
     Args:
-        size: Height and width of the photos, for a batch of 1. By default everything may vary.
-        opset: Version of ONNX's operators that the model may use.
+        size: Fixed height and width of the photos, for a batch size of 1. By default, all three
+            may vary.
+        opset: ONNX opset version of the model.
     """
 
     has_bias = False
@@ -74,7 +75,7 @@ class InstanceNorm:
         return _instance_norm(graph, hidden, *_parameters(graph, name, channels))
 
     def finish(self, graph: Graph, result: str) -> None:
-        """Crop the result to the photo's size: the output ``picture``."""
+        """Crop the result to the photo's size, as the output ``picture``."""
         graph.output("picture", *self._shape)
         if self._size is None:
             _crop(graph, result, self._photo_size(graph), output="picture")
@@ -86,15 +87,15 @@ class InstanceNorm:
     def _photo_size(self, graph: Graph) -> str:
         if self._opset >= 15:
             return graph.add("Shape", "photo", start=2, end=4)
-        # Older versions of Shape return all lengths.
+        # In older opsets, Shape can only return all dimensions.
         begin, end, axis = (graph.constant(f"number_{n}", [n], np.int64) for n in (2, 4, 0))
         return graph.add("Slice", graph.add("Shape", "photo"), begin, end, axis)
 
 
 class FoldedNorm(InstanceNorm):
-    """No norms: `fold_norms` made them a part of the convolutions.
+    """No norms, because `fold_norms` has merged them into the convolutions.
 
-    Such a network gives every part of a photo the statistics of the whole photo.
+    Such a network can process a photo in parts, each with the statistics of the whole photo.
     """
 
     has_bias = True
@@ -105,12 +106,13 @@ class FoldedNorm(InstanceNorm):
 
 
 class MeasuredNorm:
-    """Norms that take their statistics from all photos of a batch together, and return them.
+    """Norms that measure their statistics over all photos of a batch, as outputs of the model.
 
-    The model has a second input, ``inset``: the number of pixels along the upper and lower, and
-    the left and right borders that do not count. They are multiples of 4, as the photos' sizes
-    are, or 0. Its outputs are ``NAME.mean`` and ``NAME.variance``, ``(1, C, 1, 1)``, for each norm
-    in `norm_names`. It has no image output.
+    The model has a second input, ``inset``. Its two values are the widths of the margins that the
+    statistics ignore: one at the top and bottom, the other on the left and right. Both the margins
+    and the sizes of the photos must be multiples of 4. The model's outputs are ``NAME.mean`` and
+    ``NAME.variance``, each ``(1, C, 1, 1)``, for each norm in `norm_names`. The model does not
+    output an image.
     """
 
     has_bias = False
@@ -128,10 +130,10 @@ class MeasuredNorm:
         return photo
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
-        """Add a norm over the pixels that count."""
+        """Add a norm with the statistics of the pixels inside the margins."""
         gain, shift = _parameters(graph, name, channels)
-        # In two steps, since a runner may round to bfloat16 in between: the error of the first
-        # mean is in the second.
+        # The mean is computed in two steps, because a runner may round to bfloat16 in between.
+        # The second step corrects the error of the first.
         about = _average(graph, self._counted(graph, hidden))
         centred = graph.add("Sub", hidden, about)
         counted = self._counted(graph, centred)
@@ -151,20 +153,20 @@ class MeasuredNorm:
             graph.output(name, 1, "channels", 1, 1)
 
     def _counted(self, graph: Graph, hidden: str) -> str:
-        # The photo's inset at the resolution of this layer.
+        # Scale the margins to the resolution of this layer.
         size = graph.add("Shape", hidden, start=2, end=4)
         begin = graph.add("Div", graph.add("Mul", size, "inset"), self._photo_size)
         return graph.add("Slice", hidden, begin, graph.add("Sub", size, begin), "height_and_width")
 
 
 class SmoothedNorm:
-    """Norms for the frames of a video, one frame at a time.
+    """Norms for the frames of a video, which the model processes one at a time.
 
-    Photo and result are uint8, ``(1, H, W, 3)``. Each norm's mean and standard deviation are
-    ``keep · before + (1 - keep) · measured``. The inputs are ``keep``, ``(1,)`` in [0, 1], and
-    ``before``, ``(1, n, 1, 1)``, with the values of one norm after another. The values that were
-    used are the second output, ``statistics``, of the same shape. With ``keep`` = 0 this is the
-    network as trained.
+    Photo and result are uint8, ``(1, H, W, 3)``. Each norm uses the mean and standard deviation
+    ``keep · before + (1 - keep) · measured``. Two inputs of the model control this: ``keep``,
+    ``(1,)`` in [0, 1], and ``before``, ``(1, n, 1, 1)``, which lists the previous values of all
+    norms in order. The model's second output, ``statistics``, has the same shape and contains the
+    values that were used. With ``keep`` = 0, the model behaves like the trained network.
     """
 
     has_bias = False
@@ -192,10 +194,10 @@ class SmoothedNorm:
         return graph.add("Div", planes, "levels", output="planes")
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
-        """Add an instance norm, and move its result from the frame's statistics to smoothed ones.
+        """Add an instance norm, and adjust its result to the smoothed statistics.
 
-        Measuring the statistics would double the time. Instead they are derived from a few pixels
-        before and after the instance norm, since x = deviation · normal + mean for each of them.
+        Measuring the statistics would double the time. Instead, they are derived from a few pixels
+        before and after the instance norm, because x = deviation · normal + mean for each pixel.
         """
         gain, shift = (_per_channel(graph, p) for p in _parameters(graph, name, channels))
         units = [graph.constant(f"{n}_{channels}", [n] * channels, np.float32) for n in (1, 0)]
@@ -203,7 +205,7 @@ class SmoothedNorm:
         mean, deviation = _derived_statistics(graph, hidden, normal, channels)
         new_mean = self._smoothed(graph, mean)
         new_deviation = self._smoothed(graph, deviation)
-        # The change of a channel that is almost constant is mostly rounding.
+        # Changes in an almost constant channel are mostly rounding errors.
         floor = graph.add(
             "Add", graph.add("Mul", graph.add("Abs", new_mean), "rounding"), "rounding"
         )
@@ -216,7 +218,7 @@ class SmoothedNorm:
         return graph.add("Add", graph.add("Mul", normal, scale), graph.add("Add", shift, offset))
 
     def finish(self, graph: Graph, result: str) -> None:
-        """Add the outputs ``picture``, cropped and rounded, and ``statistics``."""
+        """Add the outputs ``picture`` (cropped and rounded) and ``statistics``."""
         graph.add("Concat", *self._used, output="statistics", axis=1)
         size = graph.add("Shape", "planes", start=2, end=4)
         result = _crop(graph, result, size)
@@ -234,7 +236,7 @@ class SmoothedNorm:
 
 
 def norm_names(weights: Weights) -> list[str]:
-    """List the names of a network's norms: all weights with a gain for each channel."""
+    """List the names of a network's norms, which are those with a weight for each channel."""
     return [
         name.removesuffix(".weight")
         for name, array in weights.items()
@@ -243,25 +245,25 @@ def norm_names(weights: Weights) -> list[str]:
 
 
 def fold_norms(weights: Weights, statistics: Mapping[str, NDArray[np.floating]]) -> Weights:
-    """Pin the norms' statistics: every norm becomes a part of the convolution before it.
+    """Merge every norm, with fixed statistics, into the convolution before it.
 
-    With the mean m and the variance v pinned, gain·(conv(x) - m)/√(v + ε) + shift is a
-    convolution with the kernel scaled by gain/√(v + ε), and a bias.
+    With a fixed mean m and variance v, gain·(conv(x) - m)/√(v + ε) + shift is a convolution
+    with a bias, whose kernel is scaled by gain/√(v + ε).
 
     Args:
         weights: The network's weights.
-        statistics: ``NAME.mean`` and ``NAME.variance`` ``(1, C, 1, 1)`` for each norm, which the
-            model with `MeasuredNorm` returns.
+        statistics: ``NAME.mean`` and ``NAME.variance``, each ``(1, C, 1, 1)``, for each norm, as
+            returned by a model with `MeasuredNorm`.
 
     Returns:
-        The weights for a model with `FoldedNorm`, all float32.
+        Weights for a model with `FoldedNorm`, all float32.
     """
     folded = {name: array.astype(np.float32) for name, array in weights.items()}
     for norm in norm_names(weights):
         gain, shift = (folded.pop(f"{norm}.{kind}") for kind in ("weight", "bias"))
         mean, variance = (statistics[f"{norm}.{kind}"].ravel() for kind in ("mean", "variance"))
-        # The norm of a channel that is constant up to rounding is the shift alone. Dividing
-        # would amplify the rounding three hundred times in each layer.
+        # If a channel is constant except for rounding errors, its normalised value is the shift
+        # alone. Dividing would amplify the errors three hundred times in each layer.
         is_constant = variance <= 1e-9 + 1e-7 * mean**2
         scale = np.where(is_constant, 0, gain / np.sqrt(np.maximum(variance, 0) + EPSILON))
         layer, _, index = norm.rpartition(".")
@@ -299,9 +301,10 @@ def _crop(graph: Graph, result: str, size: str, output: str = "") -> str:
 
 
 def _derived_statistics(graph: Graph, hidden: str, normal: str, channels: int) -> tuple[str, str]:
-    """Return mean and standard deviation of ``hidden``, of which ``normal`` is the instance norm.
+    """Return the mean and standard deviation of ``hidden``, given its instance norm ``normal``.
 
-    They are the line x = deviation · y + mean through a few pixels.
+    The mean and deviation are found by fitting the line x = deviation · y + mean through a few
+    pixels.
     """
     x, y = (_few_pixels(graph, values, channels) for values in (hidden, normal))
     x_mean, y_mean = _average(graph, x), _average(graph, y)
@@ -314,8 +317,8 @@ def _derived_statistics(graph: Graph, hidden: str, normal: str, channels: int) -
 
 
 def _few_pixels(graph: Graph, hidden: str, channels: int) -> str:
-    # A convolution, since OpenVINO computes everything that leads to an output without one in
-    # float32, which would double the time.
+    # The pixels are selected with a convolution. Without a convolution before an output, OpenVINO
+    # computes everything that leads to it in float32, which would double the time.
     kernel = graph.constant(f"same_{channels}", np.ones((channels, 1, 1, 1)), np.float32)
     strides: Any = [_STEP, _STEP]
     return graph.add("Conv", hidden, kernel, kernel_shape=[1, 1], strides=strides, group=channels)

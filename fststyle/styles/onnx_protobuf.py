@@ -1,8 +1,8 @@
-"""ONNX's protobuf messages, and a graph built from them.
+"""ONNX's protobuf messages, and a class that builds graphs from them.
 
-Importing onnx takes four times as long as importing its messages alone, because it also loads a
-checker, text formats and more. A single ``fststyle stylize`` needs only the messages, so they are
-imported here without the rest of onnx.
+Importing all of onnx takes four times as long as importing only its protobuf messages, because it
+also loads a checker, text formats and more. ``fststyle stylize`` needs only the messages, so this
+module imports them without the rest of onnx.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Weights = Mapping[str, NDArray[np.floating]]
-"""By their names in `TransformerNet`; kernels in float16 or float32, all else in float32."""
+"""Arrays by their names in `TransformerNet`. Kernels are float16 or float32, others float32."""
 
 _NAME: Final = "onnx.onnx_ml_pb2"
 OPSET: Final = 18
-"""Version of ONNX's operators in style files."""
-_IR_VERSION: Final = 8  # released with opset 18, for old runners
+"""ONNX opset version of style files."""
+_IR_VERSION: Final = 8  # released with opset 18, so that old runners accept it
 _TYPES: Final[Mapping[str, str]] = {
     "float32": "FLOAT", "float16": "FLOAT16", "int64": "INT64", "uint8": "UINT8",
 }  # fmt: skip
@@ -30,7 +30,7 @@ _TYPES: Final[Mapping[str, str]] = {
 
 @cache
 def messages() -> Any:
-    """Return the module of ONNX's messages, which onnx itself uses when it is imported later."""
+    """Return the module of ONNX's messages. If onnx is imported later, it uses the same module."""
     package = importlib.util.find_spec("onnx")
     if "onnx" not in sys.modules and package is not None:
         for folder in package.submodule_search_locations or ():
@@ -40,7 +40,7 @@ def messages() -> Any:
             module = importlib.util.module_from_spec(spec)
             try:
                 spec.loader.exec_module(module)
-            except OSError:  # a later onnx may have it elsewhere
+            except OSError:  # a later version of onnx may store it elsewhere
                 continue
             return sys.modules.setdefault(_NAME, module)
     import onnx
@@ -49,13 +49,13 @@ def messages() -> Any:
 
 
 def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Any:
-    """Make a ``NodeProto``.
+    """Create a ``NodeProto``.
 
     Args:
         operator: The operator's type, such as ``Conv``.
         inputs: Names of the input tensors.
         outputs: Names of the output tensors.
-        attributes: Strings, numbers and lists of whole numbers.
+        attributes: Attributes of the operator: strings, numbers, or lists of whole numbers.
     """
     made = messages().NodeProto(op_type=operator, input=inputs, output=outputs)
     for name, value in sorted(attributes.items()):
@@ -73,24 +73,24 @@ def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attribu
 
 
 def attributes_of(made: Any) -> dict[str, object]:
-    """Read the attributes of a ``NodeProto`` as values that can be compared, by name."""
+    """Return the attributes of a ``NodeProto`` by name, as values that can be compared."""
     return {one.name: one.SerializeToString(deterministic=True) for one in made.attribute}
 
 
 def tensor(array: NDArray[Any], name: str) -> Any:
-    """Make a ``TensorProto`` from an array of float32, float16 or int64."""
+    """Create a ``TensorProto`` from a float32, float16 or int64 array."""
     kind = _data_type(array.dtype.name)
     data = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes()
     return messages().TensorProto(dims=array.shape, data_type=kind, name=name, raw_data=data)
 
 
 def value_info(name: str, dtype: str, shape: Sequence[str | int]) -> Any:
-    """Make the ``ValueInfoProto`` of an input or output.
+    """Create the ``ValueInfoProto`` for an input or output.
 
     Args:
         name: Name of the tensor.
-        dtype: The tensor's type: ``float32``, ``int64`` or ``uint8``.
-        shape: Lengths, with a name instead of each length that may vary.
+        dtype: Data type of the tensor: ``float32``, ``int64`` or ``uint8``.
+        shape: Length of each dimension, or a name if the length may vary.
     """
     made = messages().ValueInfoProto(name=name)
     made.type.tensor_type.elem_type = _data_type(dtype)
@@ -106,11 +106,12 @@ def value_info(name: str, dtype: str, shape: Sequence[str | int]) -> Any:
 class Graph:
     """An ONNX graph under construction.
 
-    Every method that adds a tensor returns its name, which then is an input of other nodes.
+    Every method that adds a tensor returns its name, which can then be used as the input of other
+    nodes.
 
     Args:
-        weights: The weights that `weight` looks up.
-        half: Convolutions run in float16.
+        weights: Weights that `weight` can add to the graph.
+        half: Whether convolutions run in float16.
     """
 
     def __init__(self, weights: Weights, *, half: bool = False) -> None:
@@ -122,12 +123,12 @@ class Graph:
         self._outputs: list[Any] = []
 
     def input(self, name: str, *shape: str | int, dtype: str = "float32") -> str:
-        """Add an input of the model, as in `value_info`."""
+        """Add an input to the model. The arguments are those of `value_info`."""
         self._inputs.append(value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, *shape: str | int, dtype: str = "float32") -> str:
-        """Declare a tensor to be an output of the model, as in `value_info`."""
+        """Declare a tensor as an output of the model. The arguments are those of `value_info`."""
         self._outputs.append(value_info(name, dtype, shape))
         return name
 
@@ -137,24 +138,25 @@ class Graph:
         Args:
             operator: The operator's type, such as ``Conv``.
             inputs: Names of the input tensors.
-            output: Name of the output tensor. By default it is made from the operator's type.
-            attributes: Attributes as in `node`.
+            output: Name of the output tensor. By default, the name is generated from the
+                operator's type.
+            attributes: Attributes of the operator, as in `node`.
         """
         output = output or f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(node(operator, inputs, [output], **attributes))
         return output
 
     def cast(self, name: str, dtype: str, output: str = "") -> str:
-        """Convert a tensor to another type."""
+        """Convert a tensor to another data type."""
         return self.add("Cast", name, output=output, to=_data_type(dtype))
 
     def split(self, name: str, lengths: Sequence[int], outputs: Sequence[str]) -> None:
-        """Split a tensor along its channels into several, of the given lengths."""
+        """Split a tensor along its channels into parts of the given lengths."""
         sizes = self.constant(f"{name}_lengths", lengths, np.int64)
         self._nodes.append(node("Split", [name, sizes], outputs, axis=1))
 
     def constant(self, name: str, values: object, dtype: type) -> str:
-        """Add a constant. If the graph has one of this name already, that one is used."""
+        """Add a constant. If the graph already has a constant with this name, reuse it."""
         if name not in self._tensors:
             self._tensors[name] = tensor(np.array(values, dtype), name)
         return name
@@ -164,19 +166,19 @@ class Graph:
 
         Args:
             name: Name of the weight.
-            shape: Expected shape. Weights of four dimensions are kernels, and may be float16.
-            half: The model uses the weight in float16. Otherwise, float16 is converted to
-                float32 when the model runs.
+            shape: Expected shape. Weights with four dimensions are kernels, which may be float16.
+            half: Whether the model uses the weight in float16. If not, a float16 weight is
+                converted to float32 when the model runs.
 
         Raises:
-            ValueError: The weight is missing, or has another shape or type.
+            ValueError: The weight is missing, or has the wrong shape or type.
         """
         array = self._weights.get(name)
         is_kernel = len(shape) == 4
         if array is None or array.shape != shape:
-            raise ValueError(f"{name} is missing or has another shape")
+            raise ValueError(f"{name} is missing or has the wrong shape")
         if array.dtype != np.float32 and not (is_kernel and array.dtype == np.float16):
-            raise ValueError(f"{name} has another type")
+            raise ValueError(f"{name} has the wrong type")
         if half:
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
@@ -189,11 +191,11 @@ class Graph:
         """Return the finished graph as a ``ModelProto``, without unused constants.
 
         Raises:
-            ValueError: A weight has not been used.
+            ValueError: At least one weight has not been used.
         """
         unused = self._weights.keys() - self._tensors.keys()
         if unused:
-            raise ValueError(f"{min(unused)!r} has no place in it")
+            raise ValueError(f"{min(unused)!r} does not belong in it")
         used = {name for made in self._nodes for name in made.input}
         graph = messages().GraphProto(
             name="fststyle",

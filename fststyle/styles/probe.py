@@ -1,4 +1,4 @@
-"""A test image, and OpenVINO in full precision, to verify what is written."""
+"""A test image and a full-precision OpenVINO runner, which verify new files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def probe_photo(height: int, width: int) -> NDArray[np.float32]:
-    """Make an image (1, 3, H, W) with structure at all scales, as photos have; always the same."""
+    """Return a fixed test image, (1, 3, H, W), with structure at all scales, like a photo."""
     random = np.random.default_rng(0)
     photo = np.zeros((1, 3, height, width), np.float32)
     for step in (64, 32, 16, 8, 4, 2, 1):
@@ -27,11 +27,11 @@ def probe_photo(height: int, width: int) -> NDArray[np.float32]:
 
 
 def openvino_runner(model: bytes, weights: bytes = b"") -> Run:
-    """Compile a model for the CPU, to be run in float32.
+    """Compile a model for the CPU, using float32 throughout.
 
     Args:
-        model: The bytes of an ONNX model, or the XML of a model in OpenVINO's format.
-        weights: The weights that belong to the XML.
+        model: Content of an ONNX file, or of the XML file of a model in OpenVINO's format.
+        weights: Content of the ``.bin`` file that belongs to the XML file.
     """
     core = openvino_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

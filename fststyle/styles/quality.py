@@ -1,7 +1,8 @@
-"""The measured quality of a trained style, as its file stores it.
+"""The measured quality of a trained style, as stored in its style file.
 
-`fststyle.perceptual.evaluate` measures it. The file stores medians over the photographs, under the
-key ``quality`` of its training record, which can be read without torch.
+`fststyle.perceptual.evaluate` measures the quality. The style file stores it under the key
+``quality`` of its training record, as medians over the photographs. Reading it does not require
+torch.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ _KEY: Final = "quality"
 
 @dataclass(frozen=True)
 class Quality:
-    """A network against L-BFGS and against the photographs, at one size.
+    """The quality of a network compared with L-BFGS and with the photographs, at one size.
 
     Attributes:
         size: Side of the square photographs, in pixels.
         photos: Number of photographs.
-        iterations: Number of L-BFGS iterations that were run for comparison.
-        equals: Number of L-BFGS iterations that reach the network's loss, for the median
-            photograph. None if it takes more than were run.
-        equals_worst: Number of L-BFGS iterations that reach the network's loss, for the worst
-            photograph. None if it takes more than were run.
-        total: Median of the network's loss under the fixed measure.
-        photo_total: Median of the photographs' own loss.
-        style: Median of the network's relative style loss.
-        photo_style: Median of the photographs' own relative style loss.
-        content: Median of the network's relative content loss. The photographs' own is 0.
+        iterations: Number of L-BFGS iterations that were run for the comparison.
+        equals: Number of L-BFGS iterations needed to reach the network's loss, for the median
+            photograph. ``None`` if more iterations are needed than were run.
+        equals_worst: Number of L-BFGS iterations needed to reach the network's loss, for the worst
+            photograph. ``None`` if more iterations are needed than were run.
+        total: Median loss of the network's results, under the fixed measure.
+        photo_total: Median loss of the photographs themselves, under the fixed measure.
+        style: Median relative style loss of the network's results.
+        photo_style: Median relative style loss of the photographs themselves.
+        content: Median relative content loss of the network's results. The content loss of the
+            photographs themselves is 0.
     """
 
     size: int
@@ -48,27 +50,27 @@ class Quality:
     content: float
 
     def equals_text(self) -> str:
-        """Return the median number of iterations as text."""
+        """Return the number of iterations for the median photograph, as text."""
         return _count(self.equals, self.iterations)
 
     def worst_text(self) -> str:
-        """Return the worst photograph's number of iterations as text."""
+        """Return the number of iterations for the worst photograph, as text."""
         return _count(self.equals_worst, self.iterations)
 
     def style_left(self) -> float:
-        """Return the fraction of the photographs' own style loss that is left."""
+        """Return the network's style loss as a fraction of that of the photographs themselves."""
         return self.style / self.photo_style if self.photo_style > 0 else math.nan
 
 
 def with_quality(info: StyleInfo, qualities: Iterable[Quality]) -> StyleInfo:
-    """Add the measured quality to a style's training record, and replace an earlier one.
+    """Add the measured quality to a style's training record, replacing any earlier values.
 
     Args:
         info: The style's information.
-        qualities: The quality at each size that was measured.
+        qualities: The quality at each measured size.
 
     Returns:
-        The information with the record. `recorded` returns the same values.
+        The information, including the quality. `recorded` returns the same values again.
     """
     record = [asdict(quality) for quality in sorted(qualities, key=lambda q: q.size)]
     return dataclasses.replace(info, training={**info.training, _KEY: record})
@@ -78,12 +80,12 @@ def recorded(info: StyleInfo) -> list[Quality]:
     """Read the measured quality from a style's training record.
 
     Args:
-        info: The information of any style file. Its record is checked, since anyone may have
-            written it.
+        info: Information from any style file. The record is validated, because anyone could have
+            written the file.
 
     Returns:
-        The quality at each size, smallest first. It is empty if nothing was measured, or if the
-        record is not one of fststyle.
+        The quality at each size, smallest size first. Invalid entries are omitted. The list is
+        empty if the quality was never measured.
     """
     record = info.training.get(_KEY)
     if not isinstance(record, list):

@@ -1,4 +1,4 @@
-"""The shape of a network as plain values. It needs no torch."""
+"""The shape of a network, described by plain values, without torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from fststyle.errors import SettingError, check_number
 
 MIN_SIDE: Final = 5
-"""Smallest height and width that reflection padding can work with, in pixels."""
+"""Smallest height and width that reflection padding supports, in pixels."""
 
 STRIDE: Final = 4
-"""The network's total stride. Tiles begin at its multiples."""
+"""Total stride of the network. Tiles begin at multiples of this value."""
 
 HEAD: Final = 16
-"""Channels that are upsampled to full size if the first stride is 2."""
+"""Number of channels that are upsampled to full size if the first stride is 2."""
 
 _RANGES: Final = {
     "first_stride": (1, 2),
@@ -32,18 +32,20 @@ class NetworkConfig:
     """The shape of a `TransformerNet`.
 
     Attributes:
-        first_stride: Stride of the first convolution, 1 or 2. The paper has 1. With 2, only the
-            last convolution is computed at full size. It decides the layers at both ends.
-        width: Filters of the first convolution, 1 to 256. The paper has 32.
-        trunk: Channels of the residual blocks, 1 to 1024. The paper has 128, four times its
-            width. Most of the weights are here; they grow with its square.
-        residual_blocks: Number of residual blocks, 0 to 32. The paper has 5.
-        linear_output: 1 clamps the last convolution's values to [0, 1] instead of passing them
-            through a sigmoid. It is for networks that other programs trained. A clamp has no
+        first_stride: Stride of the first convolution, 1 or 2. The paper uses 1. With 2, only the
+            last convolution runs at full size. The stride also determines which layers come before
+            and after the residual blocks.
+        width: Number of filters of the first convolution, from 1 to 256. The paper uses 32.
+        trunk: Number of channels of the residual blocks, from 1 to 1024. The paper uses 128, four
+            times its width. Most weights belong to the residual blocks. Their number grows with
+            the square of this value.
+        residual_blocks: Number of residual blocks, from 0 to 32. The paper uses 5.
+        linear_output: If 1, the values of the last convolution are clamped to [0, 1] instead of
+            passed through a sigmoid. Only networks from other programs need this. A clamp has no
             gradient for values outside its range.
 
     Raises:
-        SettingError: A value is not a whole number in its range.
+        SettingError: A value is not a whole number within its range.
 
     Example:
         >>> NetworkConfig(width=16)
@@ -64,9 +66,9 @@ class NetworkConfig:
             check_number(f"network.{name}", value, lowest, highest, whole=True)
 
     def to_json(self) -> str:
-        """Return the values as one JSON object, as style files store them."""
+        """Return the values as a JSON object, in the form that style files store."""
         values = asdict(self)
-        if not self.linear_output:  # the format names it only if it is set
+        if not self.linear_output:  # the file format includes it only if it is set
             del values["linear_output"]
         return json.dumps(values)
 
@@ -75,14 +77,14 @@ class NetworkConfig:
         """Read the values that `to_json` wrote.
 
         Args:
-            text: A JSON object with every value. Only ``linear_output`` may be missing.
+            text: A JSON object with all values. Only ``linear_output`` may be missing.
 
         Returns:
             The shape.
 
         Raises:
-            SettingError: The text is not such an object or a value is out of range (code
-                ``setting``), or it has other keys as well (code ``unknown_key``).
+            SettingError: The text is not such an object, a value is out of range (both with code
+                ``setting``), or there are unknown keys (code ``unknown_key``).
         """
         try:
             values = {"linear_output": 0} | json.loads(text)
@@ -90,7 +92,7 @@ class NetworkConfig:
             raise SettingError("The network's shape is not a JSON object.") from error
         missing, unknown = _RANGES.keys() - values.keys(), values.keys() - _RANGES.keys()
         if missing:
-            raise SettingError(f"The network's shape has no value {min(missing)}.")
+            raise SettingError(f"The network's shape is missing the value {min(missing)}.")
         shape = cls(**{name: values[name] for name in _RANGES})
         if unknown:
             raise SettingError(f"Unknown value {min(unknown):.40}.", code="unknown_key")
@@ -98,14 +100,14 @@ class NetworkConfig:
 
 
 class Convolution(NamedTuple):
-    """A convolution of a network, with reflection padding.
+    """A convolutional layer with reflection padding.
 
     Attributes:
         inputs: Number of input channels.
         outputs: Number of filters.
         kernel: Height and width of the kernel.
         stride: Step in pixels.
-        has_norm: Instance norm and ReLU follow it. Otherwise it has a bias.
+        has_norm: Whether instance norm and ReLU follow the convolution. If not, it has a bias.
     """
 
     inputs: int
@@ -116,10 +118,10 @@ class Convolution(NamedTuple):
 
 
 class Upsample(NamedTuple):
-    """Nearest-neighbour upsampling.
+    """A nearest-neighbour upsampling layer.
 
     Attributes:
-        factor: How much larger height and width become.
+        factor: Scale factor for height and width.
     """
 
     factor: int = 2
@@ -144,7 +146,8 @@ class Layers(NamedTuple):
 def layers(shape: NetworkConfig) -> Layers:
     """List the layers of a network.
 
-    ``fststyle.styles.network`` and ``fststyle.styles.onnx_graph`` both build this list.
+    Both ``fststyle.styles.network`` and ``fststyle.styles.onnx_graph`` build networks from this
+    list.
 
     Args:
         shape: The network's shape.
@@ -173,7 +176,7 @@ def layers(shape: NetworkConfig) -> Layers:
     return Layers(
         encoder=(Convolution(3, width, 5, stride=2), Convolution(width, trunk, 3, stride=2)),
         residual=residual,
-        # A pixel shuffle would be faster, but leaves a lattice of period 2.
+        # A pixel shuffle would be faster, but leaves a grid pattern with a period of 2 pixels.
         decoder=(
             Upsample(),
             Convolution(trunk, width, 3),
@@ -185,17 +188,17 @@ def layers(shape: NetworkConfig) -> Layers:
 
 
 def receptive_radius(shape: NetworkConfig) -> int:
-    """Return how far a network sees, rounded up to a multiple of `STRIDE`.
+    """Return the radius of a network's receptive field, rounded up to a multiple of `STRIDE`.
 
     Args:
         shape: The network's shape.
 
     Returns:
-        The distance in pixels beyond which the photo does not influence a pixel of the result,
-        apart from the norms' statistics.
+        The distance in pixels. Parts of the photo that are farther away from a pixel do not
+        influence the result there, except through the norms' statistics.
     """
-    # Each 3×3 convolution extends the radius by one pixel of its resolution. An upsampled pixel
-    # is up to one fine pixel away from the corner of the coarse one.
+    # Each 3×3 convolution extends the radius by one pixel at its resolution. An upsampled pixel
+    # is up to one fine pixel away from the corner of the coarse pixel.
     blocks = 2 * shape.residual_blocks * 4
     if shape.first_stride == 1:
         distance = 4 + 2 * 1 + 4 * 1 + blocks + 4 * 1 + 2 * 1 + 1 + 4

@@ -1,15 +1,15 @@
 """The style file: one trained style in one ONNX file.
 
-``NAME.onnx`` is plain ONNX. It holds no code, and other runners, browsers and phones can use it
-as it is. Input ``photo`` and output ``picture`` are ``(N, 3, H, W)``, RGB in [0, 1], of any N and
-of any H and W from 5. The metadata are ``format`` = ``fststyle``, ``format_version``,
-``fststyle_version``, ``network`` (`NetworkConfig` as JSON) and ``style`` (`StyleInfo` as JSON).
-Weights have the names that they have in `TransformerNet`. Kernels are stored in half precision
-if the result does not visibly change.
+``NAME.onnx`` is a plain ONNX file. It contains no code, and can be used in other runners, in
+browsers and on phones without conversion. The input ``photo`` and the output ``picture`` are
+``(N, 3, H, W)``, RGB in [0, 1], with any N, and with H and W of at least 5. The metadata are
+``format`` (always ``fststyle``), ``format_version``, ``fststyle_version``, ``network``
+(`NetworkConfig` as JSON) and ``style`` (`StyleInfo` as JSON). Weights have the same names as in
+`TransformerNet`. Kernels are stored in half precision if this does not visibly change the result.
 
-A file whose graph is not exactly the one that `fststyle.styles.onnx_graph` builds for its
-``network`` is refused, and runners get a graph that was rebuilt from the weights. Nothing but
-numbers from a file ever reaches them.
+A file is rejected unless its graph exactly matches the one that `fststyle.styles.onnx_graph`
+builds for its ``network``. Even then, runners never get the file's own graph, only one rebuilt
+from the weights. They use nothing but numbers from the file.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from fststyle.styles.network import TransformerNet
 
 FORMAT_VERSION: Final = 1
-"""Files of a later version are refused."""
+"""Version of the file format. Files with a later version are rejected."""
 
 MAX_BYTES: Final = 64 * 2**20
-"""Files that are larger are refused."""
+"""Largest size of a style file, in bytes. Larger files are rejected."""
 
 _COPY_AGAIN: Final = (
     "The file may be damaged or incomplete. Copy it again, or train the style again."
 )
-_UNSAFE: Final = "Only use style files from people whom you trust, or train the style again."
+_UNSAFE: Final = "Only use style files from people you trust, or train the style again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,11 @@ class StyleFile:
     """The checked content of a style file.
 
     Attributes:
-        info: The origin and the training of the style.
-        network: The network's shape.
-        weights: By their names in `TransformerNet`, as stored: kernels in float16 or float32,
-            everything else in float32.
-        model: An ONNX model for a runner, made from ``network`` and ``weights`` alone.
+        info: Origin and training of the style.
+        network: Shape of the network.
+        weights: Weights by their names in `TransformerNet`, as stored. Kernels are float16 or
+            float32, and all other weights are float32.
+        model: ONNX model for a runner, built only from ``network`` and ``weights``.
     """
 
     info: StyleInfo
@@ -73,22 +73,23 @@ class StyleFile:
 
 
 def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
-    """Write a style file, after checking that it gives back the network.
+    """Write a style file, after checking that the same network can be read from it.
 
-    Kernels are stored as float16 if no pixel of two test images changes by more than 1/255,
-    otherwise as float32.
+    Kernels are stored as float16 if this does not change any pixel of two test images by more than
+    1/255, and as float32 otherwise.
 
     Args:
-        network: A trained network on any device. It is not changed.
-        info: The origin and the training of the style.
-        path: The new file, with the extension ``.onnx``. Its folder is created if necessary, and
-            an existing file is replaced.
+        network: A trained network on any device. The network is not modified.
+        info: Origin and training of the style.
+        path: Path of the new file, with the extension ``.onnx``. The folder is created if
+            necessary, and an existing file is replaced.
 
     Raises:
-        StyleError: The network holds NaN or infinity (code ``diverged``), is too large for a
-            style file (``too_large``), or OpenVINO and torch disagree on its result.
-        SettingError: ``path`` has another extension (code ``unknown_extension``).
-        FststyleError: The file cannot be written. Nothing is left behind in any case.
+        StyleError: The network contains NaN or infinity (code ``diverged``), is too large for a
+            style file (``too_large``), or gives different results in OpenVINO and torch
+            (``not_verified``).
+        SettingError: ``path`` has a different extension (code ``unknown_extension``).
+        FststyleError: The file cannot be written. No partial file is left behind after any error.
 
     Example:
         >>> import tempfile
@@ -103,7 +104,7 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     """
     if path.suffix != ".onnx":
         raise SettingError(
-            "A style file must have the extension .onnx, unlike {path}.",
+            "A style file must have the extension .onnx, but {path} does not.",
             path=path,
             remedy="Choose another name.",
             code="unknown_extension",
@@ -113,14 +114,14 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     }
     if not _all_finite(exact):
         raise StyleError(
-            "The network holds NaN or infinity, so its training has diverged.",
+            "The network contains NaN or infinity, so its training has diverged.",
             remedy="Train again with a lower learning rate.",
             code="diverged",
         )
     shape = network.config
     photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
-    with np.errstate(over="ignore"):  # values too large for float16 become infinite; see below
+    with np.errstate(over="ignore"):  # values too large for float16 become infinite, see below
         stored = {n: a.astype(np.float16) if a.ndim == 4 else a for n, a in exact.items()}
     expected = _run_torch(shape, stored, photos)
     originals = _run_torch(shape, exact, photos)
@@ -130,8 +131,8 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     data = _serialise(shape, info, stored)
     if len(data) > MAX_BYTES:
         raise StyleError(
-            f"The network takes {len(data) / 2**20:.0f} MB, more than the {MAX_BYTES >> 20} MB of "
-            "a style file.",
+            f"The network takes {len(data) / 2**20:.0f} MB, but a style file can contain at most "
+            f"{MAX_BYTES >> 20} MB.",
             remedy="Choose a smaller network.trunk.",
             code="too_large",
         )
@@ -149,13 +150,14 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
 
 
 def load_style(path: Path) -> tuple[TransformerNet, StyleInfo]:
-    """Read a style file into torch.
+    """Load a style file as a torch network.
 
     Args:
         path: A style file.
 
     Returns:
-        The network, float32, on the CPU and in evaluation mode, and the style's information.
+        The network and the style's information. The network is float32, on the CPU and in
+        evaluation mode.
 
     Raises:
         StyleError: The file cannot be used, as in `read_style`.
@@ -171,20 +173,20 @@ def load_style(path: Path) -> tuple[TransformerNet, StyleInfo]:
 
 
 def read_style(path: Path) -> StyleFile:
-    """Read and check a style file without torch.
+    """Read and verify a style file, without torch.
 
     Args:
         path: A style file.
 
     Returns:
-        The file's content.
+        The verified content of the file.
 
     Raises:
         StyleError: The file is missing (code ``not_found``), cannot be read (``cannot_read``), is
             larger than `MAX_BYTES` (``too_large``), is another kind of file (``not_a_style``),
-            is damaged (``damaged``), was made by a newer fststyle (``newer_version``), or its graph
-            is not the one that fststyle writes, because it refers to another file, for example,
-            or holds another operator (``unsafe``).
+            is damaged (``damaged``), or was made by a newer version of fststyle
+            (``newer_version``). Or its graph differs from the one that fststyle writes, for
+            example because it refers to another file or contains other operators (``unsafe``).
 
     Example:
         >>> from fststyle.styles.find import find_network
@@ -199,28 +201,28 @@ def read_style(path: Path) -> StyleFile:
         raise StyleError(
             "There is no style file {path}.",
             path=path,
-            remedy="Check the path, or choose the name of a style.",
+            remedy="Check the path, or use the name of a style.",
             code="not_found",
         ) from error
     except OSError as error:
         raise StyleError(
             f"Cannot read {{path}} ({error.strerror}).",
             path=path,
-            remedy="Check that it is a file that you may read.",
+            remedy="Check that it is a file and that you may read it.",
             code="cannot_read",
         ) from error
     if len(data) > MAX_BYTES:
         raise StyleError(
             f"{{path}} is larger than {MAX_BYTES >> 20} MB, so it is not a style file.",
             path=path,
-            remedy="Choose a file that fststyle wrote.",
+            remedy="Choose a file written by fststyle.",
             code="too_large",
         )
     return _parse(data, path)
 
 
 def inspect_style(path: Path) -> tuple[NetworkConfig, StyleInfo]:
-    """Read the network's shape and the information of a style file, without torch.
+    """Read the network's shape and the style's information from a style file, without torch.
 
     Args:
         path: A style file.
@@ -236,13 +238,13 @@ def inspect_style(path: Path) -> tuple[NetworkConfig, StyleInfo]:
 
 
 def read_info(path: Path) -> StyleInfo:
-    """Read the information of a style file, without torch.
+    """Read the style's information from a style file, without torch.
 
     Args:
         path: A style file.
 
     Returns:
-        The origin and the training of the style.
+        Origin and training of the style.
 
     Raises:
         StyleError: The file cannot be used, as in `read_style`.
@@ -257,16 +259,16 @@ def read_info(path: Path) -> StyleInfo:
 
 
 def save_info(source: Path, info: StyleInfo, target: Path) -> None:
-    """Copy a style file with other information. The network stays the same.
+    """Copy a style file with new information. The network stays the same.
 
     Args:
-        source: A style file. It may be ``target``.
-        info: The information for the new file.
-        target: The new file, in an existing folder. An existing file is replaced completely or
-            not at all.
+        source: A style file, which may be the same as ``target``.
+        info: Information for the new file.
+        target: Path of the new file, in an existing folder. If writing fails, any existing file is
+            left unchanged.
 
     Raises:
-        StyleError: The source cannot be used, as in `read_style`.
+        StyleError: ``source`` cannot be used, as in `read_style`.
         FststyleError: The file cannot be written.
     """
     content = read_style(source)
@@ -282,11 +284,11 @@ def _check_written(
     photos: list[NDArray[np.float32]],
     expected: list[NDArray[np.float32]],
 ) -> None:
-    """Check that a new file gives back its weights, and in OpenVINO the same result as in torch."""
+    """Check a new file's weights, and that OpenVINO and torch return the same results."""
     written = _parse(data, path)
     if any(not np.array_equal(written.weights[name], weights[name]) for name in weights):
         raise StyleError(
-            "{path} does not give back its weights.",
+            "The weights read from {path} differ from those of the network.",
             path=path,
             remedy="Please report this.",
             code="not_verified",
@@ -298,7 +300,7 @@ def _check_written(
             f"OpenVINO's result differs from torch's by {difference:.2g} of the range, so {{path}} "
             "was not written.",
             path=path,
-            remedy="Please report this with the versions of both.",
+            remedy="Please report this, including the versions of OpenVINO and torch.",
             code="not_verified",
         )
 
@@ -320,9 +322,9 @@ def _serialise(shape: NetworkConfig, info: StyleInfo, weights: Weights) -> bytes
 
 
 def _parse(data: bytes, path: Path) -> StyleFile:
-    """Check the bytes of a style file. ``path`` is for the messages."""
+    """Read and check the content of a style file. ``path`` is used in error messages."""
     model = _decode(data, path)
-    # Protobuf returns text that is not UTF-8 as bytes.
+    # Protobuf returns strings that are not valid UTF-8 as bytes.
     metadata = {e.key: e.value for e in model.metadata_props if isinstance(e.value, str)}
     _check_format(metadata, path)
     shape = _read_shape(metadata.get("network", ""), path)
@@ -336,7 +338,7 @@ def _parse(data: bytes, path: Path) -> StyleFile:
     weights = read_weights(rebuilt)
     if not _all_finite(weights):
         raise StyleError(
-            "The weights in {path} hold NaN or infinity.",
+            "The weights in {path} contain NaN or infinity.",
             path=path,
             remedy="Train the style again.",
             code="damaged",
@@ -358,7 +360,7 @@ def _decode(data: bytes, path: Path) -> Any:
 def _check_format(metadata: dict[str, str], path: Path) -> None:
     if metadata.get("format") != "fststyle":
         raise StyleError(
-            "{path} is not a style file that fststyle wrote.",
+            "{path} is not a style file written by fststyle.",
             path=path,
             remedy=_COPY_AGAIN,
             code="not_a_style",
@@ -382,7 +384,7 @@ def _read_shape(text: str, path: Path) -> NetworkConfig:
         if error.code == "unknown_key":
             raise _newer(path) from error
         raise StyleError(
-            "{path} does not say which network it holds.",
+            "{path} does not describe the network that it contains.",
             path=path,
             remedy=_COPY_AGAIN,
             code="damaged",
@@ -391,7 +393,7 @@ def _read_shape(text: str, path: Path) -> NetworkConfig:
 
 def _newer(path: Path) -> StyleError:
     return StyleError(
-        "{path} was made by a newer fststyle.",
+        "{path} was made by a newer version of fststyle.",
         path=path,
         remedy="Update fststyle.",
         code="newer_version",
@@ -399,17 +401,17 @@ def _newer(path: Path) -> StyleError:
 
 
 def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
-    """Rebuild the model from its weights, or refuse one that holds anything else."""
+    """Rebuild the model from its weights, or reject a model that contains anything else."""
     foreign = foreign_operators(model)
     if has_external_data(model):
         problem = "{path} refers to another file, which style files never do."
     elif foreign:
-        problem = f"{{path}} holds the operator {foreign[0]!r:.80}, which style files never do."
+        problem = f"{{path}} contains the operator {foreign[0]!r:.80}, which style files never use."
     else:
         try:
             return rebuild(model, shape)
         except ValueError as error:
-            problem = f"{{path}} does not hold the network that it names ({error!s:.200})."
+            problem = f"{{path}} does not contain the network that it describes ({error!s:.200})."
     raise StyleError(problem, path=path, remedy=_UNSAFE, code="unsafe")
 
 
@@ -422,7 +424,7 @@ def _network(shape: NetworkConfig, weights: Weights) -> TransformerNet:
 
     from fststyle.styles.network import TransformerNet
 
-    # On the meta device no random weights are drawn only to be overwritten.
+    # The meta device avoids drawing random weights that would only be overwritten.
     with torch.device("meta"):
         network = TransformerNet(shape)
     state: dict[str, Tensor] = {

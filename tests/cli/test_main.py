@@ -203,7 +203,7 @@ def newer(path: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:2000]), "style.onnx"),
         (lambda path: path.write_bytes(b"foreign" * 100), "style.onnx"),
         (lambda path: path.write_bytes(b""), "style.onnx"),
-        (newer, "newer fststyle"),
+        (newer, "newer version of fststyle"),
         (Path.unlink, "There is no file style.onnx"),
     ],
     ids=["truncated", "foreign", "empty", "newer", "missing"],

@@ -200,7 +200,7 @@ def _other(weights: Weights) -> object:
     ("change", "found"),
     [
         (_without_last, "in5.weight should have the shape 4, but is nothing"),
-        (_with_more, "it has 'att.weight' too"),
+        (_with_more, "it also has 'att.weight'"),
         (_transposed, "in3.weight should have the shape 8, but is 7 of torch.float32"),
         (_integers, "in3.weight should have the shape 8, but is 8 of torch.int64"),
         (_text, "in3.weight should have the shape 8, but is a str"),

@@ -401,8 +401,8 @@ def _other_output(model: Any) -> None:
     entry.value = json.dumps(values)
 
 
-NO_NETWORK = "damaged", "does not say which network it holds"
-OTHER = "unsafe", "does not hold the network that it names"
+NO_NETWORK = "damaged", "does not describe the network that it contains"
+OTHER = "unsafe", "does not contain the network that it describes"
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ OTHER = "unsafe", "does not hold the network that it names"
         (set_metadata("format", "other"), ("not_a_style", "is not a style file")),
         (
             set_metadata("format_version", "2"),
-            ("newer_version", "newer fststyle"),
+            ("newer_version", "newer version of fststyle"),
         ),
         (set_metadata("format_version", "9" * 5000), ("damaged", "format version")),
         (set_metadata("format_version", "one"), ("damaged", "format version")),
@@ -433,7 +433,7 @@ OTHER = "unsafe", "does not hold the network that it names"
         (_other_network(linear_output=-1), NO_NETWORK),
         (_other_network(linear_output=False), NO_NETWORK),
         (_other_network(linear_output=2), NO_NETWORK),
-        (_other_network(depth=3), ("newer_version", "newer fststyle")),
+        (_other_network(depth=3), ("newer_version", "newer version of fststyle")),
         (_other_first_stride, OTHER),
         (_other_output, OTHER),
         (_other_network(first_stride=3), NO_NETWORK),
