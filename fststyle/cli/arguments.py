@@ -1,4 +1,4 @@
-"""Values of the command line, read from text: numbers, sizes, times, layers."""
+"""Read command-line values from text: numbers, sizes, times and layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return the options that were given, by name.
 
     Args:
-        options: The parsed command line. Options with ``default=argparse.SUPPRESS`` are missing
-            from it unless they were given.
-        names: The options to look for.
+        options: The parsed command line. Options with ``default=argparse.SUPPRESS`` are only
+            present if they were given.
+        names: Names of the options to look for.
 
     Returns:
-        Keyword arguments for a function, which has defaults for the others.
+        The values by name, to be passed as keyword arguments to a function.
 
     Example:
         >>> given(argparse.Namespace(size=256), "size", "strength")
@@ -30,7 +30,7 @@ def whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
     """Read a whole number.
 
     Raises:
-        argparse.ArgumentTypeError: The text is not a whole number, or out of range.
+        argparse.ArgumentTypeError: The text is not a whole number, or the number is out of range.
     """
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         limit = f" to {most}" if most < 2**31 else ""
@@ -41,12 +41,12 @@ def whole_number(text: str, least: int = 0, most: int = 2**31) -> int:
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1."""
+    """Read a whole number of at least 1."""
     return whole_number(text, least=1)
 
 
 def quality(text: str) -> int:
-    """Read a quality of JPEG, WebP or AVIF: 1 to 100."""
+    """Read a quality setting for JPEG, WebP or AVIF, from 1 to 100."""
     return whole_number(text, least=1, most=100)
 
 
@@ -61,7 +61,7 @@ def share(text: str) -> float:
 
 
 def stroke_scale(text: str) -> float:
-    """Read a size of brush strokes, as a factor."""
+    """Read a scale factor for brush strokes."""
     from fststyle.stylize.strokes import HIGHEST_SCALE, LOWEST_SCALE
 
     return _number(text, LOWEST_SCALE, HIGHEST_SCALE)
@@ -80,7 +80,7 @@ def pixels_or_full(text: str) -> int | Literal["full"]:
 
 
 def seconds(text: str) -> float:
-    """Read a time: seconds, or hours, minutes and seconds as ``H:MM:SS``."""
+    """Read a time in seconds, or in the form ``H:MM:SS`` or ``M:SS``."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"must be seconds, or H:MM:SS, not {text!r}")
@@ -89,7 +89,7 @@ def seconds(text: str) -> float:
 
 
 def height_and_width(text: str) -> tuple[int, int]:
-    """Read a height and a width, such as ``720x1280``."""
+    """Read a height and a width, in the form ``720x1280``."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"must be height x width, such as 720x1280, not {text!r}")
@@ -97,7 +97,7 @@ def height_and_width(text: str) -> tuple[int, int]:
 
 
 def layer_weights(text: str) -> dict[str, float]:
-    """Read layers with their weights, 1 if left out.
+    """Read layers with optional weights. The default weight is 1.
 
     Example:
         >>> layer_weights("relu1_2,relu3_3:2")

@@ -1,4 +1,4 @@
-"""``fststyle doctor``: what is installed here, what was found, and what is missing."""
+"""``fststyle doctor``: report what is installed, what was found, and what is missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MATRIX_FLAGS: Final = {
     "i8mm": "Arm int8",
     "sme": "Arm SME",
 }
-"""Flags of Linux's ``/proc/cpuinfo`` for instructions that speed networks up."""
+"""Flags in Linux's ``/proc/cpuinfo`` for instructions that speed up networks."""
 
 
 def add_command(commands: Any) -> None:
@@ -41,14 +41,14 @@ def add_command(commands: Any) -> None:
         "doctor",
         help="show versions, hardware, folders, and what is missing",
         description="Show what is installed, what was found, and what is missing, for example to "
-        "include it in a bug report.",
+        "include this information in a bug report.",
     )
-    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--json", action="store_true", help="print a JSON document")
     command.set_defaults(run=doctor)
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print the facts about this installation.
+    """Print information about this installation.
 
     Args:
         options: The parsed command line.
@@ -68,11 +68,11 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Collect the facts about this installation.
+    """Collect information about this installation.
 
     Returns:
-        The facts by topic, as values that JSON has: ``versions``, ``packages``, ``processor``,
-        ``gpu``, ``vgg16``, ``folders``, ``styles`` and ``missing``.
+        The information by topic, as values that JSON supports: ``versions``, ``packages``,
+        ``processor``, ``gpu``, ``vgg16``, ``folders``, ``styles`` and ``missing``.
     """
     packages = _packages()
     missing = [
@@ -98,13 +98,13 @@ def examine() -> dict[str, Any]:
 
 
 def _packages() -> dict[str, dict[str, str | None]]:
-    """Find the version of each package, by extra; None if it is not installed."""
+    """Return the version of each package, by extra. The version is ``None`` if not installed."""
     import importlib.metadata
 
     found: dict[str, dict[str, str | None]] = {extra: {} for extra in ("base", *_RUNTIME_EXTRAS)}
     try:
         requirements = importlib.metadata.requires("fststyle") or []
-    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
+    except importlib.metadata.PackageNotFoundError:  # run from a folder without being installed
         requirements = []
     for requirement in requirements:
         match = re.match(r"([\w.-]+)", requirement)
@@ -120,7 +120,7 @@ def _packages() -> dict[str, dict[str, str | None]]:
 
 
 def processor() -> dict[str, Any]:
-    """Describe the processor: its name, cores, memory, and instructions for networks."""
+    """Describe the processor: its name, cores, memory, and instructions that speed up networks."""
     import psutil
 
     return {
@@ -152,13 +152,13 @@ def _matrix_instructions() -> list[str]:
 
 
 def _openvino_precision() -> str:
-    """Return the number format in which OpenVINO computes unless it is set."""
+    """Return the number format that OpenVINO uses by default."""
     from fststyle.openvino_core import openvino_core
 
     try:
         core = openvino_core()
         precision: str = core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
-    except Exception as error:  # a diagnosis must not fail, whatever is broken
+    except Exception as error:  # the report must not fail, whatever is broken
         return f"cannot be found: {error}"
     return precision
 
@@ -188,7 +188,7 @@ def _vgg16() -> str:
     for path in (vgg_weights.cache_path(), vgg_weights._package_file()):
         if path is not None and path.is_file():
             return str(path)
-    return "not found; it will be downloaded when it is needed"
+    return "not found; it will be downloaded when needed"
 
 
 def _folders() -> dict[str, str]:
@@ -201,7 +201,7 @@ def _folders() -> dict[str, str]:
 
 
 def _access(folder: Path) -> str:
-    """Tell whether a folder, or the nearest one above it that exists, can be written to."""
+    """Describe whether a folder, or else its nearest existing parent, can be written to."""
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -222,7 +222,7 @@ def _styles() -> dict[str, int | str]:
 
 
 def _lines(facts: object) -> Iterator[str]:
-    """Format facts as lines of text."""
+    """Format information as lines of text."""
     if isinstance(facts, dict):
         width = max(map(len, facts), default=0)
         for name, value in facts.items():

@@ -1,4 +1,4 @@
-"""``fststyle evaluate``: a trained style compared with optimising the same photos."""
+"""``fststyle evaluate``: compare a trained style with optimising the same photos."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
         help="compare a trained style with optimising each photo",
-        description="Find how many iterations of optimisation (L-BFGS) a photo would need to "
-        "reach the loss of the trained style, and write a report.",
+        description="Measure how many iterations of optimisation (L-BFGS) a photo needs to reach "
+        "the same loss as with the trained style, and write a report.",
     )
     command.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     command.add_argument("--style", required=True, help="name or file of a trained style")
     command.add_argument(
-        "--picture", type=Path, help="style image, if it does not come with fststyle"
+        "--picture", type=Path, help="style image, if it is not bundled with fststyle"
     )
     command.add_argument(
         "--size", type=positive, default=256, help="long side of the photos in pixels; default 256"
     )
     command.add_argument(
-        "--iterations", type=positive, default=200, help="iterations of L-BFGS; default 200"
+        "--iterations", type=positive, default=200, help="number of L-BFGS iterations; default 200"
     )
     command.add_argument(
         "-o",
@@ -46,7 +46,9 @@ def add_command(commands: Any) -> None:
         help="existing folder for report.md and its images; default: the current folder",
     )
     command.add_argument(
-        "--vgg-weights", metavar="FILE", help="weights of VGG to use instead of those found"
+        "--vgg-weights",
+        metavar="FILE",
+        help="VGG weights to use instead of those found automatically",
     )
     command.set_defaults(run=evaluate)
 
@@ -85,7 +87,10 @@ def evaluate(options: argparse.Namespace) -> int:
     }
     checksum = hashlib.sha256(image_path.read_bytes()).hexdigest()
     if info.style_image_sha256 and info.style_image_sha256 != checksum:
-        print(f"Note: {info.name} was trained on another file than {image_path}.", file=sys.stderr)
+        print(
+            f"Note: {info.name} was not trained on {image_path}, but on another file.",
+            file=sys.stderr,
+        )
 
     from tqdm import tqdm
 
@@ -104,7 +109,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
         result = evaluation.evaluate(
             info.name,
-            lambda photo: stylizer(photo, size="full"),  # the size that is optimised too
+            lambda photo: stylizer(
+                photo, size="full"
+            ),  # the size at which photos are optimised, too
             measure,
             photos,
             iterations=[n for n in evaluation.ITERATIONS if n < options.iterations]
@@ -118,11 +125,14 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name the photos by their files, or by their paths if two files have the same name."""
+    """Map file names to photos, or full paths to photos if two have the same file name."""
     for path in paths:
         if paths.count(path) > 1:
             raise CommandError(
-                "{path} is given twice.", path=path, remedy="Give each photo once.", code="repeated"
+                "{path} is given twice.",
+                path=path,
+                remedy="Give each photo only once.",
+                code="repeated",
             )
     names = {path.name: path for path in paths}
     return names if len(names) == len(paths) else {str(path): path for path in paths}

@@ -1,4 +1,4 @@
-"""Optional packages: which are missing, and the line to type to install them."""
+"""Optional packages: which are missing, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fststyle.errors import SettingError
 
-# Only errors and `fststyle doctor` need importlib.metadata and urllib, which are slow to import.
+# importlib.metadata and urllib are slow to import. Only errors and `fststyle doctor` need them.
 
 
 def require_packages(extra: str, *packages: str) -> None:
@@ -18,7 +18,7 @@ def require_packages(extra: str, *packages: str) -> None:
 
     Args:
         extra: The extra of fststyle that installs them, such as ``train``.
-        packages: The names to import.
+        packages: Names of the packages, as in an ``import`` statement.
 
     Raises:
         SettingError: A package is missing (code ``missing_package``).
@@ -35,14 +35,14 @@ def require_packages(extra: str, *packages: str) -> None:
 
 
 def install_line(extra: str) -> str:
-    """Return the line to type to install an extra, to match how fststyle was installed.
+    """Return the command that installs an extra, matching how fststyle was installed.
 
     Args:
-        extra: The name of the extra, such as ``train``.
+        extra: Name of the extra, such as ``train``.
 
     Returns:
-        A line for a shell. It names the folder or file that fststyle was installed from if that
-        still exists, otherwise the package.
+        A shell command. It installs from the same local folder or file as before if that still
+        exists, and from the package index otherwise.
     """
     source, is_editable = _installed_from()
     what = f"{'fststyle' if source is None else source}[{extra}]"
@@ -50,7 +50,7 @@ def install_line(extra: str) -> str:
 
 
 def _installed_from() -> tuple[Path | None, bool]:
-    """Find the local source of this installation, and whether it is an editable one."""
+    """Find the local source of this installation, and whether the installation is editable."""
     import importlib.metadata
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
@@ -70,7 +70,7 @@ def _installed_from() -> tuple[Path | None, bool]:
 
 
 def _quoted(text: str) -> str:
-    """Quote for a shell; plain names in double quotes, which the shells of all systems know."""
+    """Quote text for a shell. Plain names get double quotes, which work on all systems."""
     if os.name != "posix" or re.fullmatch(r"[\w ./@:+,=\[\]~-]+", text):
         return f'"{text}"'
     import shlex

@@ -1,4 +1,4 @@
-"""``fststyle import`` and ``fststyle export``: styles of and for other programs."""
+"""``fststyle import`` and ``fststyle export``: convert styles from and for other programs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SAMPLE_SIDE = 384
-"""Long side in pixels of the photos that calibrate int8."""
+"""Long side, in pixels, of the photos used to calibrate int8."""
 
 
 def add_command(commands: Any) -> None:
     """Add ``fststyle import`` and ``fststyle export`` to the command line."""
     command = commands.add_parser(
         "import",
-        help="convert a network of another program to a style",
-        description="Convert a checkpoint of pytorch/examples (fast_neural_style) or of "
+        help="convert a network from another program to a style",
+        description="Convert a checkpoint from pytorch/examples (fast_neural_style) or "
         "gordicaleksa/pytorch-neural-style-transfer-johnson to a style file.",
     )
     command.add_argument("checkpoint", type=Path, help="checkpoint file, such as candy.pth")
@@ -38,14 +38,14 @@ def add_command(commands: Any) -> None:
 
     command = commands.add_parser(
         "export",
-        help="convert a style for another program",
-        description="Convert a style for another program, and print how much its results "
-        "differ from those of the style.",
+        help="convert a style for use in another program",
+        description="Convert a style for use in another program, and print how much the results "
+        "differ from those of the style file.",
     )
     command.add_argument("style", help="name or file of a trained style")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx|OUT.xml")
     command.add_argument(
-        "--format", choices=("onnx", "openvino"), help="default: by the extension of the output"
+        "--format", choices=("onnx", "openvino"), help="default: according to the extension of OUT"
     )
     command.add_argument(
         "--size", type=height_and_width, metavar="HxW", help="a fixed size; default: any size"
@@ -54,19 +54,19 @@ def add_command(commands: Any) -> None:
         "--precision",
         choices=get_args(Precision),
         default="float32",
-        help="int8: weights and activations, quantised by NNCF",
+        help="int8: weights and activations quantised by NNCF; default float32",
     )
     command.add_argument(
         "--opset",
         type=int,
         metavar="N",
-        help=f"opset of ONNX, {LOWEST_OPSET} or later; default {OPSET}",
+        help=f"ONNX opset, {LOWEST_OPSET} or later; default {OPSET}",
     )
     command.add_argument(
         "--photos",
         type=Path,
         metavar="FOLDER",
-        help="photos to calibrate int8 with; default: photos that come with scikit-image",
+        help="photos for calibrating int8; default: photos that come with scikit-image",
     )
     command.set_defaults(run=_export)
 
@@ -75,7 +75,7 @@ def _import(options: argparse.Namespace) -> int:
     output = options.output
     if output.suffix != ".onnx":
         raise CommandError(
-            "A style file must have the extension .onnx, not {path}.",
+            "A style file must have the extension .onnx, but {path} does not.",
             path=output,
             remedy=f"Use -o {output.with_suffix('.onnx')}.",
             code="unknown_extension",
@@ -86,7 +86,9 @@ def _import(options: argparse.Namespace) -> int:
     from fststyle.styles.info import StyleInfo
     from fststyle.styles.style_file import save_style
 
-    info = StyleInfo(output.stem if options.name is None else options.name)  # before any reading
+    info = StyleInfo(
+        output.stem if options.name is None else options.name
+    )  # checks the name before reading
     checkpoint = read_checkpoint(options.checkpoint)
     info = StyleInfo(
         info.name,
@@ -115,7 +117,7 @@ def _export(options: argparse.Namespace) -> int:
     suffix = {"onnx": ".onnx", "openvino": ".xml", None: output.suffix}[options.format]
     if output.suffix != suffix:
         raise CommandError(
-            f"Files of the format {options.format} must have the extension {suffix}, not {{path}}.",
+            f"For the format {options.format}, {{path}} must have the extension {suffix}.",
             path=output,
             remedy=f"Use -o {output.with_suffix(suffix)}.",
             code="unknown_extension",
@@ -144,7 +146,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _samples(folder: Path | None) -> list[NDArray[np.float32]]:
-    """Read photos that are typical of those to be stylised."""
+    """Read the photos for calibrating int8."""
     from fststyle.images.load import find_photos, load_image
     from fststyle.images.resize import fit_long_side
 

@@ -1,4 +1,4 @@
-"""The command ``fststyle``: its parser, and how it ends."""
+"""The command ``fststyle``: its parser and its exit status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fststyle.cli.errors import sentence
 from fststyle.errors import FststyleError, record_error
 from fststyle.files import cannot_write
 
-# Their imports are cheap: what a command alone needs, such as OpenVINO, it imports when it runs.
+# These modules are quick to import. Commands import packages such as OpenVINO when they run.
 _COMMANDS = (stylize, video, optimize, evaluate, styles, train, interop, serve, doctor)
 
 
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status.
 
     Args:
-        arguments: The arguments after the program's name; by default those of this process.
+        arguments: Arguments after the program's name. By default, those of this process.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("fststyle").setLevel(logging.INFO)
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names may hold characters that the terminal's encoding lacks.
+        # File names may contain characters that the terminal's encoding does not support.
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
@@ -62,9 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line, with all commands."""
+    """Create the command-line parser, with all commands."""
     top = argparse.ArgumentParser(
-        prog="fststyle", description="Fast neural style: train a style, and apply it to photos."
+        prog="fststyle",
+        description="Fast neural style transfer: train a style, and apply it to photos.",
     )
     top.add_argument("--version", action="version", version=f"fststyle {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -74,17 +75,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _open_closed_streams() -> None:
-    """Open standard streams that were closed, so that no other file takes their numbers."""
+    """Reopen closed standard streams, so that no other file gets their file descriptors."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _give_up_output(error: OSError) -> None:
-    """Drop the standard output after an error: its reader is gone, or its disk is full."""
-    if error.errno != errno.EPIPE:  # after `fststyle styles | head -1` nobody reads a message
+    """Discard further standard output, because its reader is gone or its disk is full."""
+    if error.errno != errno.EPIPE:  # no message after `fststyle styles | head -1`
         print(f"Error: {cannot_write('standard output', error)}", file=sys.stderr)
-    # The rest of it goes nowhere, so that closing it raises nothing.
+    # Send the remaining output to the null device, so that closing the stream does not fail.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""``fststyle optimize``: one photo optimised. Everything is checked before torch is imported."""
+"""``fststyle optimize``: optimise one photo. All checks precede the slow import of torch."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "optimize",
         help="optimise one photo, without a trained style",
-        description="Optimise the pixels of one photo (Gatys et al. 2016). This takes minutes, "
-        "needs no trained network, and takes any image as the style.",
+        description="Optimise the pixels of one photo (Gatys et al. 2016). This takes minutes, but "
+        "works with any image as the style and does not need a trained network.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("photo", type=Path, metavar="PHOTO")
@@ -59,26 +59,28 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--init",
-        help="start from content (the photo, the default), noise, style (the result of the "
-        "style's network), an image or a style file",
+        help="where to start: content (the photo, the default), noise, style (the result of the "
+        "style's network), or the path of an image or a style file",
     )
     command.add_argument(
-        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: the preset's own"
+        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: as in the preset"
     )
     command.add_argument(
         "--iterations",
         type=positive,
-        help="iterations in a round, at each scale; default: 100, or the preset's own",
+        help="iterations per round and scale; default: 100, or as in the preset",
     )
-    command.add_argument("--rounds", type=positive, help="L-BFGS restarts with each round")
+    command.add_argument(
+        "--rounds", type=positive, help="number of rounds; L-BFGS restarts in each one"
+    )
     command.add_argument("--learning-rate", type=float)
     command.add_argument(
         "--scale-factor",
         type=float,
-        help=f"work from coarse to fine, each scale larger by this factor; 1: one scale; "
-        f"default: 2 for more than {OPTIMIZE_SIZE} pixels, otherwise 1",
+        help=f"work from coarse to fine, with each scale larger by this factor; 1: a single scale; "
+        f"default: 2 above {OPTIMIZE_SIZE} pixels, otherwise 1",
     )
-    command.add_argument("--seed", type=whole_number, help="seed of the noise to start from")
+    command.add_argument("--seed", type=whole_number, help="random seed for --init noise")
     command.add_argument(
         "--save-every", type=positive, metavar="N", help="also save the image every N iterations"
     )
@@ -86,10 +88,10 @@ def add_command(commands: Any) -> None:
         "--sheet",
         type=Path,
         metavar="PNG",
-        help="also save the photo, the style image, the result and the loss curve in one image",
+        help="also save one image with the photo, the style image, the result and the loss curve",
     )
-    command.add_argument("--json", action="store_true", help="print JSON, one line per iteration")
-    loss = command.add_argument_group("loss (a preset, and values that replace its own)")
+    command.add_argument("--json", action="store_true", help="print one line of JSON per iteration")
+    loss = command.add_argument_group("loss (a preset, and values that override it)")
     loss.add_argument("--loss", metavar="PRESET", help=", ".join(PRESETS))
     for term in ("content", "style", "palette", "tv"):
         loss.add_argument(f"--{term}-weight", type=float)
@@ -99,10 +101,12 @@ def add_command(commands: Any) -> None:
         "--style-sizes",
         type=whole_numbers,
         metavar="PIXELS,…",
-        help="short sides of the style image that the loss uses; 0 for its own size",
+        help="short sides at which the loss uses the style image; 0 for its original size",
     )
     loss.add_argument(
-        "--vgg-weights", metavar="FILE", help="weights of VGG to use instead of those found"
+        "--vgg-weights",
+        metavar="FILE",
+        help="VGG weights to use instead of those found automatically",
     )
     command.set_defaults(run=optimize)
 
@@ -114,7 +118,7 @@ def optimize(options: argparse.Namespace) -> int:
         options: The parsed command line.
 
     Returns:
-        The exit status: 0, or 130 if Ctrl-C ended it early.
+        The exit status: 0, or 130 if Ctrl-C interrupted the optimisation.
 
     Raises:
         FststyleError: An input is missing or unsuitable, or a result cannot be written.
@@ -129,14 +133,14 @@ def optimize(options: argparse.Namespace) -> int:
 
 
 def run_request(request: OptimizeRequest, *, note: str = "") -> int:
-    """Check a request, cheap checks first, then optimise the photo.
+    """Check a request, with the quickest checks first, and then optimise the photo.
 
     Args:
-        request: What to do.
-        note: Line to print once the inputs have been read.
+        request: The request.
+        note: Message to print after the inputs have been read.
 
     Returns:
-        The exit status: 0, or 130 if Ctrl-C ended it early.
+        The exit status: 0, or 130 if Ctrl-C interrupted the optimisation.
 
     Raises:
         FststyleError: An input is missing or unsuitable, or a result cannot be written.
@@ -159,13 +163,13 @@ def style_image(style: str, *, option: str = "--style") -> Path:
 
     Args:
         style: Path of an image or a style file, or the name of a style.
-        option: The option that can name the image instead.
+        option: Name of the option that accepts the image itself, for the error message.
 
     Returns:
         The path of the image.
 
     Raises:
-        StyleError: The style is unknown, or its image does not come with fststyle.
+        StyleError: The style is unknown, or its image is not bundled with fststyle.
     """
     name = style
     if style.lower().endswith(".onnx"):
@@ -198,7 +202,7 @@ def _check_outputs(request: OptimizeRequest) -> None:
         return
     if sheet.suffix.lower() != ".png":
         raise CommandError(
-            "The sheet is written as a PNG, not as {path}.",
+            "The sheet is a PNG file, but {path} does not have the extension .png.",
             path=sheet,
             remedy=f"Use --sheet {sheet.with_suffix('.png')}.",
             code="unknown_extension",
@@ -218,7 +222,7 @@ def _is_same(output: Path, photo: Path) -> bool:
 
 
 def _start(request: OptimizeRequest) -> str | NDArray[np.float32] | FoundStyle:
-    """Find what to start from: a word, an image, or a network."""
+    """Resolve the starting point: a keyword, an image file, or a network."""
     init = request.init
     if init in ("content", "noise"):
         return init
@@ -228,9 +232,9 @@ def _start(request: OptimizeRequest) -> str | NDArray[np.float32] | FoundStyle:
         return _network(init)
     if not Path(init).exists():
         raise CommandError(
-            "There is no image {path} to start from.",
+            "The image {path} to start from does not exist.",
             path=init,
-            remedy="--init takes content, noise, style, an image or a style file.",
+            remedy="--init accepts content, noise, style, or the path of an image or a style file.",
             code="not_found",
         )
     return load_image(init)

@@ -1,4 +1,4 @@
-"""The work of ``fststyle optimize``: the optimisation, its progress, and the results."""
+"""Run ``fststyle optimize``: the optimisation, its progress display, and its results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fststyle.styles.find import FoundStyle
 from fststyle.stylize.stylizer import Stylizer
 
 _SECONDS_A_LINE: Final = 15.0
-"""Interval of the lines that show progress if there is no terminal for a bar."""
+"""Interval between progress lines, which are printed if there is no terminal for a bar."""
 
 Pixels = NDArray[np.float32]
 Size = int | Literal["full"] | None
@@ -45,19 +45,19 @@ def optimize_photo(
     style_image: Pixels,
     start: str | Pixels | FoundStyle,
 ) -> int:
-    """Optimise a photo and write what the request asks for.
+    """Optimise a photo and write the requested files.
 
     Args:
-        request: What to do; its paths have been checked.
+        request: The request. Its paths have already been checked.
         photo: The photo.
         style_image: The style image.
-        start: Where to begin: ``content``, ``noise``, an image, or a network's result.
+        start: Starting point: ``content``, ``noise``, an image, or a network that makes one.
 
     Returns:
-        The exit status: 0, or 130 if Ctrl-C ended it early.
+        The exit status: 0, or 130 if Ctrl-C interrupted the optimisation.
 
     Raises:
-        FststyleError: A setting is out of range, VGG's weights are missing, or a file cannot
+        FststyleError: A setting is out of range, the VGG weights are missing, or a file cannot
             be written.
     """
     optimization = _optimization(request)
@@ -78,7 +78,7 @@ def optimize_photo(
     first = _first_image(start, content)
     image, is_whole = _optimized(content, loss, optimization, first, progress)
     if not is_whole:
-        print("Interrupted; the image is saved as it is now.", file=sys.stderr)
+        print("Interrupted. The image is saved in its current state.", file=sys.stderr)
     result = _resized(Photo(to_pixels(image)), content.shape[:2]).pixels
     save(result, request.output)
     if request.sheet is not None:
@@ -94,7 +94,7 @@ def optimize_photo(
 def _optimization(request: OptimizeRequest) -> OptimizeConfig:
     config = optimize_config(request.loss, **request.optimizer_values)
     if "iterations" in request.optimizer_values:
-        # A recipe's limit on evaluations would end its rounds before these iterations.
+        # The preset's limit on evaluations could end rounds before this number of iterations.
         config = dataclasses.replace(config, evaluations=None)
     return config
 
@@ -106,8 +106,7 @@ def _loss(request: OptimizeRequest, style_image: Pixels) -> PerceptualLoss:
         raise CommandError(
             f"The style image {{path}} has only {width}×{height} pixels.",
             path=request.style,
-            remedy=f"It must have at least {MIN_STYLE_SIDE} pixels on each side; 256 or more "
-            "show the style well.",
+            remedy=f"Each side needs at least {MIN_STYLE_SIDE} pixels, and preferably 256 or more.",
             code="too_small",
         )
     config, weights = weights_for(config, request.vgg_weights)
@@ -124,7 +123,7 @@ def _optimized(
     first: Init | Tensor,
     progress: Progress,
 ) -> tuple[Tensor, bool]:
-    """Return the image, and whether it is the last one or Ctrl-C came before."""
+    """Return the image, and whether the optimisation finished without Ctrl-C."""
     try:
         image = optimize_image(
             to_tensor(content), loss, config, init=first, on_step=progress.on_step
@@ -135,7 +134,7 @@ def _optimized(
         return progress.last.image, False
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
-            raise  # torch has no type of its own for this
+            raise  # torch does not have a separate type for this error
         raise CommandError(
             f"There is not enough memory to optimise {content.shape[1]}×{content.shape[0]} pixels.",
             remedy="Choose a smaller size with --size.",
@@ -152,7 +151,7 @@ def _print_result(
     height, width = shape
     if request.json:
         facts = {"output": str(request.output), "width": width, "height": height}
-        # JSON has no infinity, which is the PSNR of equal images.
+        # The PSNR of equal images is infinite, which JSON cannot represent.
         facts |= {"ssim": likeness, "psnr": decibels if math.isfinite(decibels) else None}
         print(json.dumps(facts), flush=True)
     else:
@@ -161,16 +160,16 @@ def _print_result(
 
 
 def working_image(pixels: Pixels, size: Size, preset: str) -> Pixels:
-    """Resize the photo to the size at which it is optimised.
+    """Resize the photo to the size used for the optimisation.
 
     Args:
         pixels: The photo.
-        size: Limit of its long side in pixels; ``full`` for none; None for the default: 512,
-            and for the preset ``keras_vgg16`` a square of 512×512, as its source has it.
+        size: Largest long side in pixels, or ``full`` for no limit. ``None`` means 512 pixels, or a
+            512×512 square for the preset ``keras_vgg16``, as in the code it was taken from.
         preset: Name of the loss preset.
 
     Returns:
-        The photo, never enlarged except to that square.
+        The resized photo. Photos are never enlarged, except to that square.
     """
     if _is_square(size, preset):
         return resize(pixels, width=OPTIMIZE_SIZE, height=OPTIMIZE_SIZE)
@@ -180,15 +179,16 @@ def working_image(pixels: Pixels, size: Size, preset: str) -> Pixels:
 
 
 def result_shape(pixels: Pixels, size: Size, preset: str) -> tuple[int, int]:
-    """Return height and width of the result, which keeps the proportions of the photo.
+    """Return the height and width of the result, which keeps the proportions of the photo.
 
     Args:
         pixels: The photo.
-        size: Size as for `working_image`.
+        size: Size, as in `working_image`.
         preset: Name of the loss preset.
 
     Returns:
-        The shape of `working_image`; if that is a square, its side is the long side.
+        The height and width of `working_image`. If that is a square, the result's long side is
+        equal to the side of the square.
     """
     height, width = pixels.shape[:2]
     if _is_square(size, preset):
@@ -204,7 +204,7 @@ def _is_square(size: Size, preset: str) -> bool:
 
 
 def _resized(photo: Photo, shape: tuple[int, ...]) -> Photo:
-    """Resize an image and its transparency to a height and width."""
+    """Resize an image and its transparency to the given height and width."""
     height, width = shape
     pixels, alpha = photo.pixels, photo.alpha
     if pixels.shape[:2] != shape:
@@ -223,18 +223,20 @@ def _first_image(start: str | Pixels | FoundStyle, content: Pixels) -> Init | Te
 
 
 class Progress:
-    """Progress of an optimisation: a bar or lines, images on the way, and the loss curve.
+    """Progress of an optimisation: a progress bar, intermediate images, and the loss curve.
+
+    Without a terminal, lines of text replace the progress bar.
 
     Args:
-        config: How the photo is optimised.
-        output: Path of the result. The images on the way have the iteration in their names.
-        save_every: Number of iterations between images on the way; None for no such images.
+        config: Settings of the optimisation.
+        output: Path of the result. Intermediate images have the iteration appended to their names.
+        save_every: Number of iterations between intermediate images, or ``None`` to save none.
         save: Function that writes an image.
-        as_json: Print a line of JSON for each iteration.
+        as_json: Whether to print a line of JSON for each iteration.
 
     Attributes:
-        terms: The loss curve: a value for each iteration, by term.
-        last: The last iteration; None before the first.
+        terms: The loss curve: values for all iterations, by loss term.
+        last: The latest iteration, or ``None`` before the first.
     """
 
     def __init__(
@@ -260,7 +262,7 @@ class Progress:
         )  # fmt: skip
         self._next_line = self._begin + _SECONDS_A_LINE
         self._first: tuple[float, float] | None = None
-        """When the first iteration ended, and the share of the work done by then."""
+        """Time at which the first iteration ended, and the share of the work done by then."""
 
     def on_step(self, step: Step) -> None:
         """Show and record one iteration."""
@@ -273,13 +275,13 @@ class Progress:
         for name, value in values.items():
             self.terms[name].append(value)
         self._show(step, values)
-        # Rounds may end early and the count jump, so a multiple need not be met exactly.
+        # If a round ends early, the index jumps, so it may skip an exact multiple.
         if self._save_every and step.index // self._save_every > before // self._save_every:
             path = self._output.with_stem(f"{self._output.stem}_{step.index:05d}")
             self._save(to_pixels(step.image), path)
 
     def close(self) -> None:
-        """Close the bar and print the last round."""
+        """Close the progress bar and print the last round."""
         self._print_round()
         self._bar.close()
 
@@ -301,7 +303,7 @@ class Progress:
             print(f"{step.index}/{step.total}, {text}", file=sys.stderr, flush=True)
 
     def _seconds_left(self, now: float, share: float) -> float | None:
-        """Estimate the remaining time, without the first iteration, which takes longer."""
+        """Estimate the remaining time. The slower first iteration is not taken into account."""
         if self._first is None:
             self._first = now, share
         begin, first_share = self._first
@@ -310,7 +312,7 @@ class Progress:
         return (now - begin) * (1 - share) / (share - first_share)
 
     def _share_done(self, step: Step) -> float:
-        """Return the share of the work done; an iteration's work is proportional to its pixels."""
+        """Return the share of the work done. Each iteration is weighted by its number of pixels."""
         per_scale = self._config.rounds * self._config.iterations
         scales = step.total // per_scale
         scale = (step.index - 1) // per_scale

@@ -8,28 +8,29 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 OPTIMIZE_SIZE: Final = 512
-"""Long side in pixels at which a photo is optimised unless a size is given."""
+"""Long side, in pixels, at which a photo is optimised by default."""
 
 
 @dataclass(frozen=True)
 class OptimizeRequest:
-    """The optimisation of one photo.
+    """A request to optimise one photo.
 
     Attributes:
         photo: Path of the photo.
         style: Path of the style image, or the name of an artwork or style.
         output: Path of the result.
-        size: Long side of the result in pixels; ``full`` for the photo's own; None for
-            `OPTIMIZE_SIZE`, or as the loss preset's source does it.
-        init: Start from ``content`` (the photo), ``noise``, ``style`` (what the style's network
-            makes of the photo), an image, or a style file.
+        size: Long side of the result in pixels, or ``full`` for the size of the photo. ``None``
+            means `OPTIMIZE_SIZE`. The preset ``keras_vgg16`` then works on a square.
+        init: Starting point: ``content`` (the photo), ``noise``, ``style`` (the result of the
+            style's network), or the path of an image or a style file.
         loss: Name of the loss preset.
-        loss_values: Values of the loss that replace those of the preset.
-        optimizer_values: Values of the optimiser that replace those of the preset.
-        vgg_weights: File with the weights of VGG; None to use those found.
-        save_every: Also save the image every `save_every` iterations.
-        sheet: Path of a PNG with the photo, the style image, the result and the loss curve.
-        json: Print a line of JSON for each iteration.
+        loss_values: Loss settings that override those of the preset.
+        optimizer_values: Optimiser settings that override those of the preset.
+        vgg_weights: File with the VGG weights, or ``None`` to find them automatically.
+        save_every: Number of iterations between intermediate images, or ``None`` to save none.
+        sheet: Path of a PNG file that shows the photo, the style image, the result and the loss
+            curve, or ``None`` to omit it.
+        json: Whether to print a line of JSON for each iteration.
     """
 
     photo: Path

@@ -1,4 +1,4 @@
-"""``fststyle serve``: the page on this computer, or its export as files for a static host."""
+"""``fststyle serve``: serve the web page on this computer, or export it for a static host."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fststyle.cli.arguments import port, positive
 from fststyle.cli.extras import require_packages
 from fststyle.errors import SettingError
 
-# Every command loads this module, so what only `serve` needs is imported inside functions.
+# Every command loads this module, so anything that only `serve` needs is imported in functions.
 if TYPE_CHECKING:
     import socket
 
 TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
-"""Environment variable with the token, instead of a new one for each start."""
+"""Environment variable that sets the token, instead of a new token for each start."""
 
 _MOST_CONNECTIONS: Final = 512
 
 
 def add_command(commands: Any) -> None:
-    """Add ``fststyle serve``.
+    """Add ``fststyle serve`` to the command line.
 
     Args:
         commands: Result of ``ArgumentParser.add_subparsers``.
@@ -33,19 +33,19 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "serve",
         help="open a page in the browser: drop a photo, choose a style",
-        description="Serve a page on this computer to stylise photos, use the camera and train "
-        "styles. It needs the extra: pip install 'fststyle[web]'.",
+        description="Serve a web page on this computer for stylising photos, using the camera and "
+        "training styles. This needs an extra: pip install 'fststyle[web]'.",
     )
-    command.add_argument("--port", type=port, default=8765, help="port; 0 for any free one")
+    command.add_argument("--port", type=port, default=8765, help="port; 0 for any free port")
     command.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; if others can reach it, requests need a token",
+        help="address to listen on; if other computers can reach it, requests need a token",
     )
     command.add_argument(
         "--token",
-        help=f"token of 16 characters or more that requests must send; default: ${TOKEN_VARIABLE}, "
-        "or a new one if --host is reachable by others",
+        help="token of at least 16 characters that requests must include; default: "
+        f"${TOKEN_VARIABLE}, or a new token if other computers can reach --host",
     )
     command.add_argument("--no-browser", action="store_true", help="do not open a browser")
     command.add_argument("--no-jobs", action="store_true", help="disable training and repainting")
@@ -53,40 +53,40 @@ def add_command(commands: Any) -> None:
         "--export",
         type=Path,
         metavar="DIR",
-        help="write the page with all styles to a folder for a static host, which needs no server",
+        help="write the page and all styles to a folder, to be published on a static host",
     )
     limits = command.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=positive, default=64, help="size of an upload")
-    limits.add_argument("--max-megapixels", type=positive, default=64, help="pixels of a photo")
-    limits.add_argument("--max-seconds", type=positive, default=120, help="time for a photo")
-    limits.add_argument("--max-upload-seconds", type=positive, default=60, help="for an upload")
-    limits.add_argument("--jobs", type=positive, default=2, help="photos at the same time")
+    limits.add_argument("--max-megabytes", type=positive, default=64, help="largest upload")
+    limits.add_argument("--max-megapixels", type=positive, default=64, help="largest photo")
+    limits.add_argument("--max-seconds", type=positive, default=120, help="longest time per photo")
+    limits.add_argument("--max-upload-seconds", type=positive, default=60, help="per upload")
+    limits.add_argument("--jobs", type=positive, default=2, help="photos processed at once")
     limits.add_argument(
-        "--queue", type=positive, default=32, help="requests to queue before answering 429"
+        "--queue", type=positive, default=32, help="requests that can wait; others get status 429"
     )
-    command.add_argument("--threads", type=positive, help="processor threads for a network")
+    command.add_argument("--threads", type=positive, help="processor threads per network")
     command.add_argument(
         "--training",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="setting for every training, such as trainer.gates=false; may be repeated",
+        help="setting for every training run, such as trainer.gates=false; may be repeated",
     )
-    command.add_argument("--vgg-weights", metavar="FILE", help="VGG weights; default: search")
+    command.add_argument("--vgg-weights", metavar="FILE", help="VGG weights; default: those found")
     command.set_defaults(run=serve)
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C, or export it.
+    """Serve the web page until Ctrl-C is pressed, or export it.
 
     Args:
-        options: Options of the command line.
+        options: The parsed command line.
 
     Returns:
-        The exit status.
+        The exit status, 0.
 
     Raises:
-        FststyleError: A setting, the address or a package is wrong or missing.
+        FststyleError: A setting or the address is invalid, or a package is missing.
     """
     if options.export is not None:
         from fststyle.web.page_files import export_page
@@ -97,7 +97,7 @@ def serve(options: argparse.Namespace) -> int:
     for item in options.training:
         if not re.fullmatch(r"[~+]?[\w.]+=.*|~[\w.]+", item):
             raise SettingError(
-                f"--training takes KEY=VALUE, such as trainer.gates=false, not {item}.",
+                f"--training expects KEY=VALUE, such as trainer.gates=false, not {item}.",
                 code="usage",
             )
     if options.vgg_weights is not None and not Path(options.vgg_weights).is_file():
@@ -133,9 +133,9 @@ def serve(options: argparse.Namespace) -> int:
     )
     config = uvicorn.Config(
         app,
-        log_config=None,  # uvicorn's own would disable the program's other loggers
+        log_config=None,  # uvicorn's default would disable all other loggers
         log_level="warning",
-        access_log=False,  # addresses may contain a token
+        access_log=False,  # a logged address could contain the token
         http="h11",
         ws="none",
         server_header=False,
@@ -162,7 +162,9 @@ def _token(options: argparse.Namespace) -> str | None:
     token = options.token or os.environ.get(TOKEN_VARIABLE)
     if token is not None:
         if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
-            raise SettingError("A token needs at least 16 letters and digits.", code="bad_token")
+            raise SettingError(
+                "A token must have at least 16 letters and digits.", code="bad_token"
+            )
         return str(token)
     import secrets
 
@@ -203,7 +205,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise SettingError(
             f"Cannot listen on {host}:{port} ({error.strerror}).",
-            remedy="Choose another --port, or --port 0 for any free one.",
+            remedy="Choose another --port, or --port 0 for any free port.",
             code="port_taken",
         ) from error
     return listener

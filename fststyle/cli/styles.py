@@ -1,6 +1,6 @@
-"""``fststyle styles`` and ``fststyle info``: the styles, how good they are, and what is in a file.
+"""``fststyle styles`` and ``fststyle info``: list styles, and show the content of a style file.
 
-Neither loads torch.
+Neither command loads torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _RIGHT: Final = (2, 3, 4)  # columns of numbers
 
 @dataclass(frozen=True)
 class _Listed:
-    """A style and what its file contains; `info` is None if the file is damaged."""
+    """A style and the information in its file. `info` is ``None`` if the file is damaged."""
 
     found: FoundStyle
     info: StyleInfo | None
@@ -75,17 +75,23 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "styles",
         help="list the styles, or show a photo in all of them",
-        description="List the styles. 'L-BFGS iterations': how many iterations of optimisation "
-        "reach the same loss as the network. 'style left': the network's style loss as a fraction "
-        "of the photo's own. Both are medians over photos that were not trained on.",
+        description="List the styles. 'L-BFGS iterations' is the number of optimisation iterations "
+        "that are needed to reach the same loss as the network. 'style left' is the network's "
+        "style loss as a fraction of the photo's own style loss. Both are medians over photos that "
+        "were not used in training.",
     )
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--json", action="store_true", help="print all facts as one JSON document")
     what.add_argument(
-        "--sheet", type=Path, metavar="PHOTO", help="draw one image of a photo in every style"
+        "--json", action="store_true", help="print all information as a JSON document"
+    )
+    what.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="PHOTO",
+        help="save one image that shows a photo in every style",
     )
     command.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help=f"file of that image; default: {_SHEET}"
+        "-o", "--output", type=Path, metavar="OUT", help=f"path of that image; default: {_SHEET}"
     )
     command.add_argument(
         "--size",
@@ -117,7 +123,7 @@ def styles(options: argparse.Namespace) -> int:
         return _draw(options.sheet, options.output or _SHEET, options.size)
     if options.output is not None:
         raise CommandError(
-            "-o is for the image of a photo in all styles.", remedy="Add --sheet PHOTO."
+            "-o sets the path of the image that --sheet saves.", remedy="Add --sheet PHOTO."
         )
     listed = [_read(found) for found in list_styles()]
     if options.json:
@@ -130,7 +136,7 @@ def styles(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Print what is known of a style, as JSON.
+    """Print the information about a style, as JSON.
 
     Args:
         options: The parsed command line.
@@ -156,7 +162,7 @@ def _read(found: FoundStyle) -> _Listed:
     try:
         is_network = found.kind == "network"
         return _Listed(found, read_info(found.path) if is_network else art_info(found.name))
-    except StyleError as error:  # one bad file hides no others
+    except StyleError as error:  # one damaged file must not hide the others
         return _Listed(found, None, sentence(error))
 
 
@@ -185,7 +191,7 @@ def _row(style: _Listed) -> tuple[str, ...]:
         equals = found[0].equals_text()
         left = "-" if math.isnan(found[0].style_left()) else f"{found[0].style_left():.0%}"
     artwork = ", ".join(str(x) for x in (info.title, info.artist, info.year) if x)
-    licence = info.licence.partition(" (")[0] or "-"  # --json has all of it
+    licence = info.licence.partition(" (")[0] or "-"  # --json shows it in full
     return (style.found.name, style.origin(), equals, left, size, licence, artwork)
 
 
@@ -203,7 +209,7 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _draw(photo_path: Path, output: Path, size: int) -> int:
-    """Draw the photo and the result of every trained network."""
+    """Draw the photo and the results of all trained networks in one image."""
     if output.exists() and output.resolve() == photo_path.resolve():
         raise CommandError(
             "The result would replace the photo {path}.",
@@ -230,12 +236,12 @@ def _draw(photo_path: Path, output: Path, size: int) -> int:
         if damages:
             raise CommandError(f"No trained style can be used: {damages[0]}", code="damaged")
         raise CommandError(
-            "There is no trained style yet.",
+            "There are no trained styles yet.",
             remedy="Train one: fststyle train style=thanos_poster",
             code="no_network",
         )
     for damage in damages:
-        print(f"Left out: {damage}", file=sys.stderr)
+        print(f"Skipped: {damage}", file=sys.stderr)
     pixels = contact_sheet(images, names)
     save_photo(pixels, output)
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""``fststyle train``: training, as a process of its own."""
+"""``fststyle train``: run training in a separate process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "train",
         help="train a style",
-        description="Train a style, as 'python train.py' does in a clone of the repository.",
+        description="Train a style, like 'python train.py' in a clone of the repository.",
     )
     command.add_argument(
-        "-m", "--multirun", action="store_true", help="one run for each value: style=one,other"
+        "-m", "--multirun", action="store_true", help="one run per value, as in style=one,other"
     )
     command.add_argument(
         "settings",
         nargs=argparse.REMAINDER,
         metavar="KEY=VALUE",
-        help="settings, such as style=thanos_poster minutes=5; without any, list the styles",
+        help="settings, such as style=thanos_poster minutes=5; without settings, list the styles",
     )
     command.set_defaults(run=train)
 
@@ -40,13 +40,13 @@ def check_packages() -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a style in a process of its own, since Hydra reads that process's command line.
+    """Train a style in a separate process, because Hydra reads the process's own command line.
 
     Args:
         options: The parsed command line.
 
     Returns:
-        The exit status of the training.
+        The exit status of the training run.
 
     Raises:
         SettingError: A package of the extra ``train`` is missing.
@@ -55,11 +55,11 @@ def train(options: argparse.Namespace) -> int:
     flags = ["--multirun"] if options.multirun else []
     command = [sys.executable, "-m", "fststyle.training", *flags, *options.settings]
     environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # as in train.py
-    if os.name == "posix":  # signals and the exit status are then the training's
+    if os.name == "posix":  # this process becomes the training process
         os.execve(sys.executable, command, environment)
     process = subprocess.Popen(command, env=environment)
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue  # Ctrl-C reached the training too, which ends by itself
+            continue  # training also received Ctrl-C and will end by itself

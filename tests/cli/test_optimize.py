@@ -82,7 +82,7 @@ def test_disk_that_fills_during_an_optimisation(
         (["--sheet", "out.png"], "replace the result"),
         (["--init", "style"], "--init style needs a trained network"),
         (["--init", "nois"], "--init takes content, noise, style"),
-        (["--init", "missing.png"], "There is no image missing.png"),
+        (["--init", "missing.png"], "The image missing.png to start from"),
         (["--init", "missing.onnx"], "There is no file missing.onnx"),
         (["--init", "photo.txt"], "as an image"),
         (["--vgg-weights", "missing.pth"], "missing.pth"),
@@ -375,7 +375,7 @@ def test_ctrl_c_at_a_coarse_scale(
     monkeypatch.setattr(optimize_photo, "optimize_image", interrupted)
     done = optimise(run, photo, style_image)
     assert done.status == 130
-    assert "Interrupted; the image is saved as it is now.\n" in done.err
+    assert "Interrupted. The image is saved in its current state.\n" in done.err
     actual = load_image("out.png")
     assert actual.shape == (30, 48, 3)
     np.testing.assert_allclose(actual, 0.2, atol=0.51 / 255)

@@ -161,7 +161,7 @@ def test_damaged_file_is_left_out(run: Run, style_path: Path, folder: Path, phot
     (folder / "zoo" / "b.onnx").write_bytes(b"no style")
     done = run("--sheet", photo)
     assert (done.status, done.out.split()[-2:]) == (0, ["1", "style"])
-    assert done.err.startswith("Left out: ")
+    assert done.err.startswith("Skipped: ")
     assert "b.onnx" in done.err
 
 

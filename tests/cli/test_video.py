@@ -123,7 +123,7 @@ def test_what_is_refused(
     for words, arguments in {
         "would replace film.mp4": ("film.mp4", *options, "film.mp4"),
         "replace film.mp4": ("film.mp4", *options, "link.mp4"),
-        "sound (aac). Use the extension .mp4": ("film.mp4", *options, "o.webm"),
+        "sound (aac). Use the extension .mp4 for the file": ("film.mp4", *options, "o.webm"),
         "--no-subtitles": ("film.mp4", *options, "o.mkv"),
         "Use one of .mp4": ("film.mp4", *options, "o.avi"),
         "none.mp4 does not exist": ("none.mp4", *options, "o.mp4"),
