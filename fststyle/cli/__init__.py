@@ -1,1 +1,1 @@
-"""The commands of `fststyle`."""
+"""The commands of the ``fststyle`` command line."""

@@ -75,7 +75,7 @@ def pixels_or_full(text: str) -> int | Literal["full"]:
         return positive(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"must be a number of pixels from 1, or full, not {text!r}"
+            f"must be a number of pixels, at least 1, or full, not {text!r}"
         ) from None
 
 
@@ -83,7 +83,7 @@ def seconds(text: str) -> float:
     """Read a time in seconds, or in the form ``H:MM:SS`` or ``M:SS``."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"must be seconds, or H:MM:SS, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be in seconds or H:MM:SS, not {text!r}")
     hours, minutes, rest = (float(group or 0) for group in match.groups())
     return 3600 * hours + 60 * minutes + rest
 
@@ -92,7 +92,9 @@ def height_and_width(text: str) -> tuple[int, int]:
     """Read a height and a width, in the form ``720x1280``."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})[x×]([1-9][0-9]{0,4})", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"must be height x width, such as 720x1280, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"must be a height and width, such as 720x1280, not {text!r}"
+        )
     return int(match[1]), int(match[2])
 
 

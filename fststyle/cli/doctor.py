@@ -98,7 +98,7 @@ def examine() -> dict[str, Any]:
 
 
 def _packages() -> dict[str, dict[str, str | None]]:
-    """Return the version of each package, by extra. The version is ``None`` if not installed."""
+    """Return the versions of the packages, by extra, with ``None`` for a missing package."""
     import importlib.metadata
 
     found: dict[str, dict[str, str | None]] = {extra: {} for extra in ("base", *_RUNTIME_EXTRAS)}

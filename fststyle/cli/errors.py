@@ -51,7 +51,7 @@ REMEDIES: Final[dict[str, str]] = {
 
 
 class CommandError(FststyleError):
-    """An error of the command line itself. Its remedy already names the options."""
+    """An error that the command line itself raises. Its remedy already names the options."""
 
     default_code: ClassVar[str] = "command"
 

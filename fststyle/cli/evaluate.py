@@ -88,7 +88,7 @@ def evaluate(options: argparse.Namespace) -> int:
     checksum = hashlib.sha256(image_path.read_bytes()).hexdigest()
     if info.style_image_sha256 and info.style_image_sha256 != checksum:
         print(
-            f"Note: {info.name} was not trained on {image_path}, but on another file.",
+            f"Note: {info.name} was not trained on {image_path}, but on a different file.",
             file=sys.stderr,
         )
 
@@ -125,7 +125,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """Map file names to photos, or full paths to photos if two have the same file name."""
+    """Return the photos by file name, or by path if two of them have the same file name."""
     for path in paths:
         if paths.count(path) > 1:
             raise CommandError(

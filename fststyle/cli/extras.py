@@ -1,4 +1,4 @@
-"""Optional packages: which are missing, and the command that installs them."""
+"""Check for optional packages, and name the command that installs the missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fststyle import`` and ``fststyle export``: convert styles from and for other programs."""
+"""``fststyle import`` and ``fststyle export``: exchange styles with other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fststyle optimize``: optimise one photo. All checks precede the slow import of torch."""
+"""``fststyle optimize``: optimise one photo. Inputs are checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def add_command(commands: Any) -> None:
         "style's network), or the path of an image or a style file",
     )
     command.add_argument(
-        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: as in the preset"
+        "--optimizer", dest="method", choices=("lbfgs", "adam"), help="default: set by the preset"
     )
     command.add_argument(
         "--iterations",
         type=positive,
-        help="iterations per round and scale; default: 100, or as in the preset",
+        help="iterations per round and scale; default: 100, or set by the preset",
     )
     command.add_argument(
         "--rounds", type=positive, help="number of rounds; L-BFGS restarts in each one"
@@ -182,7 +182,7 @@ def style_image(style: str, *, option: str = "--style") -> Path:
         return find_picture(name)
     except StyleError as error:
         raise CommandError(
-            f"The image that the style {style} was trained on does not come with fststyle.",
+            f"The image that the style {style} was trained on is not bundled with fststyle.",
             remedy=f"Give its path: {option} IMAGE.",
             code="no_style_image",
         ) from error

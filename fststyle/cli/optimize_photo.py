@@ -51,7 +51,7 @@ def optimize_photo(
         request: The request. Its paths have already been checked.
         photo: The photo.
         style_image: The style image.
-        start: Starting point: ``content``, ``noise``, an image, or a network that makes one.
+        start: Starting point: ``content``, ``noise``, an image, or a network whose result is used.
 
     Returns:
         The exit status: 0, or 130 if Ctrl-C interrupted the optimisation.
@@ -123,7 +123,7 @@ def _optimized(
     first: Init | Tensor,
     progress: Progress,
 ) -> tuple[Tensor, bool]:
-    """Return the image, and whether the optimisation finished without Ctrl-C."""
+    """Return the image, and whether the optimisation finished uninterrupted."""
     try:
         image = optimize_image(
             to_tensor(content), loss, config, init=first, on_step=progress.on_step

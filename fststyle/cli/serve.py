@@ -32,7 +32,7 @@ def add_command(commands: Any) -> None:
     """
     command = commands.add_parser(
         "serve",
-        help="open a page in the browser: drop a photo, choose a style",
+        help="open a web page for stylising photos",
         description="Serve a web page on this computer for stylising photos, using the camera and "
         "training styles. This needs an extra: pip install 'fststyle[web]'.",
     )
@@ -56,13 +56,29 @@ def add_command(commands: Any) -> None:
         help="write the page and all styles to a folder, to be published on a static host",
     )
     limits = command.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=positive, default=64, help="largest upload")
-    limits.add_argument("--max-megapixels", type=positive, default=64, help="largest photo")
-    limits.add_argument("--max-seconds", type=positive, default=120, help="longest time per photo")
-    limits.add_argument("--max-upload-seconds", type=positive, default=60, help="per upload")
-    limits.add_argument("--jobs", type=positive, default=2, help="photos processed at once")
     limits.add_argument(
-        "--queue", type=positive, default=32, help="requests that can wait; others get status 429"
+        "--max-megabytes", type=positive, default=64, help="maximum size of an upload, in megabytes"
+    )
+    limits.add_argument(
+        "--max-megapixels", type=positive, default=64, help="maximum size of a photo, in megapixels"
+    )
+    limits.add_argument(
+        "--max-seconds", type=positive, default=120, help="maximum time per photo, in seconds"
+    )
+    limits.add_argument(
+        "--max-upload-seconds",
+        type=positive,
+        default=60,
+        help="maximum time per upload, in seconds",
+    )
+    limits.add_argument(
+        "--jobs", type=positive, default=2, help="photos to process at the same time"
+    )
+    limits.add_argument(
+        "--queue",
+        type=positive,
+        default=32,
+        help="requests that can wait; further ones get status 429",
     )
     command.add_argument("--threads", type=positive, help="processor threads per network")
     command.add_argument(
@@ -72,7 +88,11 @@ def add_command(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="setting for every training run, such as trainer.gates=false; may be repeated",
     )
-    command.add_argument("--vgg-weights", metavar="FILE", help="VGG weights; default: those found")
+    command.add_argument(
+        "--vgg-weights",
+        metavar="FILE",
+        help="VGG weights to use instead of those found automatically",
+    )
     command.set_defaults(run=serve)
 
 

@@ -1,1 +1,1 @@
-"""A trained style: its network, its file, and where it is found."""
+"""Trained styles: their networks, their files, and how to find them."""

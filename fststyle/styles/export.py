@@ -1,6 +1,7 @@
 """Export styles for other runners, as ONNX or in OpenVINO's format.
 
-ONNX files can have a fixed size or a different opset. Both formats support three precisions:
+Exports can have a fixed image size, and ONNX files can use another opset version. Both formats
+support three precisions:
 
 - ``float32``: Everything is computed in single precision. In OpenVINO's format, kernels keep the
   precision that they have in the style file.
@@ -66,7 +67,7 @@ class Exported:
         paths: Paths of the files.
         sizes: Heights and widths of the test images on which the results were compared.
         largest: Largest difference of any value, as a fraction of the value range.
-        mean: Mean difference on the test image with the largest one, as a fraction of the range.
+        mean: Mean difference, for the test image where it is largest, as a fraction of the range.
         runner: Name and version of the program that ran the export for the comparison.
     """
 

@@ -6,7 +6,7 @@ untrained network cannot be read back. Both graphs are equally fast in OpenVINO.
 
 Building the graph here also makes reading safe. `rebuild` rejects a model unless its graph exactly
 matches the one built here. Even then, runners never get the file's own graph, only one rebuilt
-from the weights. They use nothing but numbers from the file.
+from the weights. The weights are all that runners use from the file.
 
 Models are ``onnx.ModelProto`` objects. They are annotated as ``Any``, because onnx does not provide
 type hints for them.

@@ -106,13 +106,14 @@ class FoldedNorm(InstanceNorm):
 
 
 class MeasuredNorm:
-    """Norms that measure their statistics over all photos of a batch, as outputs of the model.
+    """Norms with statistics measured over all photos of a batch, which the model outputs.
 
-    The model has a second input, ``inset``. Its two values are the widths of the margins that the
-    statistics ignore: one at the top and bottom, the other on the left and right. Both the margins
-    and the sizes of the photos must be multiples of 4. The model's outputs are ``NAME.mean`` and
-    ``NAME.variance``, each ``(1, C, 1, 1)``, for each norm in `norm_names`. The model does not
-    output an image.
+    The model has a second input, ``inset``. Its two values are the widths in pixels of the margins
+    that the statistics ignore: one at the top and bottom, the other on the left and right. Both
+    the margins and the sizes of the photos must be multiples of 4.
+
+    The model's outputs are ``NAME.mean`` and ``NAME.variance``, each ``(1, C, 1, 1)``, for each
+    norm in `norm_names`. The model does not output an image.
     """
 
     has_bias = False
@@ -197,7 +198,7 @@ class SmoothedNorm:
         """Add an instance norm, and adjust its result to the smoothed statistics.
 
         Measuring the statistics would double the time. Instead, they are derived from a few pixels
-        before and after the instance norm, because x = deviation · normal + mean for each pixel.
+        before and after the instance norm. For each pixel, x = deviation · normal + mean.
         """
         gain, shift = (_per_channel(graph, p) for p in _parameters(graph, name, channels))
         units = [graph.constant(f"{n}_{channels}", [n] * channels, np.float32) for n in (1, 0)]

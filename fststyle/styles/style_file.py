@@ -9,7 +9,7 @@ browsers and on phones without conversion. The input ``photo`` and the output ``
 
 A file is rejected unless its graph exactly matches the one that `fststyle.styles.onnx_graph`
 builds for its ``network``. Even then, runners never get the file's own graph, only one rebuilt
-from the weights. They use nothing but numbers from the file.
+from the weights. The weights are all that runners use from the file.
 """
 
 from __future__ import annotations

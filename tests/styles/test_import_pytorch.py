@@ -206,7 +206,7 @@ def _other(weights: Weights) -> object:
         (_text, "in3.weight should have the shape 8, but is a str"),
         (_no_kernel, "0 and 8 filters"),
         (_sparse, ""),
-        (_meta, "another network"),
+        (_meta, "another kind of network"),
         (_other, "2 values (features.0.weight, features.0.bias)"),
         (lambda weights: {}, "0 values (nothing)"),
         (lambda weights: list(weights.values()), "a list"),
