@@ -81,7 +81,7 @@ def test_disk_that_fills_during_an_optimisation(
         (["--sheet", "missing/sheet.png"], "the folder missing does not exist"),
         (["--sheet", "out.png"], "replace the result"),
         (["--init", "style"], "--init style needs a trained network"),
-        (["--init", "nois"], "--init takes content, noise, style"),
+        (["--init", "nois"], "--init accepts content, noise, style"),
         (["--init", "missing.png"], "The image missing.png to start from"),
         (["--init", "missing.onnx"], "There is no file missing.onnx"),
         (["--init", "photo.txt"], "as an image"),
