@@ -58,7 +58,7 @@ def test_a_token_that_is_none(token: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_what_a_training_could_not_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--training", "foo") == 1
-    assert "--training takes KEY=VALUE" in capsys.readouterr().err
+    assert "--training expects KEY=VALUE" in capsys.readouterr().err
     assert run("--vgg-weights", "none.pth") == 1
     assert "no file of VGG weights at none.pth" in capsys.readouterr().err
 
