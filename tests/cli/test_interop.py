@@ -50,7 +50,7 @@ def test_imported_name(checkpoint: Path, tmp_path: Path) -> None:
         ("candy.pth", [], "extension .onnx"),
         ("Candy Box.onnx", [], "not a valid name"),
         ("a.onnx", ["--name", "A"], "not a valid name"),
-        ("a.onnx", ["--title", "a\nb"], "one line each"),
+        ("a.onnx", ["--title", "a\nb"], "a single line"),
     ],
 )
 def test_impossible_imports(
