@@ -416,7 +416,7 @@ def test_ctrl_c_in_a_process(photo: Path, style_image: Path, original_weights: V
         running.kill()
     assert running.returncode == 130
     assert "Traceback" not in err
-    assert "Interrupted;" in err
+    assert "Interrupted." in err
     assert out.splitlines()[-1] == "out.png  32×20"
     # The signal may come while a step's picture is being saved: the result is of that step then.
     saved = [load_image(path) for path in sorted(Path().glob("out_*.png"))]
