@@ -46,8 +46,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that need torch, and skip them without it."""
+    """Mark the tests that need torch; skip those whose packages are not installed."""
     for item in items:
+        for mark in item.iter_markers("needs"):
+            missing = [name for name in mark.args if importlib.util.find_spec(name) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
         fixtures = set(getattr(item, "fixturenames", ()))
         if "torch" in packages_needed(item.path) or fixtures & TORCH_FIXTURES:
             item.add_marker(pytest.mark.torch)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from script_help import ROOT
 
+pytestmark = pytest.mark.needs("hatchling")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]:

@@ -59,7 +59,8 @@ def test_commands_without_a_package(
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: This needs {missing}, which is not installed. ")
+    assert done.stderr.startswith("Error: This needs ")
+    assert missing in done.stderr.partition(" not installed. ")[0]
     assert done.stderr.endswith(f"{install_line(extra)}\n")
     assert done.stderr.count("\n") == 1
 
@@ -74,7 +75,7 @@ def test_training_script_without_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: This needs torch, which is not installed. ")
+    assert done.stderr.startswith("Error: This needs torch")
     assert done.stderr.endswith(f"{install_line('train')}\n")
     assert done.stderr.count("\n") == 1
 
@@ -122,6 +123,7 @@ def test_every_extra_that_is_named_exists() -> None:
     assert {"train", "web", "video", "heif", "int8", "test", "docs"} <= known
 
 
+@pytest.mark.needs("hatchling")
 @pytest.mark.network
 def test_line_can_be_installed(tmp_path: Path) -> None:
     """Have pip resolve the line that a clone prints, without installing anything."""

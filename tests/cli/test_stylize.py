@@ -104,6 +104,7 @@ def test_quoted_patterns_and_formats(run: Run) -> None:
     assert set(files_in(Path("out"))) == {"a.webp", "b.webp", "sub/a.webp"}
 
 
+@pytest.mark.needs("torch")
 def test_nothing_is_done_where_one_thing_is_wrong(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from fststyle.cli import main as cli
 pytestmark = pytest.mark.usefixtures("folder")
 
 
+@pytest.mark.needs("torch", "hydra")
 @pytest.mark.skipif(os.name != "posix", reason="a process does not become another there")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
@@ -39,6 +40,7 @@ def test_train_becomes_the_training(
     assert replaced.value.args[0] == expected
 
 
+@pytest.mark.needs("torch", "hydra")
 def test_train_with_a_misspelt_key(folder: Path) -> None:
     done = process("train", "style=thanos_poster", "minuts=1")
     assert done.returncode == 1

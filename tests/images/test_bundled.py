@@ -13,6 +13,7 @@ from fststyle.images.bundled import builtin_held_out, builtin_photos, sample_pho
 from fststyle.images.load import load_image
 
 
+@pytest.mark.needs("skimage", "sklearn", "matplotlib")
 def test_builtin_photos() -> None:
     trained, held_out = builtin_photos(), builtin_held_out()
     assert len(trained) >= 10
@@ -26,6 +27,7 @@ def test_builtin_photos() -> None:
         assert pixels.std() > 0.03, path.name
 
 
+@pytest.mark.needs("skimage")
 def test_sample_photo() -> None:
     path = sample_photo()
     assert path is not None

@@ -67,6 +67,7 @@ def zoo(style_path: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.needs("skimage")
 def test_gallery(zoo: Path, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     make_gallery.write(zoo, docs)

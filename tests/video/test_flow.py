@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fststyle.errors import SettingError
 from fststyle.video.flow import FlowBlend, opencv
 
+pytestmark = pytest.mark.needs("cv2")
+
 
 def texture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     noise = np.random.default_rng(seed).random((height, width, 3))
