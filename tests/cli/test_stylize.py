@@ -151,7 +151,7 @@ def test_nothing_is_done_where_one_thing_is_wrong(
         (["--overwrite", "--skip-existing"], "not allowed with"),
         (["--jobs", "0"], "from 1"),
         (["--format", "heic"], "invalid choice"),
-        (["--size", "half"], "from 1, or full, not 'half'"),
+        (["--size", "half"], "or full, not 'half'"),
         (["--quality", "0"], "from 1 to 100, not '0'"),
         (["--quality", "101"], "from 1 to 100"),
         (["--strip", "--keep-gps"], "not allowed with"),
