@@ -100,4 +100,4 @@ def test_only_networks_are_exported(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("size", ["13", "0x5", "5x", "axb", "-5x5", "5x100000"])
 def test_sizes_are_checked(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export", "a", "-o", "out.onnx", f"--size={size}") == 2
-    assert "height x width" in capsys.readouterr().err
+    assert "height and width" in capsys.readouterr().err
