@@ -50,7 +50,7 @@ class Quality:
     content: float
 
     def equals_text(self) -> str:
-        """Return the number of iterations for the median photograph, as text."""
+        """Return, as text, the median number of L-BFGS iterations that the network equals."""
         return _count(self.equals, self.iterations)
 
     def worst_text(self) -> str:
