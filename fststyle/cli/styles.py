@@ -20,7 +20,6 @@ from fststyle.errors import StyleError
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import check_output, save_photo
-from fststyle.images.sheets import contact_sheet
 from fststyle.styles import quality
 from fststyle.styles.find import (
     FoundStyle,
@@ -210,6 +209,8 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _draw(photo_path: Path, output: Path, size: int) -> int:
     """Draw the photo and the results of all trained networks in one image."""
+    from fststyle.images.sheets import contact_sheet  # slow to import
+
     if output.exists() and output.resolve() == photo_path.resolve():
         raise CommandError(
             "The result would replace the photo {path}.",
