@@ -70,8 +70,8 @@ def public_message(error: FststyleError, names: Mapping[str, str] | None = None)
         contain the path.
 
     Example:
-        >>> error = FststyleError("{path} is damaged.", path="/tmp/x")
-        >>> public_message(error, {"/tmp/x": "The photo"})
+        >>> error = FststyleError("{path} is damaged.", path="upload.bin")
+        >>> public_message(error, {"upload.bin": "The photo"})
         'The photo is damaged.'
     """
     if error.path is None or "{path}" not in error.problem:
