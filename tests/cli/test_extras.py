@@ -130,7 +130,7 @@ def test_line_can_be_installed(tmp_path: Path) -> None:
     line = shlex.split(install_line("web"))
     assert line[:2] == ["pip", "install"]
     report = tmp_path / "report.json"
-    options = ["--dry-run", "--quiet", "--no-build-isolation", "--report", str(report)]
+    options = ["--dry-run", "--quiet", "--report", str(report)]
     command = [sys.executable, "-m", *line[:2], *options, *line[2:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if "No matching distribution" in done.stderr or "connection" in done.stderr.lower():
