@@ -20,16 +20,11 @@ from fststyle.images.colour import (
     to_srgb,
     to_srgb_precisely,
 )
+from fststyle.images.extensions import PHOTO_SUFFIXES
 from fststyle.images.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.images.metadata import read_metadata
 from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
 from fststyle.images.sixteen_bit import read_sixteen_bit
-
-PHOTO_SUFFIXES: Final = (
-    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".apng", ".avif", ".heic",
-    ".heif", ".jxl", ".ppm", ".pgm",
-)  # fmt: skip
-"""Extensions of files that are treated as photos when a folder is searched, in lower case."""
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 

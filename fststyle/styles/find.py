@@ -13,7 +13,7 @@ from typing import Literal
 
 from fststyle.errors import FststyleError, NoNetworkError, PhotoError, StyleError
 from fststyle.files import user_data_folder, write_atomically
-from fststyle.images.load import PHOTO_SUFFIXES
+from fststyle.images.extensions import PHOTO_SUFFIXES
 from fststyle.styles.info import STYLE_NAME, StyleInfo
 
 log = logging.getLogger(__name__)

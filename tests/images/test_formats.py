@@ -17,6 +17,7 @@ from fststyle.images import exif as ex
 from fststyle.images import load, save
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.colour import srgb_profile
+from fststyle.images.extensions import OTHER_IMAGE_SUFFIXES, PHOTO_SUFFIXES
 from fststyle.images.metadata import Metadata, result_metadata
 
 TABLE = [
@@ -31,17 +32,29 @@ def cells(suffix: str) -> list[str]:
 
 
 def test_every_format_has_its_row() -> None:
-    named = {name for row in TABLE for name in re.findall(r"\.[a-z]+", row[0])}
-    assert named == set(load.PHOTO_SUFFIXES) | set(ANIMATION_SUFFIXES)
+    named = {name for row in TABLE for name in re.findall(r"\.[a-z0-9]+", row[0])}
+    assert named == set(PHOTO_SUFFIXES) | set(ANIMATION_SUFFIXES)
     for suffix in sorted(named):
         assert cells(suffix)[2].startswith("yes") == (suffix in save.OUTPUT_SUFFIXES)
         assert ("animations" in cells(suffix)[2]) == (suffix in ANIMATION_SUFFIXES)
 
 
-SOLID = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".ppm"}
+HEIF = {".heic", ".heif", ".hif"}
+WRITTEN_BY_PILLOW = sorted(
+    set(PHOTO_SUFFIXES) - HEIF - {".jxl", ".psd", ".ras", ".pcd", ".pgm", ".pbm", ".pfm"}
+)
 
 
-@pytest.mark.parametrize("suffix", sorted(SOLID))
+def test_extensions_of_all_formats_that_pillow_reads() -> None:
+    Image.init()
+    readable = Image.registered_extensions().items()
+    photos = {form for suffix, form in readable if suffix in PHOTO_SUFFIXES} - {"TGA"}
+    assert {suffix for suffix, form in readable if form in photos} <= set(PHOTO_SUFFIXES)
+    assert photos >= {"JPEG", "MPO", "PNG", "TIFF", "JPEG2000", "WEBP", "AVIF", "BMP", "GIF"}
+    assert not set(PHOTO_SUFFIXES) & set(OTHER_IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_BY_PILLOW)
 def test_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
     Image.new("RGB", (16, 12), PATCH).save(path)

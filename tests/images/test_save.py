@@ -17,11 +17,12 @@ from PIL import Image
 from fststyle.errors import FststyleError, PhotoError, SettingError
 from fststyle.files import write_atomically
 from fststyle.images import load, resize, save
+from fststyle.images.extensions import PHOTO_SUFFIXES
 
 
 def test_known_suffixes() -> None:
     assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"} <= set(save.OUTPUT_SUFFIXES)
-    assert set(save.OUTPUT_SUFFIXES) <= set(load.PHOTO_SUFFIXES)
+    assert set(save.OUTPUT_SUFFIXES) <= set(PHOTO_SUFFIXES)
 
 
 def test_png_round_trip_is_exact_for_every_value(tmp_path: Path) -> None:
