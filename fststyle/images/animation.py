@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from fststyle.errors import FststyleError, PhotoError, SettingError, check_number
-from fststyle.files import cannot_write, replacing
-from fststyle.images.colour import srgb_profile
-from fststyle.images.limits import pillow_limits
-from fststyle.images.load import cannot_read, check_pixels, from_pil, open_image
+from fststyle.errors import SettingError, check_number
+from fststyle.files import replacing
+from fststyle.images.load import check_pixels, from_pil, open_image, reading
 from fststyle.images.metadata import Metadata, read_metadata
 from fststyle.images.photo import Photo, to_pil
-from fststyle.images.save import QUALITIES, cannot_encode, check_output, metadata_options, upright
+from fststyle.images.save import check_extension, encoder_options, writing_error
 
 _FORMATS: Final = {
     ".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF",
@@ -63,7 +61,7 @@ class Animation:
         with _opened(self.path) as image:
             for index in _frame_numbers(image):
                 # The limits apply only while a frame is being read, not while it is processed.
-                with pillow_limits(), _reading(self.path):
+                with reading(self.path):
                     image.seek(index)
                     photo = from_pil(image.copy())
                 # Most GIFs use a transparent colour for parts that do not change between frames.
@@ -81,7 +79,7 @@ def is_animation(path: Path | str) -> bool:
         PhotoError: The file does not exist or cannot be read as an image.
     """
     path = Path(path)
-    with _opened(path) as image, pillow_limits(), _reading(path):
+    with _opened(path) as image, reading(path):
         return len(_frame_numbers(image)) > 1
 
 
@@ -106,35 +104,16 @@ def load_frames(path: Path | str) -> Animation:
     """
     path = Path(path)
     durations = []
-    with _opened(path) as image, pillow_limits(), _reading(path):
+    with _opened(path) as image, reading(path):
         for index in _frame_numbers(image):
             image.seek(index)
             image.load()
             durations.append(float(image.info.get("duration", 0)))
         with path.open("rb") as file:
             metadata = read_metadata(image, file)
-        is_animation = len(durations) > 1
-        return Animation(
-            path=path,
-            size=image.size,
-            durations=tuple(durations) if is_animation else (0.0,),
-            loop=_times_played(image) if is_animation else 1,
-            metadata=metadata,
-        )
-
-
-def check_animation_output(path: Path | str) -> None:
-    """Check in advance that an animation can be written.
-
-    Args:
-        path: File to be written. The check leaves any existing file unchanged.
-
-    Raises:
-        PhotoError: Animations cannot be written with this extension, or
-            `fststyle.images.save.check_output` rejects the path.
-    """
-    _output_format(Path(path))
-    check_output(path, suffixes=ANIMATION_SUFFIXES)
+        if len(durations) < 2:
+            return Animation(path, image.size, (0.0,), 1, metadata)
+        return Animation(path, image.size, tuple(durations), _times_played(image), metadata)
 
 
 def save_animation(
@@ -170,13 +149,22 @@ def save_animation(
         SettingError: ``quality`` or ``loop`` is out of range, or there are no frames.
     """
     path = Path(path)
-    file_format = _output_format(path)
+    check_extension(path, ANIMATION_SUFFIXES)
+    file_format = _FORMATS[path.suffix.lower()]
     if quality is not None:
         check_number("quality", quality, 1, 100, whole=True)
     check_number("loop", loop, 0, whole=True)
     if not durations:
         raise SettingError("An animation must have at least one frame.")
-    options = _options(file_format, durations, loop, metadata or Metadata(), quality)
+    options = encoder_options(file_format, metadata or Metadata(), quality)
+    options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
+    if file_format == "GIF":
+        options["disposal"] = 2  # the previous frame does not show through transparent pixels
+        options["optimize"] = False  # keeps the transparent colour even if it is not used
+        if loop != 1:
+            options["loop"] = max(loop - 1, 0)  # GIF stores the number of repetitions
+    else:
+        options["loop"] = loop
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
             images = _images(frames, len(durations), file_format)
@@ -184,65 +172,33 @@ def save_animation(
                 image = next(images)
                 options["append_images"] = list(images)
             else:
-                image = _to_image(images, len(durations))
+                image = _Frames(images, len(durations))
             image.save(file, file_format, save_all=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise cannot_write(path, error, PhotoError) from error
-        raise cannot_encode(path, file_format, error) from error
-
-
-def _options(
-    file_format: str,
-    durations: Sequence[float],
-    loop: int,
-    metadata: Metadata,
-    quality: int | None,
-) -> dict[str, Any]:
-    """Return the options for Pillow's encoder."""
-    options = metadata_options(upright(metadata, file_format), file_format)
-    options["duration"] = _whole(durations, 10 if file_format == "GIF" else 1)
-    if file_format in QUALITIES:
-        options["quality"] = QUALITIES[file_format] if quality is None else quality
-    if file_format == "AVIF":
-        options["subsampling"] = "4:4:4"
-    if file_format != "GIF":
-        return {**options, "icc_profile": srgb_profile(), "loop": loop}
-    options["disposal"] = 2  # the previous frame does not show through transparent pixels
-    options["optimize"] = False  # keeps the transparent colour even if it is not used
-    if loop != 1:
-        options["loop"] = max(loop - 1, 0)  # GIF stores the number of repetitions
-    return options
+        raise writing_error(path, file_format, error) from error
 
 
 class _Frames(Image.Image):
-    """A multi-frame image. Pillow's encoders read each frame once, in order."""
+    """A multi-frame image that computes its frames when an encoder requests them, in order."""
 
-    n_frames: int
     is_animated = True
-    source: Iterator[Image.Image]
-    position: int
+
+    def __init__(self, images: Iterator[Image.Image], count: int) -> None:
+        super().__init__()
+        self.n_frames, self._images, self._position = count, images, -1
+        self.seek(0)
+        self._mode, self._size = self.im.mode, self.im.size
 
     def seek(self, frame: int) -> None:
         if frame >= self.n_frames:
             raise EOFError("no more frames")
-        while self.position < frame:
-            following = next(self.source)
+        while self._position < frame:
+            following = next(self._images)
             self.im, self.palette, self.info = following.im, following.palette, following.info
-            self.position += 1
+            self._position += 1
 
     def tell(self) -> int:
-        return self.position
-
-
-def _to_image(images: Iterator[Image.Image], count: int) -> Image.Image:
-    """Return an image that computes its frames when an encoder requests them."""
-    first = next(images)
-    result = _Frames()
-    result._mode, result._size = first.mode, first.size
-    result.im, result.palette, result.info = first.im, first.palette, first.info
-    result.n_frames, result.source, result.position = count, images, 0
-    return result
+        return self._position
 
 
 def _images(frames: Iterable[Photo], count: int, file_format: str) -> Iterator[Image.Image]:
@@ -283,25 +239,13 @@ def _whole(durations: Sequence[float], unit: int) -> list[int]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FststyleError:
-        raise
-    except Exception as error:  # Pillow can raise almost any exception for damaged files
-        raise cannot_read(path, error) from error
-
-
-@contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with _reading(path), pillow_limits():
-        file = path.open("rb")
-    with file:
-        with _reading(path), pillow_limits():
-            image = open_image(file, path)
+    with ExitStack() as stack:
+        with reading(path):
+            file = stack.enter_context(path.open("rb"))
+            image = stack.enter_context(open_image(file, path))
             check_pixels(image, path)
-        with image:
-            yield image
+        yield image
 
 
 def _frame_numbers(image: Image.Image) -> range:
@@ -316,15 +260,3 @@ def _times_played(image: Image.Image) -> int:
     if image.format == "GIF":  # GIF stores the number of repetitions; 0 means forever
         return 1 if loop is None else loop + 1 if loop else 0
     return loop or 0
-
-
-def _output_format(path: Path) -> str:
-    if path.suffix.lower() not in _FORMATS:
-        raise PhotoError(
-            f"Cannot write animations as {path.suffix or 'files without an extension'}.",
-            path=path,
-            remedy=f"Use one of {', '.join(ANIMATION_SUFFIXES)}.",
-            code="unknown_extension",
-            details={"extensions": list(ANIMATION_SUFFIXES)},
-        )
-    return _FORMATS[path.suffix.lower()]

@@ -69,11 +69,9 @@ def sample_photo() -> Path | None:
 def _installed(names: Mapping[str, tuple[str, ...]]) -> list[Path]:
     paths = [path for package, files in names.items() for path in _files(package, files)]
     if not paths:
-        raise PhotoError(
-            f"Cannot find the photographs that come with the packages {', '.join(names)}.",
-            remedy="Install these packages, or use a folder with your own photographs.",
-            code="not_found",
-        )
+        problem = f"Cannot find the photographs that come with the packages {', '.join(names)}."
+        remedy = "Install these packages, or use a folder with your own photographs."
+        raise PhotoError(problem, remedy=remedy, code="not_found")
     return sorted(paths, key=lambda path: path.name)
 
 

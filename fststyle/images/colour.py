@@ -59,17 +59,9 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space == "RGB " and image.mode != "CMYK":
             image = image.convert("RGB")
-        return (
-            ImageCms.profileToProfile(
-                image,
-                source,
-                ImageCms.createProfile("sRGB"),
-                ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode="RGB",
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            or image
-        )
+        srgb, intent = ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+        return ImageCms.profileToProfile(image, source, srgb, intent, "RGB", flags=flags) or image
     except (ImageCms.PyCMSError, OSError):
         return image
 
@@ -123,7 +115,7 @@ def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
             [struct.unpack_from(">3i", tags[c + b"XYZ"], 8) for c in (b"r", b"g", b"b")]
         )
         curves = tuple(_read_curve(tags[c + b"TRC"]) for c in (b"r", b"g", b"b"))
-    except (KeyError, ValueError, struct.error):
+    except (KeyError, ValueError, ZeroDivisionError, struct.error):
         return None
     matrix = matrix.T / 65536
     return MatrixProfile(curves, matrix) if abs(np.linalg.det(matrix)) > 1e-6 else None
@@ -189,8 +181,8 @@ def _read_curve(tag: bytes) -> Curve:
     kind = struct.unpack_from(">H", tag, 8)[0]
     if kind > 4:
         raise ValueError("unknown kind of curve")
-    numbers = struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)
-    g, a, b, c, d, e, f = _curve_parameters(kind, [number / 65_536 for number in numbers])
+    values = struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)
+    g, a, b, c, d, e, f = _curve_parameters(kind, *(value / 65_536 for value in values))
 
     def parametric(values: Array) -> Array:
         curved = np.maximum(a * values + b, 0.0) ** np.float32(g) + e
@@ -199,16 +191,11 @@ def _read_curve(tag: bytes) -> Curve:
     return parametric
 
 
-def _curve_parameters(kind: int, values: list[float]) -> tuple[float, ...]:
+def _curve_parameters(kind: int, g: float, *values: float) -> tuple[float, ...]:
     """Return g, a, b, c, d, e, f. The curve is ``c x + f`` below d else ``(a x + b)^g + e``."""
     if kind == 0:
-        return (values[0], 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    g, a, b = values[:3]
+        return g, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if kind in (1, 2):
-        if a == 0:
-            raise ValueError("the curve has no slope")
-        above = values[3] if kind == 2 else 0.0
-        return (g, a, b, 0.0, -b / a, above, above)
-    c, d = values[3:5]
-    e, f = values[5:7] if kind == 4 else (0.0, 0.0)
-    return (g, a, b, c, d, e, f)
+        a, b, above = (*values, 0.0)[:3]
+        return g, a, b, 0.0, -b / a, above, above
+    return (g, *values, 0.0, 0.0)[:7]

@@ -107,12 +107,11 @@ def read_exif(block: bytes | mmap) -> Exif:
     if order is None or len(block) < 8:
         return Exif()
     image = _read_folder(block, struct.unpack_from(order + "I", block, 4)[0], order)
-    others = []
-    for pointer in (EXIF_FOLDER, GPS_FOLDER):
-        entry = image.pop(pointer, None)
-        is_pointer = entry is not None and len(entry.data) == 4
-        offset = struct.unpack(order + "I", entry.data)[0] if entry and is_pointer else len(block)
-        others.append(_read_folder(block, offset, order))
+    pointers = [image.pop(tag, Entry(LONG, 0, b"")).data for tag in (EXIF_FOLDER, GPS_FOLDER)]
+    others = [
+        _read_folder(block, struct.unpack(order + "I", data)[0], order) if len(data) == 4 else {}
+        for data in pointers
+    ]
     return Exif(order, image, *others)
 
 
@@ -182,14 +181,13 @@ def header(order: str, first: int) -> bytes:
 def folders(exif: Exif, *, start: int) -> bytes:
     """Encode the folders, without the header, for placement at byte ``start`` of a file."""
     others = [(tag, f) for tag, f in ((EXIF_FOLDER, exif.exif), (GPS_FOLDER, exif.gps)) if f]
-    blank = Entry(LONG, 1, bytes(4))
-    place = start + len(_folder(exif.image | {tag: blank for tag, _ in others}, start, exif.order))
-    pointers: Folder = {}
+    image = exif.image | {tag: Entry(LONG, 1, bytes(4)) for tag, _ in others}
+    place = start + len(_folder(image, start, exif.order))
     tail = b""
     for tag, folder in others:
-        pointers[tag] = Entry(LONG, 1, struct.pack(exif.order + "I", place + len(tail)))
+        image[tag] = exif.entry(LONG, place + len(tail))
         tail += _folder(folder, place + len(tail), exif.order)
-    return _folder(exif.image | pointers, start, exif.order) + tail
+    return _folder(image, start, exif.order) + tail
 
 
 def _folder(folder: Mapping[int, Entry], start: int, order: str) -> bytes:

@@ -38,21 +38,20 @@ def pixel_limit(default: int | None = None) -> int:
 
 
 @contextmanager
-def pillow_limits(pixels: int | None = None, max_block: int = 0) -> Iterator[None]:
+def pillow_limits(max_block: int = 0) -> Iterator[None]:
     """Replace Pillow's limits, and ignore warnings about damaged metadata, in a ``with`` block.
 
     Pillow stores its limits in module variables, which all threads share. The first thread that
     enters a block saves the original limits, and the last thread that leaves one restores them.
 
     Args:
-        pixels: Limit to use if the environment variable is not set. By default, `MAX_PIXELS`.
         max_block: Size in bytes of the largest buffer that an encoder may need.
 
     Raises:
         SettingError: The environment variable is not a whole number of at least 1.
     """
     global _before, _inside
-    limit = pixel_limit(pixels)
+    limit = pixel_limit()
     with _lock:
         if _inside == 0:
             _before = ExitStack()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
 from fststyle.images.sixteen_bit import read_sixteen_bit
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_Channels = Image.Image | NDArray[np.float32]
 
 # EXIF orientation → transposition that makes the stored image upright. 1 means already upright.
 _UPRIGHT: Final = {
@@ -62,8 +66,12 @@ def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
         >>> photo.pixels.shape, photo.alpha, photo.bits
         ((300, 451, 3), None, 8)
     """
-    with pillow_limits():
-        return _load(Path(path), as_bytes)
+    path = Path(path)
+    # Given a path, Pillow maps uncompressed TIFFs into memory and garbles rotated ones.
+    with reading(path), path.open("rb") as file, open_image(file, path) as image:
+        check_pixels(image, path)
+        photo = _to_photo(image, file, as_bytes)
+        return replace(photo, metadata=read_metadata(image, file))
 
 
 def load_image(path: Path | str) -> NDArray[np.float32]:
@@ -105,7 +113,7 @@ def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
         >>> photo.pixels.shape, photo.pixels[0, 0].tolist()
         ((3, 4, 3), [1.0, 0.0, 0.0])
     """
-    return _to_photo(_decode(image), as_bytes)
+    return _to_photo(image, None, as_bytes)
 
 
 def find_photos(folder: Path | str) -> list[Path]:
@@ -129,12 +137,8 @@ def find_photos(folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise PhotoError(
-            "The folder {path} does not exist.",
-            path=folder,
-            remedy="Choose a folder that contains photos.",
-            code="no_folder",
-        )
+        problem, remedy = "Cannot find the folder {path}.", "Choose a folder that contains photos."
+        raise PhotoError(problem, path=folder, remedy=remedy, code="no_folder")
     photos: list[Path] = []
     for parent, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -146,88 +150,60 @@ def find_photos(folder: Path | str) -> list[Path]:
             and (Path(parent, name).is_file() or not Path(parent, name).exists())
         ]
     if not photos:
-        raise PhotoError(
-            "There are no photos in {path}.",
-            path=folder,
-            remedy=f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}.",
-            code="no_photos",
-        )
+        remedy = f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}."
+        raise PhotoError("{path} contains no photos.", path=folder, remedy=remedy, code="no_photos")
     return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """The pixels of an image file as stored: not rotated, and in the file's own colour space.
-
-    Attributes:
-        colour: For 8-bit images, an image in any mode, without transparency. For images with more
-            than 8 bits per channel, floats ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1].
-        alpha: Transparency, as an image in mode L or as floats ``(H, W)``. ``None`` if the image is
-            opaque.
-        icc: ICC profile; empty if the file has none.
-        orientation: EXIF orientation, from 1 to 8; 1 means upright.
-        is_adobe_rgb: ``True`` if the EXIF data declares the colours to be Adobe RGB.
-    """
-
-    colour: Image.Image | NDArray[np.float32]
-    alpha: Image.Image | NDArray[np.float32] | None
-    icc: bytes
-    orientation: int
-    is_adobe_rgb: bool
-
-
-def _load(path: Path, as_bytes: bool) -> Photo:
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Apply the limits for images, and turn any error that Pillow raises into a `PhotoError`."""
     try:
-        # Given a path, Pillow maps uncompressed TIFFs into memory and garbles rotated ones.
-        with path.open("rb") as file, open_image(file, path) as image:
-            check_pixels(image, path)
-            samples = _decode(image, file)
-            return replace(_to_photo(samples, as_bytes), metadata=read_metadata(image, file))
+        with pillow_limits():
+            yield
     except FststyleError:
         raise
     except Exception as error:  # Pillow can raise almost any exception for damaged files
         raise cannot_read(path, error) from error
 
 
-def _decode(image: Image.Image, file: BinaryIO | None = None) -> Samples:
-    """Decode an image.
+def _to_photo(image: Image.Image, file: BinaryIO | None, as_bytes: bool) -> Photo:
+    """Decode an image, rotate it upright and convert it to sRGB.
 
     Args:
         image: Opened image. This function loads the pixels.
         file: File that the image was opened from. The file is needed only for 16-bit colour.
+        as_bytes: Return 8-bit images as uint8 instead of floats.
     """
     precise = read_sixteen_bit(image, file)
     image.load()
     icc = image.info.get("icc_profile") or b""
-    orientation, is_adobe_rgb = _orientation(image), _is_adobe_rgb(image)
-    colour: Image.Image | NDArray[np.float32] = image
-    alpha: Image.Image | NDArray[np.float32] | None = None
-    if precise is not None:
-        colour, alpha = precise
-    elif image.has_transparency_data:
-        is_grey = image.mode in ("1", "L", "LA", "La")
-        # Pillow can convert mode La only to LA.
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        alpha = rgba.getchannel("A")
-        colour = rgba.convert("RGB").convert("L" if is_grey else "RGB")
-    return Samples(colour, alpha, icc, orientation, is_adobe_rgb)
-
-
-def _to_photo(samples: Samples, as_bytes: bool) -> Photo:
-    """Rotate samples upright and convert them to sRGB."""
-    colour = _upright(samples.colour, samples.orientation)
-    alpha = None if samples.alpha is None else _upright(samples.alpha, samples.orientation)
+    orientation, is_adobe_rgb = _read_exif(image)
+    colour, alpha = precise or _split(image)
+    colour = _upright(colour, orientation)
+    if alpha is not None:
+        alpha = _upright(alpha, orientation)
     if not isinstance(colour, Image.Image):
-        pixels = _precisely_in_srgb(colour, samples.icc)
+        pixels = _precisely_in_srgb(colour, icc)
         if pixels is not None:
-            return Photo(pixels, None if alpha is None else _values(alpha, False), bits=16)
+            return Photo(pixels, _values(alpha, False), bits=16)
         colour = Image.fromarray(to_uint8(colour[..., 0] if colour.shape[2] == 1 else colour))
-    values = None if alpha is None else _values(alpha, as_bytes)
-    if samples.icc:
-        colour = to_srgb(colour, samples.icc)
-    elif colour.mode == "RGB" and samples.is_adobe_rgb:
+    values = _values(alpha, as_bytes)
+    if icc:
+        colour = to_srgb(colour, icc)
+    elif colour.mode == "RGB" and is_adobe_rgb:
         return Photo(to_srgb_precisely(to_floats(colour), ADOBE_RGB), values)
     return Photo(_values(colour.convert("RGB"), as_bytes), values)
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return the colours of an image and, if it has any, its transparency."""
+    if not image.has_transparency_data:
+        return image, None
+    is_grey = image.mode in ("1", "L", "LA", "La")
+    # Pillow can convert mode La only to LA.
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    return rgba.convert("RGB").convert("L" if is_grey else "RGB"), rgba.getchannel("A")
 
 
 def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
@@ -239,9 +215,7 @@ def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[n
     return None if matrix is None else to_srgb_precisely(rgb, matrix)
 
 
-def _upright(
-    values: Image.Image | NDArray[np.float32], orientation: int
-) -> Image.Image | NDArray[np.float32]:
+def _upright(values: _Channels, orientation: int) -> _Channels:
     if isinstance(values, Image.Image):
         transposition = _UPRIGHT.get(orientation)
         return values if transposition is None else values.transpose(transposition)
@@ -252,27 +226,22 @@ def _upright(
     return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
 
 
-def _values(
-    channels: Image.Image | NDArray[np.float32], as_bytes: bool
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+def _values(channels: _Channels | None, as_bytes: bool) -> Any:
     if isinstance(channels, Image.Image):
         return np.array(channels) if as_bytes else to_floats(channels)
+    if channels is None:
+        return None
     return to_uint8(channels) if as_bytes else np.ascontiguousarray(channels)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a damaged EXIF block can raise almost any exception
-        return 1
-
-
-def _is_adobe_rgb(image: Image.Image) -> bool:
-    """Return ``True`` if the EXIF data contains the camera's mark for Adobe RGB (DCF 2.0)."""
-    try:
-        return image.getexif().get_ifd(0xA005).get(1) == "R03"
-    except Exception:  # a damaged EXIF block can raise almost any exception
-        return False
+def _read_exif(image: Image.Image) -> tuple[int, bool]:
+    """Return the orientation, and if the colours are marked as Adobe RGB (DCF 2.0)."""
+    orientation, is_adobe_rgb = 1, False
+    with suppress(Exception):  # a damaged EXIF block can raise almost any exception
+        exif = image.getexif()
+        orientation = int(exif.get(0x0112, 1))
+        is_adobe_rgb = exif.get_ifd(0xA005).get(1) == "R03"
+    return orientation, is_adobe_rgb
 
 
 def check_pixels(image: Image.Image, path: Path) -> None:
@@ -286,14 +255,11 @@ def check_pixels(image: Image.Image, path: Path) -> None:
         PhotoError: The image has too many pixels (code ``too_large``).
     """
     if image.width * image.height > (limit := pixel_limit()):
-        raise PhotoError(
-            f"{{path}} has {image.width}×{image.height} pixels; the limit is {limit // 10**6} "
-            "megapixels.",
-            path=path,
-            remedy=f"Make the image smaller first, or increase {VARIABLE}.",
-            code="too_large",
-            details={"width": image.width, "height": image.height, "limit": limit},
-        )
+        size, megapixels = f"{image.width}×{image.height}", limit // 10**6
+        problem = f"{{path}} has {size} pixels; the limit is {megapixels} megapixels."
+        remedy = f"Make the image smaller first, or increase {VARIABLE}."
+        details = {"width": image.width, "height": image.height, "limit": limit}
+        raise PhotoError(problem, path=path, remedy=remedy, code="too_large", details=details)
 
 
 def open_image(file: BinaryIO, path: Path) -> Image.Image:
@@ -319,13 +285,11 @@ def open_image(file: BinaryIO, path: Path) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        raise PhotoError(
-            "{path} is a HEIC photo. Reading it requires the package pillow-heif.",
-            path=path,
-            remedy="Install fststyle with the extra heif.",
-            code="missing_package",
-            details={"packages": ["pillow-heif"], "extra": "heif"},
-        ) from error
+        problem = "{path} is a HEIC photo. Reading it requires the package pillow-heif."
+        remedy = "Install fststyle with the extra heif."
+        details = {"packages": ["pillow-heif"], "extra": "heif"}
+        code = "missing_package"
+        raise PhotoError(problem, path=path, remedy=remedy, code=code, details=details) from error
     image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call, unused-ignore]
     return image
 
@@ -341,23 +305,21 @@ def cannot_read(path: Path, error: Exception) -> PhotoError:
         An error with the code ``not_found``, ``is_folder``, ``cannot_read``, ``empty``,
         ``out_of_memory``, ``not_an_image`` or ``damaged``.
     """
-    code, problem, remedy = _reading_problem(path, error)
-    return PhotoError(problem, path=path, remedy=remedy, code=code)
-
-
-def _reading_problem(path: Path, error: Exception) -> tuple[str, str, str]:
-    again = "Copy or download it again."
+    problem = f"{{path}} is damaged or incomplete ({reason(error)})."
+    code, remedy = "damaged", "Copy or download it again."
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "not_found", "{path} does not exist.", "Check the path."
-    if isinstance(error, OSError) and error.errno is not None:
-        if path.is_dir():
-            return "is_folder", "{path} is a folder.", "Choose a photo inside it."
+        code, problem, remedy = "not_found", "{path} does not exist.", "Check the path."
+    elif isinstance(error, OSError) and error.errno is not None and path.is_dir():
+        code, problem, remedy = "is_folder", "{path} is a folder.", "Choose a photo inside it."
+    elif isinstance(error, OSError) and error.errno is not None:
+        code, problem = "cannot_read", f"Cannot read {{path}}: {reason(error)}."
         remedy = "Check its permissions, or copy it to another folder."
-        return "cannot_read", f"Cannot read {{path}}: {reason(error)}.", remedy
-    if path.is_file() and path.stat().st_size == 0:
-        return "empty", "{path} is empty.", again
-    if isinstance(error, MemoryError | Image.DecompressionBombError):
-        return "out_of_memory", "{path} does not fit into memory.", "Make the image smaller first."
-    if isinstance(error, UnidentifiedImageError):
-        return "not_an_image", "Cannot read {path} as an image.", "Convert it to JPEG or PNG."
-    return "damaged", f"{{path}} is damaged or incomplete ({reason(error)}).", again
+    elif path.is_file() and path.stat().st_size == 0:
+        code, problem = "empty", "{path} is empty."
+    elif isinstance(error, MemoryError | Image.DecompressionBombError):
+        code, problem = "out_of_memory", "{path} does not fit into memory."
+        remedy = "Make the image smaller first."
+    elif isinstance(error, UnidentifiedImageError):
+        code, problem = "not_an_image", "Cannot read {path} as an image."
+        remedy = "Convert it to JPEG or PNG."
+    return PhotoError(problem, path=path, remedy=remedy, code=code)

@@ -58,11 +58,8 @@ def read_metadata(image: Image.Image, file: BinaryIO) -> Metadata:
     xmp = image.info.get("xmp", b"")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
-    return Metadata(
-        exif=exif.removeprefix(b"Exif\0\0"),
-        xmp=xmp if isinstance(xmp, bytes) else b"",
-        dpi=_dpi(image.info.get("dpi")),
-    )
+    xmp = xmp if isinstance(xmp, bytes) else b""
+    return Metadata(exif.removeprefix(b"Exif\0\0"), xmp, _dpi(image.info.get("dpi")))
 
 
 def result_metadata(

@@ -75,8 +75,7 @@ def fit_long_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]
         >>> fit_long_side(np.ones((20, 30, 3), np.float32), 15).shape
         (10, 15, 3)
     """
-    height, width = pixels.shape[:2]
-    return _resized_to(pixels, fitted_size(height, width, size))
+    return _shrunk(pixels, size, max(pixels.shape[:2]))
 
 
 def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -92,8 +91,7 @@ def fit_short_side(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32
     Raises:
         SettingError: ``size`` is below 1.
     """
-    height, width = pixels.shape[:2]
-    return _resized_to(pixels, _scaled(height, width, size, min(height, width)))
+    return _shrunk(pixels, size, min(pixels.shape[:2]))
 
 
 def middle_square(photo: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -138,7 +136,7 @@ def _scaled(height: int, width: int, size: int, side: int) -> tuple[int, int]:
     return max(1, round(height * size / side)), max(1, round(width * size / side))
 
 
-def _resized_to(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    if pixels.shape[:2] == shape:
-        return pixels
-    return resize(pixels, width=shape[1], height=shape[0])
+def _shrunk(pixels: NDArray[np.float32], size: int, side: int) -> NDArray[np.float32]:
+    before = pixels.shape[0], pixels.shape[1]
+    height, width = _scaled(*before, size, side)
+    return pixels if before == (height, width) else resize(pixels, width=width, height=height)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,9 @@ from fststyle.images.photo import over_white, to_uint8, to_uint16
 from fststyle.images.sixteen_bit import sixteen_bit_png
 from fststyle.images.tiff import write_tiff
 
-_AVIF: Final = {".avif": "AVIF"} if importlib.util.find_spec("PIL._avif") is not None else {}
 _FORMATS: Final = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF",
-    ".tiff": "TIFF", ".bmp": "BMP", **_AVIF,
+    ".tiff": "TIFF", ".bmp": "BMP", **({".avif": "AVIF"} if find_spec("PIL._avif") else {}),
 }  # fmt: skip
 OUTPUT_SUFFIXES: Final = tuple(_FORMATS)
 """File extensions with which images can be written, in lower case."""
@@ -38,6 +37,7 @@ QUALITIES: Final = {"JPEG": 92, "WEBP": 90, "AVIF": 85}
 _WITHOUT_ALPHA: Final = ("JPEG", "BMP")
 _SIXTEEN_BIT: Final = ("PNG", "TIFF")
 _MAX_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383}
+_REMEDY: Final = "Use another extension, such as .png."
 
 
 def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> None:
@@ -59,27 +59,18 @@ def check_output(path: Path | str, *, suffixes: Sequence[str] = OUTPUT_SUFFIXES)
         ...
         fststyle.errors.PhotoError: Cannot write .doc files. Use one of .jpg, .jpeg, .png, ...
     """
-    path = Path(path)
-    folder = path.parent
+    path, folder = Path(path), Path(path).parent
     try:
         if path.is_dir():
-            raise PhotoError(
-                "{path} is a folder.",
-                path=path,
-                remedy=f"Add a file name, such as {path / 'out.png'}.",
-                code="is_folder",
-            )
-        _check_extension(path, suffixes)
+            remedy = f"Add a file name, such as {path / 'out.png'}."
+            raise PhotoError("{path} is a folder.", path=path, remedy=remedy, code="is_folder")
+        check_extension(path, suffixes)
         if not folder.is_dir():
             problem, code = f"the folder {folder} does not exist", "no_folder"
             if folder.exists():
                 problem, code = f"{folder} is not a folder", "not_a_folder"
-            raise PhotoError(
-                f"Cannot write {{path}}: {problem}.",
-                path=path,
-                remedy="Choose an existing folder.",
-                code=code,
-            )
+            problem, remedy = f"Cannot write {{path}}: {problem}.", "Choose an existing folder."
+            raise PhotoError(problem, path=path, remedy=remedy, code=code)
         # Create a file, because os.access is unreliable for root and for read-only network drives.
         probe = temporary_beside(Path(os.path.realpath(path)))
         probe.touch(exist_ok=False)
@@ -122,11 +113,17 @@ def save_photo(
         True
     """
     path = Path(path)
-    file_format = _output_format(path)
+    check_extension(path, OUTPUT_SUFFIXES)
+    file_format = _FORMATS[path.suffix.lower()]
     if quality is not None:
         check_number("quality", quality, 1, 100, whole=True)
     height, width = pixels.shape[:2]
-    _check_size(path, file_format, width, height)
+    if max(height, width) > (limit := _MAX_SIDE.get(file_format, 2**31)):
+        problem = (
+            f"Cannot write {{path}}: {file_format} allows at most {limit} pixels per side, but the "
+            f"image has {width}×{height} pixels."
+        )
+        raise PhotoError(problem, path=path, remedy=_REMEDY, code="too_large_for_format")
     if alpha is not None and file_format in _WITHOUT_ALPHA:
         pixels, alpha = over_white(pixels, alpha), None
     convert = to_uint16 if bits == 16 and file_format in _SIXTEEN_BIT else to_uint8
@@ -138,53 +135,32 @@ def save_photo(
         # pixel, which is too little for a detailed image without chroma subsampling.
         with pillow_limits(max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
-    except (OSError, RuntimeError) as error:
-        raise cannot_encode(path, file_format, error) from error
-    try:
         with replacing(path) as temporary:
             temporary.write_bytes(encoded)
-    except OSError as error:
-        raise cannot_write(path, error, PhotoError) from error
+    except (OSError, RuntimeError) as error:
+        raise writing_error(path, file_format, error) from error
 
 
-def cannot_encode(path: Path, file_format: str, error: Exception) -> PhotoError:
-    """Return the error for an image that an encoder rejects (code ``cannot_encode``)."""
-    return PhotoError(
-        f"Cannot encode {{path}} as {file_format}: {reason(error)}.",
-        path=path,
-        remedy="Use another extension, such as .png.",
-        code="cannot_encode",
-    )
+def writing_error(path: Path, file_format: str, error: Exception) -> PhotoError:
+    """Return the error for an image that cannot be encoded or written.
+
+    Returns:
+        An error with the code ``cannot_write`` if the operating system raised ``error``, otherwise
+        ``cannot_encode``.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return cannot_write(path, error, PhotoError)
+    problem = f"Cannot encode {{path}} as {file_format}: {reason(error)}."
+    return PhotoError(problem, path=path, remedy=_REMEDY, code="cannot_encode")
 
 
-def _output_format(path: Path) -> str:
-    _check_extension(path, OUTPUT_SUFFIXES)
-    return _FORMATS[path.suffix.lower()]
-
-
-def _check_extension(path: Path, suffixes: Sequence[str]) -> None:
+def check_extension(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise a `PhotoError` if a file cannot be written because of its extension."""
     if path.suffix.lower() in suffixes:
         return
     problem = f"Cannot write {path.suffix} files." if path.suffix else "{path} has no extension."
-    raise PhotoError(
-        problem,
-        path=path,
-        remedy=f"Use one of {', '.join(suffixes)}.",
-        code="unknown_extension",
-        details={"extensions": list(suffixes)},
-    )
-
-
-def _check_size(path: Path, file_format: str, width: int, height: int) -> None:
-    limit = _MAX_SIDE.get(file_format)
-    if limit is not None and max(height, width) > limit:
-        raise PhotoError(
-            f"Cannot write {{path}}: {file_format} allows at most {limit} pixels per side, but "
-            f"the image has {width}×{height} pixels.",
-            path=path,
-            remedy="Use another extension, such as .png.",
-            code="too_large_for_format",
-        )
+    remedy, details = f"Use one of {', '.join(suffixes)}.", {"extensions": list(suffixes)}
+    raise PhotoError(problem, path=path, remedy=remedy, code="unknown_extension", details=details)
 
 
 def encode(
@@ -209,18 +185,10 @@ def encode(
     Returns:
         The contents of the file.
     """
-    metadata = upright(metadata or Metadata(), file_format)
+    metadata = metadata or Metadata()
     if file_format == "TIFF":
-        return write_tiff(samples, _tiff_tags(metadata), srgb_profile())
-    options: dict[str, Any] = {"icc_profile": srgb_profile()}
-    if file_format in QUALITIES:
-        options["quality"] = QUALITIES[file_format] if quality is None else quality
-    if file_format in ("JPEG", "AVIF"):
-        options["subsampling"] = "4:4:4"
-    if file_format == "JPEG":
-        options["optimize"] = True
-        metadata = for_jpeg(metadata)
-    options |= metadata_options(metadata, file_format)
+        return write_tiff(samples, _tiff_tags(_upright(metadata, "TIFF")), srgb_profile())
+    options = encoder_options(file_format, metadata, quality)
     is_sixteen_bit = samples.dtype == np.uint16
     shown = np.zeros((1, 1, samples.shape[2]), np.uint8) if is_sixteen_bit else samples
     encoded = BytesIO()
@@ -230,15 +198,22 @@ def encode(
     return encoded.getvalue()
 
 
-def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
-    """Return the Pillow options for writing the metadata that a format supports."""
-    options: dict[str, Any] = {}
-    if metadata.dpi is not None and file_format in ("JPEG", "PNG", "BMP"):
+def encoder_options(file_format: str, metadata: Metadata, quality: int | None) -> dict[str, Any]:
+    """Return the options for Pillow's encoder, with the metadata that the format supports."""
+    metadata = _upright(metadata, file_format)
+    if file_format == "GIF":
+        description = metadata.description.encode("utf-8", "replace")
+        return {"comment": description} if description else {}
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
+    if file_format in QUALITIES:
+        options["quality"] = quality or QUALITIES[file_format]
+    if file_format in ("JPEG", "AVIF"):
+        options["subsampling"] = "4:4:4"
+    if file_format == "JPEG":
+        options["optimize"] = True
+        metadata = for_jpeg(metadata)
+    if metadata.dpi is not None:
         options["dpi"] = metadata.dpi
-    if file_format == "GIF" and metadata.description:
-        options["comment"] = metadata.description.encode("utf-8", "replace")
-    if file_format not in ("JPEG", "PNG", "WEBP", "AVIF"):
-        return options
     if metadata.exif:
         options["exif"] = b"Exif\0\0" + metadata.exif
     if file_format == "PNG":
@@ -248,7 +223,7 @@ def metadata_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
     return options
 
 
-def upright(metadata: Metadata, file_format: str) -> Metadata:
+def _upright(metadata: Metadata, file_format: str) -> Metadata:
     """Return the metadata with the values adjusted for an upright sRGB image."""
     if not metadata.exif:
         return metadata
@@ -260,10 +235,9 @@ def upright(metadata: Metadata, file_format: str) -> Metadata:
 
 def _png_texts(metadata: Metadata) -> PngInfo:
     texts = PngInfo()
-    if metadata.software:
-        texts.add_text("Software", metadata.software)
-    if metadata.description:
-        texts.add_text("Description", metadata.description)
+    for keyword, text in (("Software", metadata.software), ("Description", metadata.description)):
+        if text:
+            texts.add_text(keyword, text)
     if metadata.xmp:
         texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
     return texts

@@ -49,8 +49,7 @@ def sheet(
         widths = [max(1, round(c.shape[1] * height / c.shape[0])) for c in row]
         cells = [resize(c, width=w, height=height) for c, w in zip(row, widths, strict=True)]
         bands.append(cells)
-        pairs = itertools.zip_longest(columns, widths, fillvalue=0)
-        columns = [max(pair) for pair in pairs]
+        columns = list(map(max, itertools.zip_longest(columns, widths, fillvalue=0)))
     if titles:
         bands = [[_in_column(c, w) for c, w in zip(b, columns, strict=False)] for b in bands]
         bands.insert(0, [_title(t, w) for t, w in zip(titles, columns, strict=False)])
@@ -96,14 +95,13 @@ def contact_sheet(
     ]
 
     def distance(columns: int) -> float:
-        rows = math.ceil(len(tiles) / columns)
-        shape = columns * (width + gap) / (rows * (len(tiles[0]) + gap))
-        return abs(math.log(shape / (4 / 3))) + math.log(columns * rows / len(tiles))
+        count = math.ceil(len(tiles) / columns)
+        shape = columns * (width + gap) / (count * (len(tiles[0]) + gap))
+        return abs(math.log(shape / (4 / 3))) + math.log(columns * count / len(tiles))
 
     columns = min(range(1, len(tiles) + 1), key=distance)
-    return sheet(
-        [tiles[first : first + columns] for first in range(0, len(tiles), columns)], gap=gap
-    )
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    return sheet(rows, gap=gap)
 
 
 def _title(text: str, width: int, height: int = 20) -> NDArray[np.float32]:

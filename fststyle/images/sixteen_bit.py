@@ -73,15 +73,17 @@ def _read_grey(image: Image.Image) -> NDArray[np.float32]:
 
 def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:
     """Decode 16-bit colour twice, once for each byte of the values."""
-    if not isinstance(image, ImageFile.ImageFile):
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in ("PNG", "TIFF"):
         return None
-    names = {_raw_mode(tile.args) for tile in image.tile}
-    if image.format not in ("PNG", "TIFF") or len(names) != 1 or not names <= set(_OTHER_BYTE):
+    names = {_decoder_args(tile)[0] for tile in image.tile}
+    if len(names) != 1 or not names <= set(_OTHER_BYTE):
         return None
     image.load()
     file.seek(0)
     with Image.open(file) as other:
-        other.tile = [tile._replace(args=_with_other_byte(tile.args)) for tile in other.tile]
+        args = [_decoder_args(tile) for tile in other.tile]
+        swapped = [(_OTHER_BYTE[mode], *rest) for mode, *rest in args]
+        other.tile = [t._replace(args=a) for t, a in zip(other.tile, swapped, strict=True)]
         other.load()
         low = np.asarray(other).astype(np.uint16)
     if names == {"LA;16B"}:
@@ -89,13 +91,9 @@ def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | Non
     return np.asarray(image).astype(np.uint16) * 256 + low
 
 
-def _raw_mode(args: object) -> object:
-    return args[0] if isinstance(args, tuple) and args else args
-
-
-def _with_other_byte(args: object) -> tuple[Any, ...] | str:
-    other = _OTHER_BYTE[str(_raw_mode(args))]
-    return (other, *args[1:]) if isinstance(args, tuple) else other
+def _decoder_args(tile: Any) -> tuple[Any, ...]:
+    """Return the arguments of Pillow's decoder, which begin with the raw mode."""
+    return tile.args if isinstance(tile.args, tuple) else (tile.args,)
 
 
 def sixteen_bit_png(template: bytes, samples: NDArray[np.uint16]) -> bytes:
@@ -110,19 +108,10 @@ def sixteen_bit_png(template: bytes, samples: NDArray[np.uint16]) -> bytes:
     """
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 16, 6 if channels == 4 else 2, 0, 0, 0)
-    parts = [template[:8]]
-    position = 8
-    while position < len(template):
-        (size,) = struct.unpack_from(">I", template, position)
-        name = template[position + 4 : position + 8]
-        if name == b"IHDR":
-            parts.append(_chunk(name, header))
-        elif name == b"IDAT":
-            parts.append(_chunk(name, _filtered(samples)))
-        else:
-            parts.append(template[position : position + size + 12])
-        position += size + 12
-    return b"".join(parts)
+    place = template.rindex(b"IDAT") - 4  # Pillow writes it last, before IEND
+    (size,) = struct.unpack_from(">I", template, place)
+    image = _chunk(b"IHDR", header) + template[33:place] + _chunk(b"IDAT", _filtered(samples))
+    return template[:8] + image + template[place + size + 12 :]
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -6,10 +6,10 @@ here belong to Dublin Core, XMP itself and the IPTC Photo Metadata Standard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from html import escape  # xml.sax.saxutils would import all of http
+import itertools
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 _RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _META: Final = "{adobe:ns:meta/}"
@@ -18,15 +18,16 @@ _XMP: Final = "{http://ns.adobe.com/xap/1.0/}"
 _EXIF: Final = "{http://ns.adobe.com/exif/1.0/}"
 _TIFF: Final = "{http://ns.adobe.com/tiff/1.0/}"
 _PHOTOSHOP: Final = "{http://ns.adobe.com/photoshop/1.0/}"
-_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_XML: Final = "{http://www.w3.org/XML/1998/namespace}"
+_XML_LANG: Final = _XML + "lang"
 _IPTC: Final = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a camera image that has been modified by an algorithm."""
 
 _PREFIXES: Final = {
-    "http://www.w3.org/XML/1998/namespace": "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x",
-    _DC[1:-1]: "dc", _XMP[1:-1]: "xmp", _IPTC[1:-1]: "Iptc4xmpExt",
+    _XML[1:-1]: "xml", _RDF[1:-1]: "rdf", _META[1:-1]: "x", _DC[1:-1]: "dc", _XMP[1:-1]: "xmp",
+    _IPTC[1:-1]: "Iptc4xmpExt",
 }  # fmt: skip
 
 # Properties of the photo's file that do not apply to the result: previews, data stored with the
@@ -65,10 +66,10 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     try:
         root, prefixes = _parse(xmp)
         rdf = root if root.tag == _RDF + "RDF" else root.find(_RDF + "RDF")
-    except (ParseError, ValueError, LookupError):  # LookupError: unknown encoding
+    except (ElementTree.ParseError, ValueError, LookupError):  # LookupError: unknown encoding
         rdf = None
     if rdf is None:
-        root, prefixes = Element(_META + "xmpmeta"), {}
+        root, prefixes = Element(_META + "xmpmeta"), dict(_PREFIXES)
         rdf = SubElement(root, _RDF + "RDF")
     _drop(rdf, keep_gps=keep_gps)
     descriptions = rdf.findall(_RDF + "Description")
@@ -80,19 +81,19 @@ def result_xmp(xmp: bytes, *, note: str, software: str, keep_gps: bool) -> bytes
     return _PACKET.format(_serialise(root, prefixes)).encode("utf-8", "replace")
 
 
-class _SafeBuilder(TreeBuilder):
+class _SafeBuilder(ElementTree.TreeBuilder):
     """A tree builder that records namespace prefixes and rejects XML bombs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.prefixes: dict[str, str] = {}
+        self.prefixes = dict(_PREFIXES)
         self._depth = 0
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("a document type could define entities")
 
     def start_ns(self, prefix: str, uri: str) -> None:
-        if prefix not in self.prefixes.values():
+        if prefix and prefix not in self.prefixes.values():
             self.prefixes.setdefault(uri, prefix)
 
     def start(self, tag: str, attrs: dict[str, str], /) -> Element:
@@ -111,7 +112,7 @@ def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
     if len(xmp) > _MAX_BYTES:
         raise ValueError("too large")
     builder = _SafeBuilder()
-    parser: XMLParser[Element] = XMLParser(target=builder)
+    parser: ElementTree.XMLParser[Element] = ElementTree.XMLParser(target=builder)
     is_wide = xmp[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, where zero bytes are significant
     parser.feed(xmp if is_wide else xmp.strip(b"\0 \r\n\t"))
     return parser.close(), builder.prefixes
@@ -143,9 +144,8 @@ def _set_text(descriptions: list[Element], name: str, text: str) -> None:
 
 def _add_to_description(descriptions: list[Element], note: str) -> None:
     name = _DC + "description"
-    (property_, *_) = [d.find(name) for d in descriptions if d.find(name) is not None] or [None]
-    if property_ is None:
-        property_ = SubElement(descriptions[0], name)
+    found = [property_ for d in descriptions if (property_ := d.find(name)) is not None]
+    property_ = found[0] if found else SubElement(descriptions[0], name)
     plain = [(property_.text or "").strip(), *(d.attrib.pop(name, "") for d in descriptions)]
     texts = property_.findall(f"{_RDF}Alt/{_RDF}li")
     text = next((t for t in texts if t.get(_XML_LANG) == "x-default"), texts[0] if texts else None)
@@ -167,41 +167,21 @@ def followed_by(description: str, note: str) -> str:
 
 def _serialise(root: Element, prefixes: dict[str, str]) -> str:
     """Serialise a tree with its own prefixes. ElementTree would register the prefixes globally."""
-    names = dict(prefixes)
-    for uri, prefix in _PREFIXES.items():
-        if not names.get(uri):  # the default namespace does not apply to attributes
-            names.pop(uri, None)
-            names[uri] = _free(prefix, names)
-    used = {n[1:].partition("}")[0] for e in root.iter() for n in (e.tag, *e.attrib) if n[0] == "{"}
-    for uri in sorted(used):
-        if not names.get(uri):
-            names[uri] = _free("ns1", names)
-    spaces = "".join(
-        f" xmlns:{names[uri]}={_quoted(uri)}" for uri in sorted(used) if names[uri] != "xml"
-    )
-    return "".join(_written(root, names, spaces))
+    spaces: dict[str, str] = {}
 
-
-def _free(prefix: str, names: dict[str, str]) -> str:
-    taken = set(names.values())
-    choices = (prefix if n == 0 else f"{prefix}{n}" for n in range(len(taken) + 1))
-    return next(choice for choice in choices if choice not in taken)
-
-
-def _written(element: Element, names: dict[str, str], spaces: str = "") -> Iterator[str]:
     def prefixed(name: str) -> str:
         uri, brace, local = name[1:].partition("}")
-        return f"{names[uri]}:{local}" if brace else name
+        if not brace:
+            return name
+        if uri not in prefixes:
+            names = (f"ns{number}" for number in itertools.count(1))
+            prefixes[uri] = next(name for name in names if name not in prefixes.values())
+        if uri != _XML[1:-1]:
+            spaces[uri] = f"xmlns:{prefixes[uri]}"
+        return f"{prefixes[uri]}:{local}"
 
-    tag = prefixed(element.tag)
-    attributes = "".join(f" {prefixed(n)}={_quoted(v)}" for n, v in element.attrib.items())
-    yield f"<{tag}{spaces}{attributes}>{escape(element.text or '', quote=False)}"
-    for child in element:
-        yield from _written(child, names)
-        yield escape(child.tail or "", quote=False)
-    yield f"</{tag}>"
-
-
-def _quoted(value: str) -> str:
-    """Quote an attribute value, and escape line breaks, which parsers would turn into spaces."""
-    return '"' + escape(value).translate({9: "&#9;", 10: "&#10;", 13: "&#13;"}) + '"'
+    for element in root.iter():
+        element.tag = prefixed(element.tag)
+        element.attrib = {prefixed(name): value for name, value in element.attrib.items()}
+    root.attrib = {spaces[uri]: uri for uri in sorted(spaces)} | root.attrib
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)

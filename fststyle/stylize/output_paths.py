@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.files import cannot_write
-from fststyle.images.animation import ANIMATION_SUFFIXES, check_animation_output, is_animation
+from fststyle.images.animation import ANIMATION_SUFFIXES, is_animation
 from fststyle.images.load import find_photos
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 
@@ -72,7 +72,7 @@ def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable
             protected file (code ``would_replace``).
     """
     if output.suffix.lower() in ANIMATION_SUFFIXES:
-        check_animation_output(output)
+        check_output(output, suffixes=ANIMATION_SUFFIXES)
     else:
         check_output(output)
     _check_protected([Task(source, output)], protected)
