@@ -95,11 +95,7 @@ def main() -> None:
     """Download the packages that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "files",
-        type=Path,
-        nargs="*",
-        metavar="TGZ",
-        help="package file to read instead of downloading",
+        "files", type=Path, nargs="*", metavar="TGZ", help="package already downloaded"
     )
     parser.add_argument("--axe", action="store_true", help="also download axe-core")
     arguments = parser.parse_args()

@@ -6,16 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from canvas import (
-    SUPERSAMPLE,
-    Array,
-    Sheet,
-    curve,
-    hatch,
-    ramp,
-    rgb,
-    smoothstep,
-)
+from canvas import SUPERSAMPLE, Array, Sheet, curve, hatch, ramp, rgb, smoothstep
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 

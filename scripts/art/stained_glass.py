@@ -5,16 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from canvas import (
-    SUPERSAMPLE,
-    Array,
-    Points,
-    Sheet,
-    hatch,
-    ramp,
-    rgb,
-    smoothstep,
-)
+from canvas import SUPERSAMPLE, Array, Points, Sheet, hatch, ramp, rgb, smoothstep
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter

@@ -7,18 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from canvas import (
-    Array,
-    Points,
-    Sheet,
-    densify,
-    dry_brush,
-    halftone,
-    hatch,
-    ramp,
-    rgb,
-    smoothstep,
-)
+from canvas import Array, Points, Sheet, densify, dry_brush, halftone, hatch, ramp, rgb, smoothstep
 from numpy.typing import ArrayLike
 from PIL import Image
 from scipy.spatial import Delaunay

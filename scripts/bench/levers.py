@@ -82,20 +82,9 @@ def main() -> None:
     """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
-    add(
-        "--style",
-        default="thanos_poster",
-        help="name of an artwork, or a style image (thanos_poster)",
-    )
+    add("--style", default="thanos_poster", help="artwork or style image (thanos_poster)")
     add("--minutes", type=minutes, default=2.0, help="training time of each run (2)")
     add("--lever", type=lever, action="append", metavar="NAME: key=value …", help="change to try")
-    add(
-        "--ours",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="train.py settings for all runs",
-    )
     run_benchmark(benchmark, parser.parse_args())
 
 

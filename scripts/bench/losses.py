@@ -5,8 +5,8 @@
         --variant deep:style_weight=0.7,style_layers={relu3_3:1,relu4_3:2} -o FOLDER
 
 The script trains every variant on every style image for the same time (``--minutes``), on the CPU.
-For each style, it writes ``sheet_STYLE.png`` with a row for each variant, a column for each
-photograph, and the style image in the last column. The keys are settings from the group ``loss``,
+For each style, it writes ``sheet_STYLE.png`` with a row for each photograph, a column for each
+variant, and the style image in the last column. The keys are settings from the group ``loss``,
 including ``preset=johnson``. A key that contains a dot is any other setting of ``train.py``
 (``network.width=32``). ``table.md`` contains means over the photographs:
 
@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +32,16 @@ from _command import minutes, run_benchmark, training_parser
 from _records import Table, write_record
 from _runs import OurRun, Setup, run
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from fststyle.errors import SettingError
 from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.load import from_pil, load_image
+from fststyle.images.load import load_image
 from fststyle.images.resize import fit_short_side
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
-from fststyle.perceptual.measure import MEASURE, measure_for
+from fststyle.perceptual.measure import MEASURE, losses_of, measure_for
 from fststyle.perceptual.similarity import patch_distance, ssim
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.perceptual.vgg_weights import load_weights
@@ -70,34 +68,18 @@ def read_variant(text: str) -> tuple[str, list[str]]:
     return name, [part if "." in part.split("=")[0] else f"++loss.{part}" for part in parts]
 
 
-def label(text: str, height: int, width: int = 120) -> Pixels:
-    """Draw text in the middle of a white cell."""
-    strip = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(strip)
-    size = 18.0
-    while size > 6 and draw.textlength(text, ImageFont.load_default(size)) > width - 4:
-        size -= 1
-    font = ImageFont.load_default(size)
-    draw.text((width / 2, height / 2), text, fill="black", font=font, anchor="mm")
-    return from_pil(strip).pixels
-
-
 def measured(
     measure: PerceptualLoss, style: Pixels, photo: Pixels, result: Pixels
 ) -> dict[str, float]:
     """Measure a stylised photograph. All images are ``(H, W, 3)``, RGB in [0, 1]."""
-    content, image = to_tensor(photo), to_tensor(result)
-    targets = measure.content_targets(content)
-    relative = measure.relative(image, targets)
-    known = {"total": float(measure(image, targets).total.detach())}
-    known |= {f"content {layer}": float(value) for layer, value in relative.content.items()}
-    known |= {f"style {layer}": float(value) for layer, value in relative.style.items()}
-    return {**known, "patches": patch_distance(result, style), "SSIM": ssim(result, photo)}
-
-
-def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each value over all photographs."""
-    return {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
+    losses = losses_of(measure, to_tensor(result), measure.content_targets(to_tensor(photo)))
+    return {
+        "total": losses.total,
+        **{f"content {layer}": value for layer, value in losses.content.items()},
+        **{f"style {layer}": value for layer, value in losses.style.items()},
+        "patches": patch_distance(result, style),
+        "SSIM": ssim(result, photo),
+    }
 
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
@@ -126,7 +108,6 @@ def stylised(
     """
     # The measure uses the style image at this size, so its texture must have the same size.
     seen = fit_short_side(style, MEASURE.style_sizes[0])
-    height = max(len(photo) for photo in photos.values())
     results = {"photo": list(photos.values())}
     for variant, file in files.items():
         stylizer = Stylizer(str(file), device="cpu")
@@ -134,9 +115,11 @@ def stylised(
     rows = {}
     for name, images in results.items():
         pairs = zip(photos.values(), images, strict=True)
-        rows[name] = means([measured(measure, seen, photo, image) for photo, image in pairs])
-    drawn = [[label(name, height), *images, style] for name, images in results.items()]
-    return rows, sheet(drawn, titles=("", *photos, "style"), cell_height=height)
+        found = [measured(measure, seen, photo, image) for photo, image in pairs]
+        rows[name] = {key: statistics.fmean(each[key] for each in found) for key in found[0]}
+    drawn = [[*images, style] for images in zip(*results.values(), strict=True)]
+    height = max(len(photo) for photo in photos.values())
+    return rows, sheet(drawn, titles=(*results, "style"), cell_height=height)
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
@@ -150,7 +133,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
     if len(setups) < len(arguments.styles) or len(variants) < len(arguments.variant):
         raise SettingError("Two styles or two variants have the same name. Rename one of them.")
     runs = [
-        OurRun(name, arguments.minutes, setup, tuple(overrides), arguments.init)
+        OurRun(name, arguments.minutes, setup, (*arguments.ours, *overrides), arguments.init)
         for setup in setups.values()
         for name, overrides in variants.items()
     ]
@@ -176,26 +159,9 @@ def main() -> None:
     parser = training_parser(__doc__)
     add = parser.add_argument
     add("--variant", action="append", required=True, metavar="NAME:key=value,…")
-    add(
-        "--styles",
-        nargs="+",
-        required=True,
-        metavar="IMAGE",
-        help="style images or names of artworks",
-    )
-    add(
-        "--content",
-        type=Path,
-        nargs="+",
-        metavar="PHOTO",
-        help="photos to draw (default: the bundled photos)",
-    )
-    add(
-        "--content-size",
-        type=int,
-        default=256,
-        help="short side of the drawn photos in pixels (256)",
-    )
+    add("--styles", nargs="+", required=True, metavar="IMAGE", help="style images or artworks")
+    add("--content", type=Path, nargs="+", metavar="PHOTO", help="photos to draw (bundled ones)")
+    add("--content-size", type=int, default=256, help="short side in pixels (256)")
     add("--minutes", type=minutes, default=3.0, help="training time of each variant (3)")
     add("--init", type=Path, metavar="STYLE_FILE", help="network from which all variants start")
     run_benchmark(benchmark, parser.parse_args())

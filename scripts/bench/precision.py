@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from _command import run_benchmark
-from _records import Table, add_record_option, processor, write_record
+from _command import comparison_parser, median_milliseconds, run_benchmark, squares
+from _records import Table, processor, write_record
 from numpy.typing import NDArray
 
-from fststyle.images.bundled import builtin_held_out
 from fststyle.images.load import load_image
-from fststyle.images.resize import middle_square
 from fststyle.openvino_core import openvino_core
 from fststyle.perceptual.measure import losses_of, measure_for
 from fststyle.perceptual.tensors import to_tensor
@@ -77,15 +75,8 @@ def _compiled(model: object, hint: str) -> Network:
 def milliseconds(found: dict[str, Network], side: int, calls: int) -> dict[str, float]:
     """Time alternating calls of the networks on noise of a given size, and return the medians."""
     photo = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-    for network in found.values():
-        network(photo)
-    times: dict[str, list[float]] = {name: [] for name in found}
-    for _ in range(calls):
-        for name, network in found.items():
-            begin = time.perf_counter()
-            network(photo)
-            times[name].append(1000 * (time.perf_counter() - begin))
-    return {name: statistics.median(values) for name, values in times.items()}
+    calls_by_name = {name: partial(network, photo) for name, network in found.items()}
+    return median_milliseconds(calls_by_name, calls)
 
 
 def benchmark(options: argparse.Namespace) -> None:
@@ -94,10 +85,7 @@ def benchmark(options: argparse.Namespace) -> None:
     Raises:
         FststyleError: A file cannot be read, or NNCF is not installed.
     """
-    photos = [
-        middle_square(load_image(path), options.size)
-        for path in options.photos or builtin_held_out()
-    ]
+    photos = squares(options)
     measure = measure_for(load_image(options.picture), load_weights("vgg16"))
     found = networks(options.style, photos)
     totals: dict[str, list[float]] = {name: [] for name in found}
@@ -135,29 +123,10 @@ def benchmark(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Parse the command line and run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = comparison_parser(__doc__)
     add = parser.add_argument
-    add("style", help="name or file of a trained style")
-    add(
-        "photos",
-        type=Path,
-        nargs="*",
-        metavar="PHOTO",
-        help="photos to measure on (default: bundled photos)",
-    )
-    add("--picture", type=Path, required=True, help="the style image")
-    add("--size", type=int, default=512, help="side length of the squares used for the loss (512)")
-    add(
-        "--sizes",
-        type=int,
-        nargs="+",
-        default=[256, 512, 1024],
-        help="side lengths used for the times",
-    )
+    add("--sizes", type=int, nargs="+", default=[256, 512, 1024], help="sides to time, in pixels")
     add("--calls", type=int, default=21, help="number of calls per network and size (21)")
-    add_record_option(parser)
     run_benchmark(benchmark, parser.parse_args())
 
 

@@ -16,16 +16,15 @@ network is 1/32/128/5.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
-import statistics
-import time
+import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from _command import minutes, run_benchmark, training_parser
+from _command import median_milliseconds, minutes, run_benchmark, training_parser
 from _figures import new_figure, plot, save_sheet
 from _records import Table, write_record
 from _runs import OurRun, Record, Setup, run
@@ -33,7 +32,6 @@ from _runs import OurRun, Record, Setup, run
 from fststyle.errors import SettingError
 from fststyle.files import write_atomically
 from fststyle.runtime.runner import load_runtime
-from fststyle.styles.shape import NetworkConfig
 
 SHAPES: Final = (
     "2/24/64/5", "1/16/64/5", "1/32/128/5", "1/12/48/5", "2/32/64/5", "2/24/96/5", "2/24/64/3",
@@ -41,45 +39,29 @@ SHAPES: Final = (
 )  # fmt: skip
 
 
-def network_config(shape: str) -> NetworkConfig:
-    """Parse ``first_stride/width/trunk/residual_blocks``.
+def network_settings(shape: str) -> tuple[str, ...]:
+    """Return the settings for ``first_stride/width/trunk/residual_blocks``.
 
     Raises:
         SettingError: The text does not have this form.
     """
-    names = ("first_stride", "width", "trunk", "residual_blocks")
-    try:
-        values = dict(zip(names, map(int, shape.split("/")), strict=True))
-    except ValueError as error:
+    if not re.fullmatch(r"\d+/\d+/\d+/\d+", shape):
         raise SettingError(
             f"Cannot parse the shape {shape!r}; write it like 2/24/64/5.", code="unknown_shape"
-        ) from error
-    return NetworkConfig(**values)
-
-
-def plan(arguments: argparse.Namespace, setup: Setup) -> list[OurRun]:
-    """Return a run for each shape."""
-    runs = []
-    for shape in arguments.shapes:
-        config = dataclasses.asdict(network_config(shape))
-        network = (f"network.{key}={value}" for key, value in config.items())
-        overrides = ("init=none", *network, *arguments.ours)
-        runs.append(OurRun(shape, arguments.minutes, setup, overrides))
-    return runs
+        )
+    names = ("first_stride", "width", "trunk", "residual_blocks")
+    return tuple(
+        f"network.{name}={value}" for name, value in zip(names, shape.split("/"), strict=True)
+    )
 
 
 def milliseconds(files: dict[str, Path], side: int, calls: int) -> dict[str, float]:
     """Time alternating calls of the networks on noise, and return the medians."""
     photo = np.random.default_rng(0).random((side, side, 3), np.float32)
-    runtimes = {shape: load_runtime(file, device="cpu") for shape, file in files.items()}
-    times: dict[str, list[float]] = {shape: [] for shape in files}
-    for call in range(calls + 1):
-        for shape, runtime in runtimes.items():
-            begin = time.perf_counter()
-            runtime(photo)
-            if call > 0:  # the first call is a warm-up
-                times[shape].append(1000 * (time.perf_counter() - begin))
-    return {shape: statistics.median(values) for shape, values in times.items()}
+    networks = {
+        shape: partial(load_runtime(file, device="cpu"), photo) for shape, file in files.items()
+    }
+    return median_milliseconds(networks, calls)
 
 
 def on_the_front(points: dict[str, tuple[float, float]]) -> list[str]:
@@ -124,7 +106,16 @@ def benchmark(arguments: argparse.Namespace) -> None:
     """Carry out the missing runs, then write and print the results."""
     folder: Path = arguments.output
     setup = Setup.find(arguments.style, arguments.photos, arguments.size, arguments.held_out)
-    records = [record for record in run(plan(arguments, setup), folder) if record["file"]]
+    runs = [
+        OurRun(
+            shape,
+            arguments.minutes,
+            setup,
+            ("init=none", *network_settings(shape), *arguments.ours),
+        )
+        for shape in arguments.shapes
+    ]
+    records = [record for record in run(runs, folder) if record["file"]]
     speeds = milliseconds({r["run"]: folder / r["file"] for r in records}, 512, arguments.calls)
     points = {r["run"]: (speeds[r["run"]], float(r["points"][-1]["total"])) for r in records}
     found = table(points, records)
@@ -141,26 +132,10 @@ def main() -> None:
     """Parse the command line and run the benchmark."""
     parser = training_parser(__doc__)
     add = parser.add_argument
-    add(
-        "--style",
-        default="thanos_poster",
-        help="name of an artwork, or a style image (thanos_poster)",
-    )
+    add("--style", default="thanos_poster", help="artwork or style image (thanos_poster)")
     add("--minutes", type=minutes, default=5.0, help="training time of each shape (5)")
     add("--shapes", type=lambda text: text.split(","), default=list(SHAPES), metavar="2/24/64/5,…")
-    add(
-        "--calls",
-        type=int,
-        default=21,
-        help="number of calls per network when measuring the speed (21)",
-    )
-    add(
-        "--ours",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="train.py settings for all runs",
-    )
+    add("--calls", type=int, default=21, help="timed calls of each network (21)")
     run_benchmark(benchmark, parser.parse_args())
 
 

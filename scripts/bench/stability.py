@@ -17,7 +17,6 @@ losses of the calibrated measure.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import statistics
@@ -28,7 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from _records import Table, add_record_option, write_record
+from _command import benchmark_parser
+from _records import Table, write_record
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -253,24 +253,13 @@ def find_loss(stylizer: Stylizer, style: str | None) -> PerceptualLoss | None:
 
 def main() -> None:
     """Measure, print the table, draw the sheet and write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("networks", type=Path, nargs="+", metavar="STYLE_FILE")
     parser.add_argument("--photos", type=Path, help="folder from which held-out photos are used")
-    parser.add_argument(
-        "--count", type=int, default=8, help="maximum number of photos from the folder (8)"
-    )
-    parser.add_argument(
-        "--size", type=int, default=256, help="side length of the frames in pixels (256)"
-    )
-    parser.add_argument(
-        "--style", help="the style image, if it cannot be found by the style's name"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, help="file for a sheet that shows the differences"
-    )
-    add_record_option(parser)
+    parser.add_argument("--count", type=int, default=8, help="maximum number of photos (8)")
+    parser.add_argument("--size", type=int, default=256, help="side of the frames (256)")
+    parser.add_argument("--style", help="style image, if the name of the style does not find it")
+    parser.add_argument("-o", "--output", type=Path, help="sheet of the differences to write")
     arguments = parser.parse_args()
 
     if arguments.photos is None:

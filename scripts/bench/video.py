@@ -52,7 +52,8 @@ from _clips import (
     sampled,
     write_clip,
 )
-from _records import Table, add_record_option, processor, write_record
+from _command import benchmark_parser
+from _records import Table, processor, write_record
 from numpy.typing import NDArray
 from stability import find_loss
 
@@ -323,13 +324,9 @@ def strip(output: Path, network: str) -> None:
 
 def main() -> None:
     """Measure stability or speed, or draw the animation."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     add = parser.add_argument
-    add(
-        "--trained", default="thanos_poster", help="style trained to reduce flicker (thanos_poster)"
-    )
+    add("--trained", default="thanos_poster", help="steady style (thanos_poster)")
     add("--untrained", metavar="STYLE", help="style file trained with steady.weight=0")
     add("--size", type=int, default=256, help="height of the frames in pixels (256)")
     add("--frames", type=int, default=24, help="number of frames per clip (24)")
@@ -339,7 +336,6 @@ def main() -> None:
     add("--no-losses", action="store_true", help="skip the losses, which require VGG")
     add("--speed", action="store_true", help="measure the speed instead")
     add("--strip", type=Path, metavar="WEBP", help="draw the documentation's animation instead")
-    add_record_option(parser)
     parser.set_defaults(speed_sizes=((360, 640), (720, 1280)))
     arguments = parser.parse_args()
     if arguments.strip is not None:

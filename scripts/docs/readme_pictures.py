@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fststyle.images.bundled import builtin_held_out
 from fststyle.images.load import load_image
@@ -22,7 +26,20 @@ from fststyle.images.sheets import sheet
 from fststyle.styles.find import find_picture
 from fststyle.stylize.stylizer import Stylizer
 
+Pixels = NDArray[np.float32]
 DOCS = Path(__file__).parents[2] / "docs"
+
+
+def save_sheet(
+    photos: Iterable[Pixels], stylizers: dict[str, Stylizer], height: int, path: Path, quality: int
+) -> None:
+    """Draw photographs, and the results of each network."""
+    rows = [
+        [small, *(stylizer(small) for stylizer in stylizers.values())]
+        for small in (fit_long_side(photo, 512) for photo in photos)
+    ]
+    drawn = sheet(rows, titles=("photo", *stylizers), cell_height=height)
+    save_photo(drawn, path, quality=quality)
 
 
 def main() -> None:
@@ -41,21 +58,11 @@ def main() -> None:
     lead = next(iter(stylizers))
     strip = [photos["china"], load_image(find_picture(lead)), stylizers[lead](photos["china"])]
     save_photo(sheet([strip], cell_height=360), DOCS / "strip.jpg", quality=88)
-    rows = []
-    for photo in photos.values():
-        small = fit_long_side(photo, 512)
-        rows.append([small, *(stylizer(small) for stylizer in stylizers.values())])
-    picture = sheet(rows, titles=("photo", *stylizers), cell_height=260)
-    save_photo(picture, DOCS / "sheet.jpg", quality=88)
+    save_sheet(photos.values(), stylizers, 260, DOCS / "sheet.jpg", quality=88)
     if arguments.times:
         files = dict(text.split("=", 1) for text in arguments.times)
         timed = {title: Stylizer(file, device="cpu") for title, file in files.items()}
-        rows = []
-        for photo in photos.values():
-            small = fit_long_side(photo, 512)
-            rows.append([small, *(stylizer(small) for stylizer in timed.values())])
-        picture = sheet(rows, titles=("photo", *timed), cell_height=240)
-        save_photo(picture, DOCS / "times.jpg", quality=85)
+        save_sheet(photos.values(), timed, 240, DOCS / "times.jpg", quality=85)
     shutil.copyfile(arguments.runs[0] / "report_curve.png", DOCS / "curve.png")
     for path in sorted(DOCS.glob("*.*g")):
         print(f"{path}  {path.stat().st_size / 1000:.0f} kB")

@@ -70,14 +70,7 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--pair", nargs=2, type=Path, action="append", default=[], metavar=("PHOTO", "IMAGE"))
-    add(
-        "--style",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="style file to check",
-    )
+    add("--style", type=Path, action="append", default=[], metavar="FILE", help="file to check")
     add("--faults", action="store_true", help="add faults to each image")
     add("--no-art", action="store_true", help="skip the artworks")
     arguments = parser.parse_args()

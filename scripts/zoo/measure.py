@@ -114,12 +114,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, required=True, help="the style image")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="in pixels")
-    parser.add_argument(
-        "--iterations", type=int, default=50, help="number of L-BFGS iterations (50)"
-    )
-    parser.add_argument(
-        "--vgg-weights", metavar="FILE", help="file with the original VGG16 weights"
-    )
+    parser.add_argument("--iterations", type=int, default=50, help="L-BFGS iterations (50)")
+    parser.add_argument("--vgg-weights", metavar="FILE", help="original VGG16 weights")
     given = parser.parse_args()
     if min(given.sizes) < 1:
         parser.error("--sizes must be numbers of pixels, at least 1")

@@ -303,36 +303,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--paintings", type=Path, required=True, metavar="FOLDER", help="public-domain images")
-    add(
-        "--photos",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder with photographs to train on",
-    )
+    add("--photos", type=Path, required=True, metavar="FOLDER", help="photographs to train on")
     add("--styles", nargs="+", metavar="NAME", help="train only these styles")
     add("--minutes", type=float, default=30, help="training time for each style in minutes (30)")
     add("-o", "--output", type=Path, default=Path("zoo_runs"), metavar="FOLDER")
-    add(
-        "--jobs",
-        type=int,
-        choices=(1, 2),
-        default=1,
-        help="number of simultaneous training runs (1)",
-    )
-    add(
-        "--iterations",
-        type=int,
-        default=50,
-        help="number of L-BFGS iterations to compare with (50)",
-    )
-    add(
-        "--extra",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="additional settings for train.py",
-    )
+    add("--jobs", type=int, choices=(1, 2), default=1, help="simultaneous runs (1)")
+    add("--iterations", type=int, default=50, help="L-BFGS iterations to compare with")
+    add("--extra", nargs="+", default=[], metavar="KEY=VALUE", help="more settings")
     add("--ship", action="store_true", help="afterwards, copy the networks that passed to the zoo")
     given = parser.parse_args(arguments)
     for folder in (given.paintings, given.photos):

@@ -30,9 +30,7 @@ def main() -> None:
     """Measure the activations and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, help="folder with photographs")
-    parser.add_argument(
-        "--count", type=int, default=400, help="maximum number of photographs to use"
-    )
+    parser.add_argument("--count", type=int, default=400, help="maximum number of photographs")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
 

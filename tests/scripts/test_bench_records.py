@@ -14,10 +14,11 @@ def test_record_says_what_was_measured_where(
     script = str(ROOT / "scripts" / "bench" / "large.py")
     monkeypatch.setattr("sys.argv", [script, "wave", "--python=/home/me/venv/python"])
     table = _records.Table(("", "ms"), [("a", "1.0")])
-    path = _records.write_record("large", {"a": [1.0, 1.1]}, {"large": table}, tmp_path / "new")
+    values = {"a": [1.0, 1.1], "photos": "/home/me/photos", "unit": "pixels/s"}
+    path = _records.write_record("large", values, {"large": table}, tmp_path / "new")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["command"] == "python scripts/bench/large.py wave --python=python"
-    assert record["values"] == {"a": [1.0, 1.1]}
+    assert record["values"] == {"a": [1.0, 1.1], "photos": "photos", "unit": "pixels/s"}
     assert record["tables"] == {"large": {"header": ["", "ms"], "rows": [["a", "1.0"]]}}
     assert record["processor"]["cores"] >= 1
     assert {"fststyle", "python", "numpy", "openvino"} <= set(record["versions"])
