@@ -19,11 +19,9 @@ def main() -> None:
         from fststyle.cli import main as cli
 
         cli.main()
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        raise SystemExit(130) from None
-    except ImportError as error:  # raised if Ctrl-C hits a compiled module
-        if not isinstance(error.__cause__, KeyboardInterrupt):
+    except (KeyboardInterrupt, ImportError) as error:
+        # If Ctrl-C hits a compiled module, it is the cause of an ImportError.
+        if KeyboardInterrupt not in (type(error), type(error.__cause__)):
             raise
         sys.stderr.write("Interrupted.\n")
         raise SystemExit(130) from None

@@ -90,17 +90,6 @@ class FststyleError(Exception):
     def __str__(self) -> str:
         return self.describe()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Support pickling and copying, so that errors can be passed between processes."""
-        return _restore, (type(self), dict(self.__dict__))
-
-
-def _restore(kind: type[FststyleError], state: dict[str, Any]) -> FststyleError:
-    error = kind.__new__(kind, state["problem"])
-    error.__dict__.update(state)
-    error.args = (state["problem"],)
-    return error
-
 
 class PhotoError(FststyleError):
     """An image cannot be found, read or written.
@@ -229,8 +218,8 @@ def record_error(error: FststyleError) -> None:
     path = os.environ.get(ERROR_FILE)
     if not path:
         return
-    keys = ("code", "problem", "path", "remedy")
-    facts = {"kind": type(error).__name__, **{key: getattr(error, key) for key in keys}}
+    facts = {key: getattr(error, key) for key in ("code", "problem", "path", "remedy")}
+    facts["kind"] = type(error).__name__
     with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
         json.dump(facts, file)
 

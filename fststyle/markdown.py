@@ -22,12 +22,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         | --- | --- |
         | 256 | 9.7 |
     """
-    lines = [_line(header), _line(["---"] * len(header))]
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"{len(row)} cells in a table with {len(header)} columns: {row}")
-        lines.append(_line(row))
-    return "\n".join(lines)
+    return "\n".join(map(_line, [header, ["---"] * len(header), *rows]))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from fststyle.markdown import markdown_table
 
 
@@ -13,8 +11,3 @@ def test_cells_cannot_break_the_table() -> None:
         "| a b |  |",
         "| x | **1** |",
     ]
-
-
-def test_rows_have_as_many_cells_as_the_header() -> None:
-    with pytest.raises(ValueError, match="1 cells in a table with 2 columns"):
-        markdown_table(["a", "b"], [["c"]])
