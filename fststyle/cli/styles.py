@@ -30,7 +30,7 @@ from fststyle.styles.find import (
     zoo_folder,
 )
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.style_file import inspect_style, read_info
+from fststyle.styles.style_file import read_info, read_style
 
 STYLE_HELP: Final = "name of a style (see 'fststyle styles'), a style file, or an image"
 _SHEET: Final = Path("sheet.png")
@@ -149,8 +149,9 @@ def info(options: argparse.Namespace) -> int:
     found = find_style(options.style)
     facts: dict[str, Any] = {"path": str(found.path), "kind": found.kind}
     if found.kind == "network":
-        network, style = inspect_style(found.path)
-        facts |= {"network": dataclasses.asdict(network), **json.loads(style.to_json())}
+        style = read_style(found.path)
+        network = dataclasses.asdict(style.network)
+        facts |= {"network": network, **json.loads(style.info.to_json())}
     elif found.path.parent == art_folder():
         facts |= dataclasses.asdict(art_info(found.name))
     print(json.dumps(facts, indent=2, default=str, ensure_ascii=False))

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle import __version__
-from fststyle.errors import SettingError, StyleError, check_choice, check_number
+from fststyle.errors import SettingError, check_choice, check_number
 from fststyle.files import write_atomically
 from fststyle.openvino_core import openvino_core
 from fststyle.styles.onnx_graph import build_model
@@ -43,7 +43,7 @@ from fststyle.styles.onnx_norms import InstanceNorm
 from fststyle.styles.onnx_protobuf import OPSET
 from fststyle.styles.probe import Run, openvino_runner, probe_photo
 from fststyle.styles.shape import MIN_SIDE
-from fststyle.styles.style_file import StyleFile, read_style
+from fststyle.styles.style_file import StyleFile, read_style, refusal
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -78,6 +78,17 @@ class Exported:
     runner: str
 
 
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `export_style`."""
+
+    target: Path
+    size: tuple[int, int] | None
+    precision: Precision
+    opset: int | None
+    samples: Sequence[NDArray[np.float32]]
+
+
 def export_style(
     source: Path,
     target: Path,
@@ -110,14 +121,12 @@ def export_style(
             from those of the style file (code ``not_verified``).
         FststyleError: A file cannot be written.
     """
+    wanted = _Request(target, size, precision, opset, samples)
     _check_paths(source, target)
-    _check_settings(target.suffix, size, precision, opset, samples)
+    _check_settings(wanted)
     content = read_style(source)
-    if target.suffix == ".onnx":
-        files, run, runner = _to_onnx(content, target, size, precision, opset, samples)
-    else:
-        files, run, runner = _to_openvino(content, target, size, precision, samples)
-
+    convert = _to_onnx if target.suffix == ".onnx" else _to_openvino
+    files, run, runner = convert(content, wanted)
     sizes = _ODD_SIZES if size is None else (size,)
     original = openvino_runner(content.model)
     photos = [probe_photo(height, width) for height, width in sizes]
@@ -125,13 +134,11 @@ def export_style(
     largest = float(max(difference.max() for difference in differences))
     mean = float(max(difference.mean() for difference in differences))
     if not mean <= _TOLERANCES[precision]:  # written so that NaN does not pass
-        raise StyleError(
+        problem = (
             f"In {precision}, the results of {content.info.name} differ by {255 * mean:.2f} of 255 "
-            f"on average (run by {runner}), so {{path}} was not written.",
-            path=target,
-            remedy="Choose another precision.",
-            code="not_verified",
+            f"on average (run by {runner}), so {{path}} was not written."
         )
+        raise refusal(problem, target, "not_verified", "Choose another precision.")
     for path, data in files.items():
         write_atomically(path, data)
     return Exported(tuple(files), sizes, largest, mean, runner)
@@ -139,51 +146,33 @@ def export_style(
 
 def _check_paths(source: Path, target: Path) -> None:
     if target.suffix not in (".onnx", ".xml"):
-        raise SettingError(
-            "Cannot export to {path}.",
-            path=target,
-            remedy="Use the extension .onnx, or .xml for OpenVINO's format.",
-            code="unknown_extension",
-        )
+        remedy = "Use the extension .onnx, or .xml for OpenVINO's format."
+        problem = "Cannot export to {path}."
+        raise SettingError(problem, path=target, remedy=remedy, code="unknown_extension")
     if not target.parent.is_dir():
-        raise SettingError(
-            "The folder {path} does not exist.",
-            path=target.parent,
-            remedy="Create it first, or choose another folder.",
-            code="not_found",
-        )
+        problem, remedy = "The folder {path} does not exist.", "Create it, or choose another one."
+        raise SettingError(problem, path=target.parent, remedy=remedy, code="not_found")
     if target.exists() and target.resolve() == source.resolve():
-        raise SettingError(
-            "The export would replace the style {path}.",
-            path=source,
-            remedy="Choose another name.",
-            code="already_exists",
-        )
+        problem, remedy = "The export would replace the style {path}.", "Choose another name."
+        raise SettingError(problem, path=source, remedy=remedy, code="already_exists")
 
 
-def _check_settings(
-    suffix: str,
-    size: tuple[int, int] | None,
-    precision: Precision,
-    opset: int | None,
-    samples: Sequence[NDArray[np.float32]],
-) -> None:
+def _check_settings(wanted: _Request) -> None:
     import onnx
 
-    check_choice("precision", precision, get_args(Precision))
+    size = wanted.size
+    check_choice("precision", wanted.precision, get_args(Precision))
     if size is not None and min(size) < MIN_SIDE:
         raise SettingError(
             f"A fixed size must be at least {MIN_SIDE}x{MIN_SIDE} pixels, not {size[0]}x{size[1]}."
         )
-    if opset is not None:
-        if suffix != ".onnx":
-            raise SettingError(
-                "An opset can only be set for ONNX.", remedy="Omit the opset for OpenVINO."
-            )
+    if wanted.opset is not None:
+        if wanted.target.suffix != ".onnx":
+            raise SettingError("OpenVINO's format has no opset.", remedy="Omit the opset.")
         highest = onnx.defs.onnx_opset_version()
-        check_number("opset", opset, LOWEST_OPSET, highest, whole=True)
-    if precision == "int8":
-        needed = ["nncf"] + ["onnxruntime"] * (suffix == ".onnx")
+        check_number("opset", wanted.opset, LOWEST_OPSET, highest, whole=True)
+    if wanted.precision == "int8":
+        needed = ["nncf"] + ["onnxruntime"] * (wanted.target.suffix == ".onnx")
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise SettingError(
@@ -192,21 +181,15 @@ def _check_settings(
                 code="missing_package",
                 details={"packages": missing, "extra": "int8"},
             )
-        if not samples:
+        if not wanted.samples:
             raise SettingError("int8 needs sample photos to calibrate the activations.")
 
 
-def _to_onnx(
-    content: StyleFile,
-    target: Path,
-    size: tuple[int, int] | None,
-    precision: Precision,
-    opset: int | None,
-    samples: Sequence[NDArray[np.float32]],
-) -> tuple[dict[Path, bytes], Run, str]:
+def _to_onnx(content: StyleFile, wanted: _Request) -> tuple[dict[Path, bytes], Run, str]:
     import onnx
     from onnx import helper
 
+    size, precision, opset = wanted.size, wanted.precision, wanted.opset
     weights = {name: array.astype(np.float32) for name, array in content.weights.items()}
     norm = InstanceNorm(size, opset=opset or OPSET)
     model = build_model(content.network, weights, norm, half=precision == "float16")
@@ -214,7 +197,7 @@ def _to_onnx(
         model.opset_import[0].version = opset
         model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     if precision == "int8":
-        model = _quantize(model, "photo", size, samples)
+        model = _quantize(model, "photo", wanted)
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     described = {"precision": precision, "size": size and list(size)}
     metadata = {
@@ -229,29 +212,24 @@ def _to_onnx(
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     if importlib.util.find_spec("onnxruntime") is None:
-        return {target: data}, openvino_runner(data), _version("openvino")
-    return {target: data}, _onnxruntime_runner(data), _version("onnxruntime")
+        return {wanted.target: data}, openvino_runner(data), _version("openvino")
+    return {wanted.target: data}, _onnxruntime_runner(data), _version("onnxruntime")
 
 
-def _to_openvino(
-    content: StyleFile,
-    target: Path,
-    size: tuple[int, int] | None,
-    precision: Precision,
-    samples: Sequence[NDArray[np.float32]],
-) -> tuple[dict[Path, bytes], Run, str]:
+def _to_openvino(content: StyleFile, wanted: _Request) -> tuple[dict[Path, bytes], Run, str]:
     import openvino
 
+    target = wanted.target
     model = openvino_core().read_model(content.model, b"")
-    if size is not None:
-        model.reshape([1, 3, *size])
-    if precision == "int8":
-        model = _quantize(model, 0, size, samples)
+    if wanted.size is not None:
+        model.reshape([1, 3, *wanted.size])
+    if wanted.precision == "int8":
+        model = _quantize(model, 0, wanted)
     model.set_rt_info(content.info.to_json(), ["fststyle", "style"])
     model.set_rt_info(__version__, ["fststyle", "version"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "style.xml")
-        openvino.save_model(model, path, compress_to_fp16=precision == "float16")
+        openvino.save_model(model, path, compress_to_fp16=wanted.precision == "float16")
         # The weights come first, because the XML file cannot be loaded without them.
         files = {
             target.with_suffix(".bin"): path.with_suffix(".bin").read_bytes(),
@@ -261,16 +239,14 @@ def _to_openvino(
     return files, run, _version("openvino")
 
 
-def _quantize(
-    model: Any,
-    photo: str | int,
-    size: tuple[int, int] | None,
-    samples: Sequence[NDArray[np.float32]],
-) -> Any:
+def _quantize(model: Any, photo: str | int, wanted: _Request) -> Any:
     """Quantise weights and activations with NNCF, calibrated on the samples."""
-    photos = [
-        {photo: np.ascontiguousarray(_fitted(s, size).transpose(2, 0, 1)[None])} for s in samples
-    ]
+    samples = wanted.samples
+    if wanted.size is not None:
+        from fststyle.images.resize import resize
+
+        samples = [resize(s, height=wanted.size[0], width=wanted.size[1]) for s in samples]
+    photos = [{photo: np.ascontiguousarray(s.transpose(2, 0, 1)[None])} for s in samples]
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars
         nncf = _nncf()
         # NNCF's own set_log_level would change the handlers of the whole program.
@@ -280,23 +256,13 @@ def _quantize(
 
 def _nncf() -> Any:
     """Import NNCF with its telemetry disabled, which would report to Intel that NNCF is used."""
-    before = os.environ.get(_NO_TELEMETRY)
-    os.environ[_NO_TELEMETRY] = "1"
+    is_ours = _NO_TELEMETRY not in os.environ
+    os.environ.setdefault(_NO_TELEMETRY, "1")
     try:
         return importlib.import_module("nncf")
     finally:
-        if before is None:
+        if is_ours:
             del os.environ[_NO_TELEMETRY]
-        else:
-            os.environ[_NO_TELEMETRY] = before
-
-
-def _fitted(sample: NDArray[np.float32], size: tuple[int, int] | None) -> NDArray[np.float32]:
-    if size is None:
-        return sample
-    from fststyle.images.resize import resize
-
-    return resize(sample, height=size[0], width=size[1])
 
 
 def _onnxruntime_runner(model: bytes) -> Run:

@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from fststyle.errors import FststyleError, NoNetworkError, PhotoError, StyleError
 from fststyle.files import user_data_folder, write_atomically
 from fststyle.images.extensions import PHOTO_SUFFIXES
 from fststyle.styles.info import STYLE_NAME, StyleInfo
+
+_NO_FILE: Final = "The file {path} does not exist."
+_GIVE_IMAGE: Final = "Give the path of the style image."
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def find_style(text: str) -> FoundStyle:
         The first style found.
 
     Raises:
-        StyleError: There is no style with this name (code ``unknown_style``), the file does not
+        StyleError: The name is unknown (code ``unknown_style``), the file does not
             exist (``not_found``), or its extension is unknown (``unknown_extension``).
 
     Example:
@@ -75,25 +78,18 @@ def find_style(text: str) -> FoundStyle:
         >>> find_style("great_wav")
         Traceback (most recent call last):
         ...
-        fststyle.errors.StyleError: There is no style 'great_wav'; did you mean great_wave? \
+        fststyle.errors.StyleError: Unknown style 'great_wav'; did you mean great_wave? \
         See the names that list_styles returns.
     """
     path = Path(text)
     if _is_path(text):
         network = path.suffix.lower() == ".onnx"
         if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
-            raise StyleError(
-                "{path} has neither the extension of a style file (.onnx) nor that of an image.",
-                path=text,
-                code="unknown_extension",
-            )
+            problem = "{path} has neither the extension of a style file (.onnx) nor of an image."
+            raise StyleError(problem, path=text, code="unknown_extension")
         if not os.path.isfile(path):
-            raise StyleError(
-                "There is no file {path}.",
-                path=text,
-                remedy="Check the path, or use the name of a style.",
-                code="not_found",
-            )
+            remedy = "Check the path, or use the name of a style."
+            raise StyleError(_NO_FILE, path=text, remedy=remedy, code="not_found")
         return FoundStyle("network" if network else "picture", path, path.stem)
     for style in _all_styles():
         if style.name == text:
@@ -168,36 +164,24 @@ def find_picture(text: str) -> Path:
         The path of the style image.
 
     Raises:
-        PhotoError: There is no file at the path (code ``not_found``), or the file is a style file
+        PhotoError: The file does not exist (code ``not_found``), or is a style file
             (``not_an_image``).
-        StyleError: There is no artwork with that name (code ``unknown_style``), or there is only
-            a trained network with that name (``no_style_image``).
+        StyleError: The name is unknown (code ``unknown_style``), or belongs to a trained network
+            whose style image is not bundled (``no_style_image``).
     """
     if _is_path(text):
         if not os.path.isfile(text):
-            raise PhotoError(
-                "There is no style image {path}.",
-                path=text,
-                remedy="Check the path.",
-                code="not_found",
-            )
+            raise PhotoError(_NO_FILE, path=text, remedy="Check the path.", code="not_found")
         if Path(text).suffix.lower() == ".onnx":
-            raise PhotoError(
-                "{path} is a trained network, not an image.",
-                path=text,
-                remedy="Give the path of its style image.",
-                code="not_an_image",
-            )
+            problem = "{path} is a trained network, not an image."
+            raise PhotoError(problem, path=text, remedy=_GIVE_IMAGE, code="not_an_image")
         return Path(text)
     artworks = {path.stem: path for path in _named_files(art_folder(), ".jpg")}
     if text in artworks:
         return artworks[text]
     if any(style.name == text for style in _all_styles()):
-        raise StyleError(
-            f"The style image of {text!r} is not bundled, only its trained network.",
-            remedy="Give the path of the style image.",
-            code="no_style_image",
-        )
+        problem = f"The style image of {text!r} is not bundled, only its trained network."
+        raise StyleError(problem, remedy=_GIVE_IMAGE, code="no_style_image")
     raise _unknown("style image or artwork", text, sorted(artworks))
 
 
@@ -211,7 +195,7 @@ def art_info(name: str) -> StyleInfo:
         The artwork's title, artist, year, source and licence.
 
     Raises:
-        StyleError: There is no artwork with this name (code ``unknown_style``), or its description
+        StyleError: The name is unknown (code ``unknown_style``), or the description
             cannot be read (``cannot_read``) or is damaged (``damaged``).
 
     Example:
@@ -224,12 +208,9 @@ def art_info(name: str) -> StyleInfo:
     try:
         text = known[name].read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StyleError(
-            "Cannot read {path}.",
-            path=known[name],
-            remedy="Reinstall fststyle.",
-            code="cannot_read",
-        ) from error
+        problem, remedy = "Cannot read {path}.", "Reinstall fststyle."
+        path = known[name]
+        raise StyleError(problem, path=path, remedy=remedy, code="cannot_read") from error
     return StyleInfo.from_json(text)
 
 
@@ -257,11 +238,8 @@ def _unknown(what: str, text: str, names: list[str]) -> StyleError:
     near = [name for name in names if wanted and wanted in name]
     near += [n for n in difflib.get_close_matches(wanted, names, cutoff=0.5) if n not in near]
     guess = f"; did you mean {' or '.join(near[:3])}?" if near else "."
-    return StyleError(
-        f"There is no {what} {text!r}{guess}",
-        remedy="See the names that list_styles returns.",
-        code="unknown_style",
-    )
+    problem, remedy = f"Unknown {what} {text!r}{guess}", "See the names that list_styles returns."
+    return StyleError(problem, remedy=remedy, code="unknown_style")
 
 
 def install(style_file: Path, interrupted: bool) -> Path | None:

@@ -34,6 +34,7 @@ from torch import Tensor
 from fststyle.errors import SettingError, StyleError
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import read_bytes, refusal
 
 MAX_BYTES: Final = 256 * 2**20
 """Largest size in bytes of a checkpoint, both before and after unpacking."""
@@ -63,8 +64,8 @@ class _Family:
 
     project: str
     grow: tuple[str, str, str]
-    factor: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    factor: tuple[float, ...]
+    offset: tuple[float, ...]
 
 
 _FAMILIES: Final = (
@@ -77,12 +78,8 @@ _FAMILIES: Final = (
     _Family(
         "gordicaleksa/pytorch-neural-style-transfer-johnson",
         ("up1.conv2d.conv2d", "up2.conv2d.conv2d", "up3.conv2d"),
-        factor=(1 / _IMAGENET_STD[0], 1 / _IMAGENET_STD[1], 1 / _IMAGENET_STD[2]),
-        offset=(
-            -_IMAGENET_MEAN[0] / _IMAGENET_STD[0],
-            -_IMAGENET_MEAN[1] / _IMAGENET_STD[1],
-            -_IMAGENET_MEAN[2] / _IMAGENET_STD[2],
-        ),
+        factor=tuple(1 / std for std in _IMAGENET_STD),
+        offset=tuple(-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
     ),
 )
 
@@ -145,49 +142,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _other_network(path: Path, found: str) -> StyleError:
-    return StyleError(
-        f"{{path}} contains another kind of network: {found}.",
-        path=path,
-        remedy=_EXPECTED,
-        code="other_network",
-    )
+    problem = f"{{path}} contains another kind of network: {found}."
+    return refusal(problem, path, "other_network", _EXPECTED)
 
 
 def _read(path: Path) -> bytes:
+    data = read_bytes(path, MAX_BYTES, "checkpoint")
+    if not data.startswith(b"PK"):
+        return data
+    # PyTorch does not compress its files, but others may unpack to far more than their size.
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise StyleError(
-            "There is no checkpoint {path}.", path=path, remedy="Check the path.", code="not_found"
-        ) from error
-    except OSError as error:
-        raise StyleError(
-            f"Cannot read {{path}} ({error.strerror}).",
-            path=path,
-            remedy="Check that it is a file and that you may read it.",
-            code="cannot_read",
-        ) from error
-    unpacked = len(data)
-    if unpacked <= MAX_BYTES and data.startswith(b"PK"):
-        # PyTorch does not compress its files, but others may unpack to far more than their size.
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise StyleError(
-                f"{{path}} is damaged or incomplete ({error}).",
-                path=path,
-                remedy=_COPY_AGAIN,
-                code="damaged",
-            ) from error
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        problem = f"{{path}} is damaged or incomplete ({error})."
+        raise refusal(problem, path, remedy=_COPY_AGAIN) from error
     if unpacked > MAX_BYTES:
-        raise StyleError(
-            f"{{path}} is larger than {MAX_BYTES >> 20} MB, ten times the usual size of a network.",
-            path=path,
-            remedy="Check that it is the right file.",
-            code="too_large",
-        )
+        problem = f"{{path}} unpacks to more than {MAX_BYTES >> 20} MB, so it is not a checkpoint."
+        raise refusal(problem, path, "too_large", "Choose another file.")
     return data
 
 
@@ -197,18 +169,11 @@ def _load(data: bytes, path: Path) -> Any:
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything for damaged files
         if type(error).__name__ == "UnpicklingError" and "GLOBAL" in str(error):
-            raise StyleError(
-                "{path} contains Python objects in addition to weights, so it was not opened.",
-                path=path,
-                remedy=f"Save only the network's state_dict(). {_EXPECTED}",
-                code="unsafe",
-            ) from error
-        raise StyleError(
-            "{path} is not a PyTorch checkpoint, or it is damaged or incomplete.",
-            path=path,
-            remedy=f"{_COPY_AGAIN} {_EXPECTED}",
-            code="damaged",
-        ) from error
+            problem = "{path} contains Python objects in addition to weights, so it was not opened."
+            remedy = f"Save only the network's state_dict(). {_EXPECTED}"
+            raise refusal(problem, path, "unsafe", remedy) from error
+        problem = "{path} is not a PyTorch checkpoint, or it is damaged or incomplete."
+        raise refusal(problem, path, remedy=f"{_COPY_AGAIN} {_EXPECTED}") from error
 
 
 def _convert(theirs: Mapping[str, Any], family: _Family, path: Path) -> TransformerNet:

@@ -59,9 +59,7 @@ class StyleInfo:
         # These texts are printed, and control characters could change what the terminal shows.
         for value in asdict(self).values():
             if isinstance(value, str) and _CONTROL_CHARACTERS.search(value):
-                raise SettingError(
-                    f"Each text in a style's description must be a single line, not {value!r}."
-                )
+                raise SettingError(f"A style's texts must be single lines, not {value!r}.")
         if not STYLE_NAME.fullmatch(self.name):
             raise SettingError(
                 f"{self.name!r} is not a valid name for a style.",
@@ -73,9 +71,8 @@ class StyleInfo:
             # A copy with the same types that reading the file would give.
             training = json.loads(json.dumps(dict(self.training), allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise SettingError(
-                f"The style's training record cannot be stored as JSON: {error}."
-            ) from error
+            problem = f"The style's training record cannot be stored as JSON: {error}."
+            raise SettingError(problem) from error
         object.__setattr__(self, "training", training)
 
     def to_json(self) -> str:
@@ -99,13 +96,11 @@ class StyleInfo:
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise StyleError(
-                f"The style's description is not JSON ({error}).", code="damaged"
-            ) from error
+            problem = f"The style's description is not JSON ({error})."
+            raise StyleError(problem, code="damaged") from error
         if not isinstance(values, dict) or "name" not in values:
-            raise StyleError(
-                'The description of a style must be a JSON object with a "name".', code="damaged"
-            )
+            problem = 'The description of a style must be a JSON object with a "name".'
+            raise StyleError(problem, code="damaged")
         known = {f.name for f in fields(cls)}
         try:
             return cls(**{key: value for key, value in values.items() if key in known})

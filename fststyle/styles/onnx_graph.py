@@ -93,15 +93,9 @@ def _add_layer(
 ) -> str:
     """Add upsampling, a convolution, or a convolution with norm and ReLU."""
     if isinstance(layer, Upsample):
-        return graph.add(
-            "Resize",
-            hidden,
-            "",
-            "double",
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        )
+        modes = {"mode": "nearest", "nearest_mode": "floor"}
+        modes["coordinate_transformation_mode"] = "asymmetric"
+        return graph.add("Resize", hidden, "", "double", **modes)
     if not layer.has_norm:
         return _add_convolution(graph, norm, hidden, name, layer)
     hidden = _add_convolution(graph, norm, hidden, f"{name}.0", layer)
@@ -202,12 +196,7 @@ def _structure(model: Any) -> object:
     """Return everything in a model except metadata, in a form that can be compared by value."""
     graph = model.graph
     nodes = [
-        (
-            node.op_type,
-            tuple(node.input),
-            tuple(node.output),
-            onnx_protobuf.attributes_of(node),
-        )
+        (node.op_type, tuple(node.input), tuple(node.output), onnx_protobuf.attributes_of(node))
         for node in graph.node
     ]
     constants = {t.name: (tuple(t.dims), t.data_type, t.raw_data) for t in graph.initializer}

@@ -179,12 +179,10 @@ class SmoothedNorm:
     def begin(self, graph: Graph, channels: list[int]) -> str:
         """Add the inputs ``photo``, ``keep`` and ``before``, and convert the photo."""
         _add_constants(graph)
-        graph.constant("levels", 255, np.float32)
-        graph.constant("rounding", _ROUNDING, np.float32)
-        graph.constant("least_ratio", 1 / _MOST_RATIO, np.float32)
-        graph.constant("most_ratio", _MOST_RATIO, np.float32)
-        graph.constant("least_change", -_MOST_CHANGE, np.float32)
-        graph.constant("most_change", _MOST_CHANGE, np.float32)
+        limits = {"least_ratio": 1 / _MOST_RATIO, "most_ratio": _MOST_RATIO}
+        limits |= {"least_change": -_MOST_CHANGE, "most_change": _MOST_CHANGE}
+        for name, value in {"levels": 255, "rounding": _ROUNDING, **limits}.items():
+            graph.constant(name, value, np.float32)
         self._count = 2 * sum(channels)
         photo = graph.input("photo", 1, "height", "width", 3, dtype="uint8")
         graph.input("keep", 1)
@@ -207,9 +205,8 @@ class SmoothedNorm:
         new_mean = self._smoothed(graph, mean)
         new_deviation = self._smoothed(graph, deviation)
         # Changes in an almost constant channel are mostly rounding errors.
-        floor = graph.add(
-            "Add", graph.add("Mul", graph.add("Abs", new_mean), "rounding"), "rounding"
-        )
+        share = graph.add("Mul", graph.add("Abs", new_mean), "rounding")
+        floor = graph.add("Add", share, "rounding")
         divisor = graph.add("Max", new_deviation, floor)
         ratio = graph.add("Div", graph.add("Max", deviation, floor), divisor)
         change = graph.add("Div", graph.add("Sub", mean, new_mean), divisor)

@@ -94,23 +94,21 @@ def recorded(info: StyleInfo) -> list[Quality]:
     return sorted((q for q in qualities if q is not None), key=lambda quality: quality.size)
 
 
-def _read(values: object) -> Quality | None:
-    if not isinstance(values, dict):
+def _read(values: Any) -> Quality | None:
+    try:
+        quality = Quality(**{item.name: values[item.name] for item in dataclasses.fields(Quality)})
+    except (KeyError, TypeError):
         return None
-    known: dict[str, Any] = {}
-    for item in dataclasses.fields(Quality):
-        value = values.get(item.name)
-        if value is None and item.name in values and item.name.startswith("equals"):
-            known[item.name] = None
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if item.name in ("size", "photos", "iterations") and not isinstance(value, int):
-            return None
-        if not (math.isfinite(value) and value >= 0):
-            return None
-        known[item.name] = value
-    return Quality(**known)
+    numbers = [
+        value
+        for name, value in asdict(quality).items()
+        if not (value is None and name.startswith("equals"))
+    ]
+    # False for NaN, infinity, and whole numbers that do not fit into a float.
+    if not all(type(value) in (int, float) and 0 <= value < 1e300 for value in numbers):
+        return None
+    counts = (quality.size, quality.photos, quality.iterations)
+    return quality if all(isinstance(count, int) for count in counts) else None
 
 
 def _count(value: float | None, most: int) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from fststyle import __version__
 from fststyle.errors import SettingError, StyleError
-from fststyle.files import write_atomically
+from fststyle.files import cannot_write, reason, write_atomically
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import (
     build_model,
@@ -103,21 +103,15 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
         ('Me', True)
     """
     if path.suffix != ".onnx":
-        raise SettingError(
-            "A style file must have the extension .onnx, but {path} does not.",
-            path=path,
-            remedy="Choose another name.",
-            code="unknown_extension",
-        )
+        problem, remedy = "{path} does not end with .onnx.", "Choose another name."
+        raise SettingError(problem, path=path, remedy=remedy, code="unknown_extension")
     exact = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
     }
     if not _all_finite(exact):
-        raise StyleError(
-            "The network contains NaN or infinity, so its training has diverged.",
-            remedy="Train again with a lower learning rate.",
-            code="diverged",
-        )
+        problem = "The network contains NaN or infinity, so its training has diverged."
+        remedy = "Train again with a lower learning rate."
+        raise StyleError(problem, remedy=remedy, code="diverged")
     shape = network.config
     photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
@@ -130,22 +124,14 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
 
     data = _serialise(shape, info, stored)
     if len(data) > MAX_BYTES:
-        raise StyleError(
-            f"The network takes {len(data) / 2**20:.0f} MB, but a style file can contain at most "
-            f"{MAX_BYTES >> 20} MB.",
-            remedy="Choose a smaller network.trunk.",
-            code="too_large",
-        )
+        size = f"{len(data) / 2**20:.0f} MB"
+        problem = f"The network takes {size}, but the limit is {MAX_BYTES >> 20} MB."
+        raise StyleError(problem, remedy="Choose a smaller network.trunk.", code="too_large")
     _check_written(data, path, stored, photos, expected)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StyleError(
-            f"Cannot create the folder {{path}} ({error.strerror}).",
-            path=path.parent,
-            remedy="Choose another folder.",
-            code="cannot_write",
-        ) from error
+        raise cannot_write(path.parent, error, StyleError) from error
     write_atomically(path, data)
 
 
@@ -194,47 +180,38 @@ def read_style(path: Path) -> StyleFile:
         >>> read_style(find_network("great_wave").path).info.name
         'great_wave'
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise StyleError(
-            "There is no style file {path}.",
-            path=path,
-            remedy="Check the path, or use the name of a style.",
-            code="not_found",
-        ) from error
-    except OSError as error:
-        raise StyleError(
-            f"Cannot read {{path}} ({error.strerror}).",
-            path=path,
-            remedy="Check that it is a file and that you may read it.",
-            code="cannot_read",
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise StyleError(
-            f"{{path}} is larger than {MAX_BYTES >> 20} MB, so it is not a style file.",
-            path=path,
-            remedy="Choose a file written by fststyle.",
-            code="too_large",
-        )
+    data = read_bytes(path, MAX_BYTES, "style file")
     return _parse(data, path)
 
 
-def inspect_style(path: Path) -> tuple[NetworkConfig, StyleInfo]:
-    """Read the network's shape and the style's information from a style file, without torch.
+def refusal(
+    problem: str, path: Path, code: str = "damaged", remedy: str = _COPY_AGAIN
+) -> StyleError:
+    """Return the error for a file that cannot be used."""
+    return StyleError(problem, path=path, remedy=remedy, code=code)
 
-    Args:
-        path: A style file.
 
-    Returns:
-        The network's shape, and the style's information.
+def read_bytes(path: Path, most: int, what: str) -> bytes:
+    """Read a file that must not be larger than ``most`` bytes.
 
     Raises:
-        StyleError: The file cannot be used, as in `read_style`.
+        StyleError: The file is missing (code ``not_found``), cannot be read (``cannot_read``), or
+            is too large to be ``what`` (``too_large``).
     """
-    content = read_style(path)
-    return content.network, content.info
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError as error:
+        problem = f"The {what} {{path}} does not exist."
+        raise refusal(problem, path, "not_found", "Check the path.") from error
+    except OSError as error:
+        problem = f"Cannot read {{path}}: {reason(error)}."
+        remedy = "Check that it is a file and that you may read it."
+        raise refusal(problem, path, "cannot_read", remedy) from error
+    if len(data) > most:
+        problem = f"{{path}} is larger than {most >> 20} MB, so it is not a {what}."
+        raise refusal(problem, path, "too_large", "Choose another file.")
+    return data
 
 
 def read_info(path: Path) -> StyleInfo:
@@ -287,22 +264,17 @@ def _check_written(
     """Check a new file's weights, and that OpenVINO and torch return the same results."""
     written = _parse(data, path)
     if any(not np.array_equal(written.weights[name], weights[name]) for name in weights):
-        raise StyleError(
-            "The weights read from {path} differ from those of the network.",
-            path=path,
-            remedy="Please report this.",
-            code="not_verified",
-        )
+        problem = "The weights read from {path} differ from those of the network."
+        raise refusal(problem, path, "not_verified", "Please report this.")
     run = openvino_runner(data)
     difference = _difference([run(photo) for photo in photos], expected)
     if not difference <= 0.5 / 255:
-        raise StyleError(
+        problem = (
             f"OpenVINO's result differs from torch's by {difference:.2g} of the range, so {{path}} "
-            "was not written.",
-            path=path,
-            remedy="Please report this, including the versions of OpenVINO and torch.",
-            code="not_verified",
+            "was not written."
         )
+        remedy = "Please report this, including the versions of OpenVINO and torch."
+        raise refusal(problem, path, "not_verified", remedy)
 
 
 def _serialise(shape: NetworkConfig, info: StyleInfo, weights: Weights) -> bytes:
@@ -323,58 +295,34 @@ def _serialise(shape: NetworkConfig, info: StyleInfo, weights: Weights) -> bytes
 
 def _parse(data: bytes, path: Path) -> StyleFile:
     """Read and check the content of a style file. ``path`` is used in error messages."""
-    model = _decode(data, path)
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        model = messages().ModelProto.FromString(data)
+    except DecodeError as error:
+        raise refusal("{path} is not an ONNX file.", path, "not_a_style") from error
     # Protobuf returns strings that are not valid UTF-8 as bytes.
     metadata = {e.key: e.value for e in model.metadata_props if isinstance(e.value, str)}
-    _check_format(metadata, path)
+    if metadata.get("format") != "fststyle":
+        problem = "{path} is not a style file written by fststyle."
+        raise refusal(problem, path, "not_a_style")
+    version = metadata.get("format_version", "")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        raise refusal(f"Unknown format version {version!r:.40} in {{path}}.", path)
+    if int(version) > FORMAT_VERSION:
+        raise _newer(path)
     shape = _read_shape(metadata.get("network", ""), path)
     try:
         info = StyleInfo.from_json(metadata.get("style", ""))
     except StyleError as error:
-        raise StyleError(
-            f"Cannot read the description in {{path}}: {error!s:.300}", path=path, code="damaged"
-        ) from error
+        problem = f"Cannot read the description in {{path}}: {error!s:.300}"
+        raise refusal(problem, path, remedy="") from error
     rebuilt = _rebuild(model, shape, path)
     weights = read_weights(rebuilt)
     if not _all_finite(weights):
-        raise StyleError(
-            "The weights in {path} contain NaN or infinity.",
-            path=path,
-            remedy="Train the style again.",
-            code="damaged",
-        )
+        problem = "The weights in {path} contain NaN or infinity."
+        raise refusal(problem, path, remedy="Train the style again.")
     return StyleFile(info, shape, weights, rebuilt.SerializeToString())
-
-
-def _decode(data: bytes, path: Path) -> Any:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        return messages().ModelProto.FromString(data)
-    except DecodeError as error:
-        raise StyleError(
-            "{path} is not an ONNX file.", path=path, remedy=_COPY_AGAIN, code="not_a_style"
-        ) from error
-
-
-def _check_format(metadata: dict[str, str], path: Path) -> None:
-    if metadata.get("format") != "fststyle":
-        raise StyleError(
-            "{path} is not a style file written by fststyle.",
-            path=path,
-            remedy=_COPY_AGAIN,
-            code="not_a_style",
-        )
-    version = metadata.get("format_version", "")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", version):
-        raise StyleError(
-            f"Unknown format version {version!r:.40} in {{path}}.",
-            path=path,
-            remedy=_COPY_AGAIN,
-            code="damaged",
-        )
-    if int(version) > FORMAT_VERSION:
-        raise _newer(path)
 
 
 def _read_shape(text: str, path: Path) -> NetworkConfig:
@@ -383,21 +331,13 @@ def _read_shape(text: str, path: Path) -> NetworkConfig:
     except SettingError as error:
         if error.code == "unknown_key":
             raise _newer(path) from error
-        raise StyleError(
-            "{path} does not describe the network that it contains.",
-            path=path,
-            remedy=_COPY_AGAIN,
-            code="damaged",
-        ) from error
+        problem = "{path} does not describe the network that it contains."
+        raise refusal(problem, path) from error
 
 
 def _newer(path: Path) -> StyleError:
-    return StyleError(
-        "{path} was made by a newer version of fststyle.",
-        path=path,
-        remedy="Update fststyle.",
-        code="newer_version",
-    )
+    problem = "{path} was made by a newer version of fststyle."
+    return refusal(problem, path, "newer_version", "Update fststyle.")
 
 
 def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
@@ -412,7 +352,7 @@ def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
             return rebuild(model, shape)
         except ValueError as error:
             problem = f"{{path}} does not contain the network that it describes ({error!s:.200})."
-    raise StyleError(problem, path=path, remedy=_UNSAFE, code="unsafe")
+    raise refusal(problem, path, "unsafe", _UNSAFE)
 
 
 def _all_finite(weights: Weights) -> bool:

@@ -21,7 +21,7 @@ from fststyle.perceptual.losses import PerceptualLoss
 from fststyle.styles.find import find_network, zoo_folder
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
-from fststyle.styles.style_file import inspect_style, load_style
+from fststyle.styles.style_file import load_style, read_style
 
 log = logging.getLogger(__name__)
 
@@ -93,17 +93,17 @@ def nearest_network(
     nearest: tuple[float, TransformerNet, str] | None = None
     for path in sorted(candidates):
         try:
-            shape, info = inspect_style(path)
+            style = read_style(path)
         except StyleError as error:
             log.warning("Cannot start from %s: %s", path.name, error)
             continue
-        same_image = style_image_sha256 and info.style_image_sha256 == style_image_sha256
-        if shape != config or same_image:
+        same_image = style_image_sha256 and style.info.style_image_sha256 == style_image_sha256
+        if style.network != config or same_image:
             continue
         network, _ = load_style(path)
         distance = _style_distance(network, loss, photos)
         if nearest is None or distance < nearest[0]:
-            nearest = distance, network, info.name
+            nearest = distance, network, style.info.name
     return None if nearest is None else nearest[1:]
 
 

@@ -8,7 +8,7 @@ import torch
 from networks import random_weights
 
 from fststyle.cli.main import main
-from fststyle.styles.style_file import inspect_style
+from fststyle.styles.style_file import read_style
 
 
 def run(*arguments: object) -> int:
@@ -30,7 +30,8 @@ def test_import(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     words = {"title": "Candy", "artist": "N. N.", "licence": "CC0", "source": "example.org"}
     options = [word for key, value in words.items() for word in (f"--{key}", value)]
     assert run("import", checkpoint, "-o", output, *options) == 0
-    network, info = inspect_style(output)
+    style = read_style(output)
+    network, info = style.network, style.info
     assert network.linear_output == 1
     assert info.name == "candy"
     assert {key: getattr(info, key) for key in words} == words
@@ -41,7 +42,7 @@ def test_import(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_imported_name(checkpoint: Path, tmp_path: Path) -> None:
     assert run("import", checkpoint, "-o", tmp_path / "a.onnx", "--name", "sweet") == 0
-    assert inspect_style(tmp_path / "a.onnx")[1].name == "sweet"
+    assert read_style(tmp_path / "a.onnx").info.name == "sweet"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_imported_name(checkpoint: Path, tmp_path: Path) -> None:
         ("candy.pth", [], "extension .onnx"),
         ("Candy Box.onnx", [], "not a valid name"),
         ("a.onnx", ["--name", "A"], "not a valid name"),
-        ("a.onnx", ["--title", "a\nb"], "a single line"),
+        ("a.onnx", ["--title", "a\nb"], "single lines"),
     ],
 )
 def test_impossible_imports(

@@ -204,7 +204,7 @@ def newer(path: Path) -> None:
         (lambda path: path.write_bytes(b"foreign" * 100), "style.onnx"),
         (lambda path: path.write_bytes(b""), "style.onnx"),
         (newer, "newer version of fststyle"),
-        (Path.unlink, "There is no file style.onnx"),
+        (Path.unlink, "The file style.onnx does not exist"),
     ],
     ids=["truncated", "foreign", "empty", "newer", "missing"],
 )

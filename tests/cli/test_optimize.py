@@ -83,7 +83,7 @@ def test_disk_that_fills_during_an_optimisation(
         (["--init", "style"], "--init style needs a trained network"),
         (["--init", "nois"], "--init accepts content, noise, style"),
         (["--init", "missing.png"], "The image missing.png to start from"),
-        (["--init", "missing.onnx"], "There is no file missing.onnx"),
+        (["--init", "missing.onnx"], "The file missing.onnx does not exist"),
         (["--init", "photo.txt"], "as an image"),
         (["--vgg-weights", "missing.pth"], "missing.pth"),
     ],

@@ -82,7 +82,7 @@ def test_unknown_style_names_near_ones(folders: dict[str, Path]) -> None:
         with raises(StyleError, "unknown_style", f"did you mean {near}?"):
             find_style(text)
     for text in ("xyz", ""):
-        with raises(StyleError, "unknown_style", f"There is no style '{text}'. "):
+        with raises(StyleError, "unknown_style", f"Unknown style '{text}'. "):
             find_style(text)
 
 

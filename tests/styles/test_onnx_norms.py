@@ -10,9 +10,7 @@ from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.onnx_norms import InstanceNorm, Norm, SmoothedNorm
 
 
-def test_smoothed_norms_are_instance_norms_if_nothing_is_kept(
-    each_network: TransformerNet,
-) -> None:
+def test_smoothed_norms_are_instance_norms_if_nothing_is_kept(each_network: TransformerNet) -> None:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     models = {}
     weights = {name: tensor.numpy() for name, tensor in each_network.state_dict().items()}
