@@ -147,7 +147,8 @@ def _export(options: argparse.Namespace) -> int:
 
 def _samples(folder: Path | None) -> list[NDArray[np.float32]]:
     """Read the photos for calibrating int8."""
-    from fststyle.images.load import find_photos, load_image
+    from fststyle.images.folder import find_photos
+    from fststyle.images.load import load_image
     from fststyle.images.resize import fit_long_side
 
     if folder is None:

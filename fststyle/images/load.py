@@ -1,8 +1,7 @@
-"""Reading image files, and finding photos in folders."""
+"""Reading image files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,7 +21,6 @@ from fststyle.images.colour import (
     to_srgb,
     to_srgb_precisely,
 )
-from fststyle.images.extensions import PHOTO_SUFFIXES
 from fststyle.images.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.images.metadata import read_metadata
 from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
@@ -114,45 +112,6 @@ def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
         ((3, 4, 3), [1.0, 0.0, 0.0])
     """
     return _to_photo(image, None, as_bytes)
-
-
-def find_photos(folder: Path | str) -> list[Path]:
-    """List the photos in a folder and its subfolders.
-
-    Args:
-        folder: Folder to search. Hidden files, hidden folders and links to folders are skipped.
-
-    Returns:
-        Files with one of the extensions in `PHOTO_SUFFIXES` (in upper or lower case), sorted by
-        path. Broken links are included, so that they can be reported.
-
-    Raises:
-        PhotoError: The folder does not exist (code ``no_folder``) or contains no photos
-            (``no_photos``).
-
-    Example:
-        >>> from fststyle.images.bundled import sample_photo
-        >>> sample_photo() in find_photos(sample_photo().parent)
-        True
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem, remedy = "Cannot find the folder {path}.", "Choose a folder that contains photos."
-        raise PhotoError(problem, path=folder, remedy=remedy, code="no_folder")
-    photos: list[Path] = []
-    for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        photos += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".")
-            and Path(name).suffix.lower() in PHOTO_SUFFIXES
-            and (Path(parent, name).is_file() or not Path(parent, name).exists())
-        ]
-    if not photos:
-        remedy = f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}."
-        raise PhotoError("{path} contains no photos.", path=folder, remedy=remedy, code="no_photos")
-    return sorted(photos, key=lambda photo: photo.relative_to(folder).as_posix())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from fststyle.errors import PhotoError, SettingError
 from fststyle.files import cannot_write
 from fststyle.images.animation import ANIMATION_SUFFIXES, is_animation
-from fststyle.images.load import find_photos
+from fststyle.images.folder import find_photos
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 
 Existing = Literal["refuse", "replace", "skip"]
@@ -95,7 +95,7 @@ def plan_many(
 
     Args:
         inputs: Names of files and folders, and patterns. Folders are searched with
-            `fststyle.images.load.find_photos`; the contents of ``output`` are ignored. Patterns
+            `fststyle.images.folder.find_photos`; the contents of ``output`` are ignored. Patterns
             have the syntax of `glob`, including ``**``. If a file with exactly that name exists,
             the input is not treated as a pattern.
         output: Folder for the results. The folder does not need to exist, and is not created here.

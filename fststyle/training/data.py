@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from fststyle.errors import PhotoError, check_number
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.load import find_photos, load_image
+from fststyle.images.folder import find_photos
+from fststyle.images.load import load_image
 from fststyle.images.resize import resize
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.training.photo_crops import PhotoCrops, is_held_out, why_unusable

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from fststyle.cli.arguments import positive
 from fststyle.files import write_atomically
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.load import find_photos, load_image
+from fststyle.images.folder import find_photos
+from fststyle.images.load import load_image
 from fststyle.images.resize import fit_short_side
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet

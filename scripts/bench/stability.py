@@ -35,7 +35,8 @@ from torch.nn import functional as F
 
 from fststyle.errors import FststyleError
 from fststyle.images.bundled import builtin_held_out
-from fststyle.images.load import find_photos, load_image
+from fststyle.images.folder import find_photos
+from fststyle.images.load import load_image
 from fststyle.images.resize import resize
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet

@@ -16,7 +16,8 @@ import safetensors.torch
 import torch
 
 from fststyle.errors import PhotoError
-from fststyle.images.load import find_photos, load_image
+from fststyle.images.folder import find_photos
+from fststyle.images.load import load_image
 from fststyle.images.resize import fit_short_side
 from fststyle.perceptual.layers import layer_names
 from fststyle.perceptual.vgg import VGG16Features

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -381,29 +379,3 @@ def test_from_pil_leaves_its_argument_alone() -> None:
     assert photo.pixels.shape == (6, 4, 3)
     assert (picture.size, picture.mode, picture.tobytes()) == ((6, 4), "RGBA", before)
     assert picture.getexif()[ORIENTATION_TAG] == 6
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
-def test_find_photos(tmp_path: Path) -> None:
-    found = ["B.JPG", "a.png", "dangling.jpg", "deep/er/c.WebP", "deep/z.tiff"]
-    others = [".hidden.jpg", ".cache/x.jpg", "deep/.git/y.png", "notes.txt", "jpg", "d.jpg.part"]
-    (tmp_path / "dangling.jpg").symlink_to(tmp_path.parent / "nowhere.jpg")
-    for name in (*found, *others):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        if name != "dangling.jpg":
-            (tmp_path / name).touch()
-    (tmp_path / "folder.jpg").mkdir()
-    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
-    os.mkfifo(tmp_path / "pipe.jpg")
-
-    assert load.find_photos(str(tmp_path)) == [tmp_path / name for name in found]
-
-
-def test_find_photos_refuses(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-
-    with raises(PhotoError, "no_photos", ".jpg"):
-        load.find_photos(tmp_path)
-    for name in ("notes.txt", "missing"):
-        with raises(PhotoError, "no_folder", name):
-            load.find_photos(tmp_path / name)
