@@ -7,31 +7,22 @@ from typing import Final
 
 from fststyle.errors import FststyleError
 
-STATUSES: Final = {
-    "bad_form": 400,
-    "empty": 400,
-    "missing_part": 400,
-    "no_token": 401,
-    "no_jobs": 403,
-    "other_site": 403,
-    "no_network": 404,
-    "not_found": 404,
-    "unknown_job": 404,
-    "unknown_style": 404,
-    "wrong_method": 405,
-    "upload_too_slow": 408,
-    "already_exists": 409,
-    "job_running": 409,
-    "out_of_memory": 413,
-    "too_large": 413,
-    "too_many_pixels": 413,
-    "content_type": 415,
-    "not_an_image": 415,
-    "bad_host": 421,
-    "queue_full": 429,
-    "internal": 500,
-    "too_slow": 503,
+_CODES: Final = {
+    400: ("bad_form", "empty", "missing_part"),
+    401: ("no_token",),
+    403: ("no_jobs", "other_site"),
+    404: ("no_network", "not_found", "unknown_job", "unknown_style"),
+    405: ("wrong_method",),
+    408: ("upload_too_slow",),
+    409: ("already_exists", "job_running"),
+    413: ("out_of_memory", "too_large", "too_many_pixels"),
+    415: ("not_an_image",),
+    421: ("bad_host",),
+    429: ("queue_full",),
+    500: ("internal",),
+    503: ("too_slow",),
 }
+STATUSES: Final = {code: status for status, codes in _CODES.items() for code in codes}
 """HTTP status for each error code. All other codes are about a setting or an image: status 422."""
 
 UNKNOWN: Final = "The request failed on the server. The reason is in the server's log."

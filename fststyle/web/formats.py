@@ -16,14 +16,11 @@ IMAGE_KINDS: Final = {
     "gif": rb"GIF8[79]a",
     "tiff": rb"II[*+]\0|MM\0[*+]",
     "bmp": rb"BM",
+    "jp2": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
     "avif": rb"....ftypavi[fs]",
     "heic": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
-    "heif": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
 }
 """Accepted upload formats and patterns for their first bytes. Pillow could read more formats."""
-
-RAW_TYPES: Final = tuple(f"image/{kind}" for kind in IMAGE_KINDS)
-"""Content types accepted for a request body that is a bare image."""
 
 
 def kind_of(path: Path) -> str | None:

@@ -8,8 +8,7 @@ from pydantic import BaseModel, Field
 
 from fststyle.styles.info import STYLE_NAME
 from fststyle.stylize.control import Control
-from fststyle.web.formats import RAW_TYPES
-from fststyle.web.networks import BLEND
+from fststyle.web.formats import IMAGE_KINDS
 
 FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 """OpenAPI description of a body that is a file."""
@@ -17,8 +16,15 @@ FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 UPLOAD: Final = (400, 408, 413, 415, 422, 429)
 """HTTP statuses of the errors that an upload can cause."""
 
-_BLEND: Final = f"^{BLEND.pattern}$"
-_NAME: Final = f"^{STYLE_NAME.pattern}$"
+BLEND: Final = (
+    r"^[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?"
+    r"(,[a-z0-9][a-z0-9_-]{0,63}(:[0-9]{1,3}(\.[0-9]{1,6})?)?){0,3}$"
+)
+"""Pattern for the name of a style, or for up to four names with optional weights."""
+
+NAME: Final = f"^{STYLE_NAME.pattern}$"
+"""Pattern for the name of a style."""
+
 _SCALE: Final = "size of the brush strokes; by default chosen to suit the size of the photo"
 
 
@@ -32,7 +38,7 @@ class StylizeRequest(_Settings):
     """Settings for a request to stylise one photo."""
 
     style: str = Field(
-        pattern=_BLEND, description="one style, or several with weights: one:0.6,other:1"
+        pattern=BLEND, description="one style, or several with weights: one:0.6,other:1"
     )
     format: Literal["jpeg", "png", "webp"] | None = Field(
         default=None, description="output format; default: the photo's format, or a similar one"
@@ -50,19 +56,15 @@ class StylizeRequest(_Settings):
 
     def control(self) -> Control:
         """Return the settings as a `Control` for `Stylizer.stylize`."""
-        return Control(
-            size=self.size,
-            scale=self.scale,
-            strength=self.strength,
-            keep_colors=self.keep_colors,
-        )
+        names = ("size", "scale", "strength", "keep_colors")
+        return Control(**{name: getattr(self, name) for name in names})
 
 
 class OptimizeRequest(_Settings):
     """Settings for a request to repaint one photo."""
 
     style: str | None = Field(
-        default=None, pattern=_NAME, description="name of an artwork; if omitted, send a picture"
+        default=None, pattern=NAME, description="name of an artwork; if omitted, send a picture"
     )
     iterations: int = Field(default=100, ge=1, le=500)
     size: int = Field(default=512, ge=32, le=1024, description="long side of the result in pixels")
@@ -72,7 +74,7 @@ class OptimizeRequest(_Settings):
 class TrainRequest(_Settings):
     """Settings for a request to train a style."""
 
-    name: str = Field(pattern=_NAME, description="name of the new style")
+    name: str = Field(pattern=NAME, description="name of the new style")
     minutes: float = Field(default=10.0, gt=0, le=600)
 
 
@@ -98,11 +100,13 @@ class Styles(BaseModel):
     """All styles and artworks."""
 
     styles: list[Style]
-    artworks: list[Artwork]
+    artworks: list[Artwork] = []
 
 
 class JobFacts(BaseModel):
     """The state of a job."""
+
+    model_config = {"from_attributes": True}
 
     id: str
     kind: Literal["train", "optimize"]
@@ -149,5 +153,6 @@ def image_body(*parts: str) -> dict[str, Any]:
     """Describe a request body: either a form with image files, or just the first file."""
     properties = dict.fromkeys(parts, FILE["schema"])
     form = {"type": "object", "properties": properties, "required": [parts[0]]}
-    content = {"multipart/form-data": {"schema": form}, **dict.fromkeys(RAW_TYPES, FILE)}
+    content = {"multipart/form-data": {"schema": form}}
+    content |= {f"image/{kind}": FILE for kind in IMAGE_KINDS}
     return {"requestBody": {"required": True, "content": content}}

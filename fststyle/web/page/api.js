@@ -40,14 +40,8 @@ export function send(address, settings, parts, options = {}) {
     if (value !== undefined && value !== null && value !== "") query.set(key, value);
   }
   const body = new FormData();
-  for (const [name, blob] of Object.entries(parts)) body.set(name, withType(blob), name);
+  for (const [name, blob] of Object.entries(parts)) body.set(name, blob, name);
   return ask(`${address}?${query}`, { ...options, method: "POST", body });
-}
-
-// Browsers may not know the type of files that they cannot display, such as HEIC.
-function withType(blob) {
-  if (blob.type.startsWith("image/")) return blob;
-  return new Blob([blob], { type: "application/octet-stream" });
 }
 
 function pause(milliseconds, signal) {
