@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -56,30 +57,15 @@ def add_command(commands: Any) -> None:
         help="write the page and all styles to a folder, to be published on a static host",
     )
     limits = command.add_argument_group("limits")
-    limits.add_argument(
-        "--max-megabytes", type=positive, default=64, help="maximum size of an upload, in megabytes"
-    )
-    limits.add_argument(
-        "--max-megapixels", type=positive, default=64, help="maximum size of a photo, in megapixels"
-    )
-    limits.add_argument(
-        "--max-seconds", type=positive, default=120, help="maximum time per photo, in seconds"
-    )
-    limits.add_argument(
-        "--max-upload-seconds",
-        type=positive,
-        default=60,
-        help="maximum time per upload, in seconds",
-    )
-    limits.add_argument(
-        "--jobs", type=positive, default=2, help="photos to process at the same time"
-    )
-    limits.add_argument(
-        "--queue",
-        type=positive,
-        default=32,
-        help="requests that can wait; further ones get status 429",
-    )
+    for name, default, text in (
+        ("--max-megabytes", 64, "maximum size of an upload, in megabytes"),
+        ("--max-megapixels", 64, "maximum size of a photo, in megapixels"),
+        ("--max-seconds", 120, "maximum time per photo, in seconds"),
+        ("--max-upload-seconds", 60, "maximum time per upload, in seconds"),
+        ("--jobs", 2, "photos to process at the same time"),
+        ("--queue", 32, "requests that can wait; further ones get status 429"),
+    ):
+        limits.add_argument(name, type=positive, default=default, help=text)
     command.add_argument("--threads", type=positive, help="processor threads per network")
     command.add_argument(
         "--training",
@@ -89,9 +75,7 @@ def add_command(commands: Any) -> None:
         help="setting for every training run, such as trainer.gates=false; may be repeated",
     )
     command.add_argument(
-        "--vgg-weights",
-        metavar="FILE",
-        help="VGG weights to use instead of those found automatically",
+        "--vgg-weights", metavar="FILE", help="VGG weights to use instead of those found by default"
     )
     command.set_defaults(run=serve)
 
@@ -122,37 +106,42 @@ def serve(options: argparse.Namespace) -> int:
             )
     if options.vgg_weights is not None and not Path(options.vgg_weights).is_file():
         raise SettingError(
-            "There is no file of VGG weights at {path}.",
+            "Cannot find the VGG weights {path}.",
             path=options.vgg_weights,
             remedy="Give an existing file, or omit --vgg-weights.",
             code="not_found",
         )
     require_packages("web", "fastapi", "python_multipart", "uvicorn")
+    with _listen(options.host, options.port) as listener:
+        _serve_on(listener, options)
+    return 0
+
+
+def _serve_on(listener: socket.socket, options: argparse.Namespace) -> None:
     import uvicorn
 
     from fststyle.web.app import create_app
-    from fststyle.web.state import Limits
+    from fststyle.web.networks import Networks
+    from fststyle.web.state import Limits, State
     from fststyle.web.uploads import UploadLimits
 
-    token = _token(options)
-    server: uvicorn.Server | None = None
-    app = create_app(
-        limits=Limits(
-            upload=UploadLimits(options.max_megabytes * 2**20, options.max_upload_seconds),
-            pixels=options.max_megapixels * 10**6,
-            seconds=options.max_seconds,
-            threads=options.jobs,
-            slots=options.queue,
-        ),
-        token=token,
-        jobs=not options.no_jobs,
+    limits = Limits(
+        upload=UploadLimits(options.max_megabytes * 2**20, options.max_upload_seconds),
+        pixels=options.max_megapixels * 10**6,
+        seconds=options.max_seconds,
+        threads=options.jobs,
+        slots=options.queue,
+    )
+    state = State(
+        limits,
+        Networks(options.threads),
+        has_jobs=not options.no_jobs,
         training=options.training,
         vgg_weights=options.vgg_weights,
-        network_threads=options.threads,
-        stopping=lambda: server is not None and server.should_exit,
     )
+    token = _token(options.token, listener)
     config = uvicorn.Config(
-        app,
+        create_app(state, token),
         log_config=None,  # uvicorn's default would disable all other loggers
         log_level="warning",
         access_log=False,  # a logged address could contain the token
@@ -164,71 +153,52 @@ def serve(options: argparse.Namespace) -> int:
         timeout_keep_alive=10,
         timeout_graceful_shutdown=3,
     )
-    with contextlib.closing(_listen(options.host, options.port)) as listener:
-        address = _address(options.host, listener.getsockname()[1])
-        print(f"fststyle is at {address}" + (f"?token={token}" if token else ""), flush=True)
-        print("Press Ctrl-C to stop.", file=sys.stderr)
-        if not options.no_browser and _has_screen():
-            import webbrowser
+    server = uvicorn.Server(config)
+    state.stopping = lambda: server.should_exit
+    address = _address(options.host, listener.getsockname()[1])
+    address += f"?token={token}" if token else ""
+    print(f"fststyle is at {address}", flush=True)
+    print("Press Ctrl-C to stop.", file=sys.stderr)
+    if not options.no_browser and _has_screen():
+        import webbrowser
 
-            webbrowser.open(address + (f"?token={token}" if token else ""))
-        with contextlib.suppress(KeyboardInterrupt):
-            server = uvicorn.Server(config)
-            server.run(sockets=[listener])
-    return 0
+        webbrowser.open(address)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
 
 
-def _token(options: argparse.Namespace) -> str | None:
-    token = options.token or os.environ.get(TOKEN_VARIABLE)
-    if token is not None:
-        if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
-            raise SettingError(
-                "A token must have at least 16 letters and digits.", code="bad_token"
-            )
-        return str(token)
+def _token(given: str | None, listener: socket.socket) -> str | None:
+    import ipaddress
     import secrets
 
-    return None if _is_loopback(options.host) else secrets.token_urlsafe(24)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    token = given or os.environ.get(TOKEN_VARIABLE)
+    if token is None:
+        is_loopback = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+        return None if is_loopback else secrets.token_urlsafe(24)
+    if not (len(token) >= 16 and token.isascii() and token.isprintable()) or ";" in token:
+        raise SettingError("A token must have at least 16 letters and digits.", code="bad_token")
+    return token
 
 
 def _listen(host: str, port: int) -> socket.socket:
     import socket
 
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=256, dualstack_ipv6=both)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SettingError(
+                f"{host} is not an address of this computer.",
+                remedy="Choose another --host.",
+                code="bad_address",
+            ) from error
         raise SettingError(
-            f"{host} is not an address of this computer ({error.strerror}).",
-            remedy="Choose another --host.",
-            code="bad_address",
-        ) from error
-    try:
-        if os.name == "posix":  # on Windows two servers could share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(256)
-    except OSError as error:
-        listener.close()
-        raise SettingError(
-            f"Cannot listen on {host}:{port} ({error.strerror}).",
+            f"Cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}).",
             remedy="Choose another --port, or --port 0 for any free port.",
             code="port_taken",
         ) from error
-    return listener
 
 
 def _address(host: str, port: int) -> str:

@@ -116,15 +116,11 @@ class Guard:
     def _has_token(request: HTTPConnection, token: str) -> bool:
         kind, _, bearer = request.headers.get("authorization", "").partition(" ")
         offered = [
-            bearer if kind.lower() == "bearer" else None,
-            request.cookies.get(_COOKIE),
-            request.query_params.get("token") if request.scope["path"] == "/" else None,
+            bearer if kind.lower() == "bearer" else "",
+            request.cookies.get(_COOKIE, ""),
+            request.query_params.get("token", "") if request.scope["path"] == "/" else "",
         ]
-        return any(
-            secrets.compare_digest(text.encode(), token.encode())
-            for text in offered
-            if text is not None
-        )
+        return any(secrets.compare_digest(text.encode(), token.encode()) for text in offered)
 
 
 def _name_of(host: str) -> str:

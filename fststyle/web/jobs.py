@@ -6,7 +6,6 @@ on standard output: ``{"step": 12, "share": 0.4, "seconds_left": 33.1, …}``.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
 import logging
@@ -22,11 +21,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import Final, Literal
 
 from fststyle.errors import ERROR_FILE, FststyleError, WeightsError
 from fststyle.styles.find import find_picture, list_styles
-from fststyle.styles.info import STYLE_NAME
 from fststyle.web.errors import UNKNOWN, Refusal, public_message
 from fststyle.web.formats import kind_of
 from fststyle.web.models import JobFacts
@@ -40,7 +38,8 @@ SHEET_MOMENTS: Final = tuple(round(x / 1000, 3) for x in (5, 15, 30, 50, 75, *ra
 _KEPT: Final = 4  # number of finished jobs that are kept
 _STOP_SECONDS: Final = 20.0  # how long to wait for a process to stop
 _NICENESS: Final = 5  # lowers the priority of jobs, so that the page stays responsive
-_LINES: Final = 40  # number of lines of a process's standard error to write to the log
+_LOG_NAME: Final = "log"  # in a job's folder: the standard error of the process
+_LINES: Final = 40  # number of lines of it that are written to the server's log
 _ERROR_NAME: Final = "error.json"  # in a job's folder; `ERROR_FILE` holds its path
 _NAMES: Final = {"photo": "The photo", "style": "The style image", "result": "The result"}
 
@@ -56,6 +55,7 @@ class Job:
         kind: Whether the job trains a style or repaints a photo.
         name: Name of the style.
         folder: Folder with the job's files.
+        files: The uploaded images, as paths relative to the folder, by field name.
         status: State of the job.
         share: Fraction of the work that is done, from 0 to 1. ``None`` before the first report.
         step: Number of steps completed.
@@ -68,6 +68,7 @@ class Job:
     kind: Kind
     name: str
     folder: Path
+    files: dict[str, str] = field(default_factory=dict)
     status: Status = "running"
     share: float | None = None
     step: int = 0
@@ -75,29 +76,25 @@ class Job:
     error: str = ""
     version: int = 0
     began: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
+    ended: float | None = None
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
     cancelled: bool = False
     kept: bool = False
 
     def facts(self) -> JobFacts:
         """Return the job's state in the form that is sent to clients."""
-        is_over = self.status != "running"
-        seconds = self.seconds if is_over else time.monotonic() - self.began
+        return JobFacts.model_validate(self)
+
+    @property
+    def seconds(self) -> float:
+        """Time in seconds that the job has taken so far, or took in total."""
+        return round((self.ended or time.monotonic()) - self.began, 1)
+
+    @property
+    def picture(self) -> str | None:
+        """Identifier of the newest image."""
         image = self.image()
-        return JobFacts(
-            id=self.id,
-            kind=self.kind,
-            name=self.name,
-            status=self.status,
-            share=self.share,
-            step=self.step,
-            seconds_left=self.seconds_left,
-            seconds=round(seconds, 1),
-            error=self.error,
-            picture=None if image is None else image.stem,
-            version=self.version,
-        )
+        return None if image is None else image.stem
 
     def image(self) -> Path | None:
         """Find the newest image: the sample sheet, or the repainted photo so far."""
@@ -164,14 +161,8 @@ class Jobs:
             The job.
 
         Raises:
-            Refusal: Another job is running, or the name cannot be used.
+            Refusal: Another job is running, or the name is already in use.
         """
-        if not STYLE_NAME.fullmatch(name):
-            raise Refusal(
-                "Style names may contain only a-z, 0-9, _ and -, and must begin with a letter or "
-                "a digit.",
-                code="setting",
-            )
         if any(style.name == name for style in list_styles()):
             raise Refusal(
                 f"The style {name} already exists.",
@@ -182,7 +173,7 @@ class Jobs:
         moments = ",".join(map(str, SHEET_MOMENTS))
         command = [
             "train",
-            f"style.image={_named(job.folder, 'style')}",
+            f"style.image={job.files['style']}",
             f"style.name={name}",
             f"minutes={minutes:g}",
             "report=false",
@@ -214,17 +205,16 @@ class Jobs:
             Refusal: Another job is running.
             StyleError: The artwork does not exist.
         """
-        files = {"photo": photo}
         if isinstance(style, Path):
-            files["style"] = style
+            job = self._new("optimize", "picture", {"photo": photo, "style": style})
         else:
             find_picture(style)
-        job = self._new("optimize", style if isinstance(style, str) else "picture", files)
+            job = self._new("optimize", style, {"photo": photo})
         command = [
             "optimize",
-            _named(job.folder, "photo"),
+            job.files["photo"],
             "--style",
-            style if isinstance(style, str) else _named(job.folder, "style"),
+            str(job.files.get("style", style)),
             "-o",
             job.result().name,
             f"--iterations={iterations}",
@@ -262,9 +252,8 @@ class Jobs:
     def close(self) -> None:
         """Stop the running job and wait until its process has ended."""
         for job in self.all():
-            if job.status == "running" and job.process is not None:
-                job.cancelled = True
-                _signal(job.process, signal.SIGKILL)
+            self.cancel(job.id, keep=False)
+            if job.process is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     job.process.wait(_STOP_SECONDS)
 
@@ -279,31 +268,32 @@ class Jobs:
             for job_id in list(self._jobs)[: max(0, len(self._jobs) - _KEPT + 1)]:
                 shutil.rmtree(self._jobs.pop(job_id).folder, ignore_errors=True)
             folder = Path(tempfile.mkdtemp(prefix="job-", dir=self._folder))
+            job = Job(secrets.token_urlsafe(16), kind, name, folder)
             for part, path in files.items():
                 # The command line needs a file extension, which is derived from the content.
-                shutil.move(path, folder / f"{part}.{kind_of(path)}")
-            job = Job(secrets.token_urlsafe(16), kind, name, folder)
+                job.files[part] = f"./{part}.{kind_of(path)}"
+                shutil.move(path, folder / job.files[part])
             self._jobs[job.id] = job
             return job
 
     def _start(self, job: Job, command: Sequence[str]) -> Job:
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        job.process = subprocess.Popen(
-            [sys.executable, "-m", "fststyle", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=job.folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(paths),
-                ERROR_FILE: str(job.folder / _ERROR_NAME),
-            },
-            start_new_session=True,  # Ctrl-C must reach only the server, which then stops its jobs
-        )
+        with (job.folder / _LOG_NAME).open("wb") as job_log:
+            job.process = subprocess.Popen(
+                [sys.executable, "-m", "fststyle", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=job_log,
+                encoding="utf-8",
+                errors="replace",
+                cwd=job.folder,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(paths),
+                    ERROR_FILE: str(job.folder / _ERROR_NAME),
+                },
+                start_new_session=True,  # Ctrl-C must stop only the server, which stops its jobs
+            )
         with contextlib.suppress(OSError, AttributeError):
             niceness = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
             os.setpriority(os.PRIO_PROCESS, job.process.pid, niceness)
@@ -311,18 +301,9 @@ class Jobs:
         return job
 
 
-def _named(folder: Path, part: str) -> str:
-    (path,) = folder.glob(f"{part}.*")
-    return f"./{path.name}"
-
-
 def _follow(job: Job, process: subprocess.Popen[str]) -> None:
     """Read the progress that a process reports, until the process ends."""
     assert process.stdout is not None
-    assert process.stderr is not None
-    lines: collections.deque[str] = collections.deque(maxlen=_LINES)
-    reader = threading.Thread(target=_collect, args=(process.stderr, lines), daemon=True)
-    reader.start()
     for line in process.stdout:
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
             progress = json.loads(line)
@@ -331,11 +312,9 @@ def _follow(job: Job, process: subprocess.Popen[str]) -> None:
             left = progress.get("seconds_left")
             job.seconds_left = None if left is None else float(left)
             job.version += 1
-    status = process.wait()
-    reader.join(_STOP_SECONDS)
     process.stdout.close()
-    process.stderr.close()
-    job.seconds = time.monotonic() - job.began
+    status = process.wait()
+    job.ended = time.monotonic()
     job.seconds_left = None
     if job.cancelled:
         job.status = "done" if job.kept and _has_result(job) else "cancelled"
@@ -344,13 +323,10 @@ def _follow(job: Job, process: subprocess.Popen[str]) -> None:
     else:
         job.error = _failure(job)
         job.status = "failed"
-        log.warning("The job %s ended with status %s:\n%s", job.kind, status, "\n".join(lines))
+        lines = (job.folder / _LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+        last = "\n".join(lines[-_LINES:])
+        log.warning("The job %s ended with status %s:\n%s", job.kind, status, last)
     job.version += 1
-
-
-def _collect(stream: IO[str], lines: collections.deque[str]) -> None:
-    for line in stream:
-        lines.append(line.rstrip("\n")[:2000])
 
 
 def _has_result(job: Job) -> bool:

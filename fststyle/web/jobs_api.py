@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -66,10 +67,8 @@ async def optimize(
                 + ("." if style is None else ", not both."),
                 code="setting",
             )
-        if style is not None and all(style != work["name"] for work in list_artworks()):
-            raise Refusal(
-                f"There is no artwork {style}.", remedy="Choose another.", code="unknown_style"
-            )
+        if style is not None and all(style != artwork.name for artwork in list_artworks()):
+            raise Refusal(f"Unknown artwork {style}.", code="unknown_style")
         job = state.jobs.optimize(
             files["photo"],
             files.get("picture") or str(style),
@@ -148,7 +147,7 @@ def picture(state: SharedState, job_id: str) -> Response:
     except OSError:  # a newer image has just replaced this one
         content = None
     if content is None:
-        raise Refusal("There is no image yet.", code="not_found")
+        raise Refusal("This job has no image yet.", code="not_found")
     return Response(content, media_type="image/png")
 
 
@@ -156,12 +155,9 @@ async def _receive(request: Request, state: State, folder: Path, *names: str) ->
     files = await receive(request, folder, names, state.limits.upload)
     for name, path in files.items():
         min_side = MIN_STYLE_SIDE if name == "picture" else 1
-        await to_thread.run_sync(_check, path, name, state.limits.pixels, min_side)
+        check = functools.partial(check_image, path, name, state.limits.pixels, min_side=min_side)
+        await to_thread.run_sync(check)
     return files
-
-
-def _check(path: Path, name: str, max_pixels: int, min_side: int) -> None:
-    check_image(path, name, max_pixels, min_side=min_side)
 
 
 async def _events(request: Request, job: Job, state: State) -> AsyncIterator[str]:
@@ -179,9 +175,7 @@ async def _events(request: Request, job: Job, state: State) -> AsyncIterator[str
             elif now - silent_since > _HEARTBEAT_SECONDS:
                 silent_since = now
                 yield ": heartbeat\n\n"
-            if facts.status != "running" or state.stopping():
-                return
-            if await request.is_disconnected():
+            if facts.status != "running" or state.stopping() or await request.is_disconnected():
                 return
             await anyio.sleep(_POLL_SECONDS)
     finally:

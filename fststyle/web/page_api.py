@@ -37,7 +37,7 @@ def sample() -> Response:
     """Return the sample photo."""
     path = sample_photo()
     if path is None:
-        raise Refusal("There is no sample photo on this server.", code="not_found")
+        raise Refusal("This server has no sample photo.", code="not_found")
     return FileResponse(path, media_type=MEDIA_TYPES[".png"], headers=_NO_CACHE)
 
 

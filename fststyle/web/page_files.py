@@ -11,6 +11,7 @@ from fststyle import __version__
 from fststyle.errors import SettingError
 from fststyle.files import cannot_write, user_cache_folder, write_atomically
 from fststyle.images.bundled import sample_photo
+from fststyle.web.models import Styles
 from fststyle.web.networks import find_network, list_networks
 
 CONTENT_POLICY: Final = (
@@ -116,7 +117,7 @@ def export_page(folder: Path) -> int:
         )
     styles = list_networks()
     if not styles:
-        raise SettingError("There is no trained style to export.", code="no_network")
+        raise SettingError("No trained style was found that could be exported.", code="no_network")
     if folder.exists() and not folder.is_dir():
         raise SettingError(
             "{path} is not a folder.", path=folder, remedy="Choose a folder.", code="not_a_folder"
@@ -136,17 +137,18 @@ def export_page(folder: Path) -> int:
         for name, path in runtime.items():
             shutil.copyfile(path, folder / "ort" / name)
         for style in styles:
-            path = find_network(style["name"]).path
-            shutil.copyfile(path, folder / "styles" / f"{style['name']}.onnx")
+            shutil.copyfile(find_network(style.name).path, folder / "styles" / f"{style.name}.onnx")
     except OSError as error:
         raise cannot_write(folder, error) from error
     # A static host does not set security headers, so the page contains the policy itself.
     policy = CONTENT_POLICY.replace(_FRAME_ANCESTORS, "")
-    html = (page_folder() / "index.html").read_text(encoding="utf-8")
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    write_atomically(
-        folder / "index.html", html.replace("<head>", f"<head>\n    {meta}", 1).encode()
-    )
-    write_atomically(folder / "styles.json", json.dumps({"styles": styles}, indent=1).encode())
-    write_atomically(folder / "config.json", json.dumps(page_config(), indent=1).encode())
+    html = (page_folder() / "index.html").read_text(encoding="utf-8")
+    generated = {
+        "index.html": html.replace("<head>", f"<head>\n    {meta}", 1),
+        "styles.json": Styles(styles=styles).model_dump_json(indent=1),
+        "config.json": json.dumps(page_config(), indent=1),
+    }
+    for name, text in generated.items():
+        write_atomically(folder / name, text.encode())
     return len(styles)

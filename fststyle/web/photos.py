@@ -24,6 +24,7 @@ from fststyle.web.formats import FORMATS, kind_of
 from fststyle.web.models import StylizeRequest
 from fststyle.web.networks import Networks
 
+_LOSSY: Final = ("heic", "avif", "tiff", "jp2")  # formats of photos that become JPEG
 _LARGE_PIXELS: Final = 12_000_000
 _one_large_photo: Final = threading.Lock()
 
@@ -52,7 +53,7 @@ def check_image(
             frames = int(getattr(image, "n_frames", 1)) if animated else 1
     except Exception as error:  # for damaged files, Pillow's decoders can raise almost anything
         reason = error if isinstance(error, PhotoError) else cannot_read(path, error)
-        raise _refusal(reason, {path: f"The {name}"}) from error
+        raise _refusal(reason, {name: path}) from error
     if width * height * frames > max_pixels:
         count = f" and {frames} frames" if frames > 1 else ""
         raise Refusal(
@@ -112,18 +113,15 @@ def stylize_file(
             steps.write(task, result)
             return target.read_bytes(), file_format
         except FststyleError as error:
-            names = {photo: "The photo", target: "The result"}
-            raise _refusal(error, {**names, mask: "The mask"} if mask else names) from error
+            raise _refusal(error, {**files, "result": target}) from error
 
 
-def _refusal(error: FststyleError, names: Mapping[Path, str]) -> Refusal:
-    known = {str(path): name for path, name in names.items()}
-    return Refusal(public_message(error, known), code=error.code)
+def _refusal(error: FststyleError, files: Mapping[str, Path]) -> Refusal:
+    names = {str(path): f"The {name}" for name, path in files.items()}
+    return Refusal(public_message(error, names), code=error.code)
 
 
 def _own_format(photo: Path) -> str:
     """Return the photo's format. If it cannot be written, choose JPEG or PNG instead."""
     kind = kind_of(photo) or ""
-    if kind in FORMATS:
-        return kind
-    return "jpeg" if kind in ("heic", "heif", "avif", "tiff") else "png"
+    return kind if kind in FORMATS else "jpeg" if kind in _LOSSY else "png"

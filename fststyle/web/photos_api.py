@@ -6,7 +6,7 @@ import functools
 import time
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from fststyle import __version__
@@ -14,10 +14,9 @@ from fststyle.web.errors import Refusal
 from fststyle.web.formats import FORMATS
 from fststyle.web.models import (
     FILE,
+    NAME,
     UPLOAD,
-    Artwork,
     Health,
-    Style,
     Styles,
     StylizeRequest,
     image_body,
@@ -46,11 +45,7 @@ async def health_head() -> Response:
 @router.get("/api/styles", responses=problems())
 def styles(state: SharedState) -> Styles:
     """List the styles."""
-    artworks = list_artworks() if state.has_jobs else []
-    return Styles(
-        styles=[Style(**style) for style in list_networks()],
-        artworks=[Artwork(**artwork) for artwork in artworks],
-    )
+    return Styles(styles=list_networks(), artworks=list_artworks() if state.has_jobs else [])
 
 
 @router.get(
@@ -58,7 +53,7 @@ def styles(state: SharedState) -> Styles:
     responses={200: {"content": {"application/octet-stream": FILE}}, **problems(404, 422)},
     response_class=Response,
 )
-def style_file(name: str) -> Response:
+def style_file(name: Annotated[str, Path(pattern=NAME)]) -> Response:
     """Return a style file, for use outside the server."""
     return FileResponse(find_network(name).path, media_type="application/octet-stream")
 

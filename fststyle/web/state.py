@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import create_task_group
 from fastapi import Depends, Request
 
 from fststyle.web.errors import Refusal
@@ -72,12 +73,14 @@ class State:
         folder = Path(tempfile.mkdtemp(prefix="fststyle-serve-"))  # mode 700
         threads, slots = self.limits.threads, self.limits.slots
         try:
-            async with WorkQueue(folder, threads=threads, slots=slots) as self.queue:
+            async with create_task_group() as tasks:
+                self.queue = WorkQueue(folder, tasks, threads=threads, slots=slots)
                 self.jobs = Jobs(folder, training=self.training, vgg_weights=self.vgg_weights)
                 try:
                     yield
                 finally:
                     self.jobs.close()
+                    tasks.cancel_scope.cancel()  # does not stop threads that are already running
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,19 +7,11 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
-from anyio import (
-    CancelScope,
-    CapacityLimiter,
-    Event,
-    create_task_group,
-    fail_after,
-    move_on_after,
-    to_thread,
-)
+from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after, to_thread
 from anyio.abc import TaskGroup
 
 from fststyle.web.errors import ClientGone, Refusal
@@ -32,33 +24,21 @@ _T = TypeVar("_T")
 class WorkQueue:
     """Slots for requests, and the threads that process them.
 
-    The queue is an asynchronous context manager. On exit, it waits for running work to finish and
-    drops work that has not started.
-
     Args:
         folder: A folder that is private to this process. Each slot gets a subfolder.
+        tasks: Task group that waits for running work. If it is cancelled, work that has not
+            started is dropped.
         threads: Number of worker threads.
         slots: Maximum number of simultaneous requests, including those still uploading.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 2, slots: int = 32) -> None:
-        self._folder = folder
-        self._limiter = CapacityLimiter(threads)
-        self._free = slots
-        self._tasks = create_task_group()
-
-    async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+    def __init__(
+        self, folder: Path, tasks: TaskGroup, *, threads: int = 2, slots: int = 32
     ) -> None:
-        self._tasks.cancel_scope.cancel()  # does not stop threads that are already running
-        await self._tasks.__aexit__(kind, error, traceback)
+        self.folder = folder
+        self.tasks = tasks
+        self.limiter = CapacityLimiter(threads)
+        self.free = slots
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
@@ -70,48 +50,41 @@ class WorkQueue:
         Raises:
             Refusal: All slots are taken (code ``queue_full``).
         """
-        if self._free == 0:
+        if self.free == 0:
             raise Refusal(
                 "The server is processing too many photos.",
                 remedy="Try again in a moment.",
                 code="queue_full",
             )
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        slot = Slot(folder, self._limiter, self._tasks, self._release)
-        self._free -= 1
+        slot = Slot(self, Path(tempfile.mkdtemp(dir=self.folder)))
+        self.free -= 1
         try:
             yield slot
         finally:
-            self._release(slot)
-
-    def _release(self, slot: Slot) -> None:
-        slot.holders -= 1
-        if slot.holders == 0:
-            shutil.rmtree(slot.folder, ignore_errors=True)
-            self._free += 1
+            slot.release()
 
 
+@dataclass
 class Slot:
     """One request's place in the queue.
 
     Attributes:
+        queue: The queue.
         folder: Folder for the request's files. It is deleted once the request has been answered
             and its work has ended.
         holders: Number of tasks that use the folder: the request itself, plus any unfinished work.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        limiter: CapacityLimiter,
-        tasks: TaskGroup,
-        release: Callable[[Slot], None],
-    ) -> None:
-        self.folder = folder
-        self.holders = 1
-        self._limiter = limiter
-        self._tasks = tasks
-        self._release = release
+    queue: WorkQueue
+    folder: Path
+    holders: int = 1
+
+    def release(self) -> None:
+        """End one task's use of the folder. After the last one, the slot is free again."""
+        self.holders -= 1
+        if self.holders == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.queue.free += 1
 
     async def run(
         self, work: Callable[[], _T], *, seconds: float, gone: Callable[[], Awaitable[bool]]
@@ -137,15 +110,15 @@ class Slot:
         async def in_thread() -> None:
             try:
                 with scope:  # cancelling has no effect once the thread has started
-                    result.set_result(await to_thread.run_sync(work, limiter=self._limiter))
+                    result.set_result(await to_thread.run_sync(work, limiter=self.queue.limiter))
             except Exception as error:
                 result.set_exception(error)
             finally:
                 done.set()
-                self._release(self)
+                self.release()
 
         self.holders += 1
-        self._tasks.start_soon(in_thread)
+        self.queue.tasks.start_soon(in_thread)
         try:
             with fail_after(seconds):
                 while not done.is_set():

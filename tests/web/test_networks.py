@@ -19,14 +19,6 @@ def test_blends() -> None:
     assert parse_blend("one,one") == {"one": 1}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a/b", "..", "a.onnx", "one:-1", "one:nan", "a:1,", "A", "a b"]
-)
-def test_no_blends(text: str) -> None:
-    with raises(Refusal, "setting"):
-        parse_blend(text)
-
-
 def test_a_style_in_the_working_folder_is_not_found(
     style_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,4 +70,4 @@ def test_a_damaged_style_says_no_path(styles: Path) -> None:
     with raises(Refusal, "damaged") as refused:
         Networks(1).stylizer("small")
     assert str(styles) not in str(refused.value)
-    assert "small" not in {style["name"] for style in networks.list_networks()}
+    assert "small" not in {style.name for style in networks.list_networks()}

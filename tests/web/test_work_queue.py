@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from anyio import create_task_group
 
 from fststyle.web.errors import ClientGone, Refusal
 from fststyle.web.work_queue import WorkQueue
+
+
+@asynccontextmanager
+async def work_queue(folder: Path, **limits: int) -> AsyncIterator[WorkQueue]:
+    async with create_task_group() as tasks:
+        yield WorkQueue(folder, tasks, **limits)
+        tasks.cancel_scope.cancel()
 
 
 async def here() -> bool:
@@ -21,7 +30,7 @@ async def gone() -> bool:
 
 def test_work_is_done_and_its_folder_is_deleted(tmp_path: Path) -> None:
     async def main() -> None:
-        async with WorkQueue(tmp_path, threads=1, slots=1) as queue:
+        async with work_queue(tmp_path, threads=1, slots=1) as queue:
             for _ in range(2):  # the only slot is free again
                 async with queue.slot() as slot:
                     (slot.folder / "upload").write_bytes(b"x")
@@ -36,7 +45,7 @@ def test_errors_of_the_work_are_its_callers(tmp_path: Path) -> None:
         raise Refusal("It is bad.")
 
     async def main() -> None:
-        async with WorkQueue(tmp_path) as queue:
+        async with work_queue(tmp_path) as queue:
             with pytest.raises(Refusal, match="It is bad"):
                 async with queue.slot() as slot:
                     await slot.run(work, seconds=30, gone=here)
@@ -47,7 +56,7 @@ def test_errors_of_the_work_are_its_callers(tmp_path: Path) -> None:
 
 def test_a_full_queue_refuses(tmp_path: Path) -> None:
     async def main() -> None:
-        async with WorkQueue(tmp_path, slots=2) as queue:
+        async with work_queue(tmp_path, slots=2) as queue:
             async with queue.slot(), queue.slot():
                 with pytest.raises(Refusal) as refused:
                     async with queue.slot():
@@ -77,7 +86,7 @@ def test_abandoned_work_keeps_its_folder_until_its_thread_is_done(tmp_path: Path
             await slot.run(work, seconds=seconds if who == "time" else 30, gone=client_gone)
 
     async def main() -> None:
-        async with WorkQueue(tmp_path, threads=1, slots=2) as queue:
+        async with work_queue(tmp_path, threads=1, slots=2) as queue:
             with pytest.raises(error):
                 await ask(queue, work, 0.3)
             assert begun.is_set()
