@@ -115,7 +115,7 @@ def test_gif_frames_are_complete(tmp_path: Path, disposal: int) -> None:
     np.testing.assert_allclose(frame.pixels * 255, np.asarray(second), atol=1)
 
 
-def test_hidden_picture_of_a_png_is_no_frame(tmp_path: Path) -> None:
+def test_fallback_image_of_a_png_is_not_a_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "white", "black")]
     path = tmp_path / "photo.png"
     frames[0].save(
@@ -128,7 +128,7 @@ def test_hidden_picture_of_a_png_is_no_frame(tmp_path: Path) -> None:
     assert [frame.pixels.mean() for frame in animation.frames()] == [1, 0]
 
 
-def test_frames_are_read_when_wanted_and_anew(tmp_path: Path) -> None:
+def test_frames_are_read_lazily_and_repeatedly(tmp_path: Path) -> None:
     save_animation(grey_frames(), DURATIONS, 0, tmp_path / "out.webp")
     animation = load_frames(tmp_path / "out.webp")
 
@@ -159,7 +159,7 @@ def test_frames_are_written_as_they_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif"])
-def test_a_picture_is_an_animation_of_one_frame(tmp_path: Path, suffix: str) -> None:
+def test_still_image_is_an_animation_of_one_frame(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"photo{suffix}"
     picture = Image.new("RGB", (5, 4), "white")
     if suffix == ".tif":  # pages are no frames
@@ -231,7 +231,7 @@ def test_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
-def test_animations_are_told_from_pictures(tmp_path: Path, suffix: str) -> None:
+def test_is_animation(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     save_animation(grey_frames(), DURATIONS, 0, path)
     assert is_animation(path)

@@ -46,7 +46,7 @@ def run_cases(what: str, folder: Path) -> dict[str, float]:
     return outcome
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_photos(tmp_path: Path) -> None:
     outcome = run_cases("pictures", tmp_path)
     assert outcome["read"] > 10  # else all that was damaged was damaged too much
     assert outcome["refused"] > 10

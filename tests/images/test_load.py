@@ -345,7 +345,7 @@ def test_decompression_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_alpha", [True, False])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
-def test_bytes_stay_bytes_and_are_the_same_picture(
+def test_bytes_stay_bytes_and_are_the_same_image(
     tmp_path: Path, suffix: str, with_alpha: bool
 ) -> None:
     samples = np.random.default_rng(3).integers(0, 256, (7, 9, 4), np.uint8)

@@ -107,7 +107,7 @@ def test_noise_can_be_written_as_jpeg(tmp_path: Path, quality: int) -> None:
     assert load.load_image(tmp_path / "out.jpg").shape == (400, 500, 3)
 
 
-def test_the_same_picture_gives_the_same_file(tmp_path: Path) -> None:
+def test_same_image_gives_the_same_file(tmp_path: Path) -> None:
     pixels = random_pixels(8, 8, 3)
     suffixes = [".jpg", ".png", ".webp", ".tif"]
     for suffix in suffixes:

@@ -106,7 +106,7 @@ def test_contact_sheet_grid(count: int, shape: tuple[int, int], grid: tuple[int,
         assert actual[top + shape[0] : top + tile, left : left + shape[1]].min() < 0.5
 
 
-def test_contact_sheet_needs_pictures_of_one_size() -> None:
+def test_contact_sheet_needs_images_of_one_size() -> None:
     picture = np.zeros((8, 8, 3), np.float32)
     with pytest.raises(ValueError, match="the same size"):
         contact_sheet([], [])
