@@ -25,6 +25,7 @@ from fststyle.images.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.images.metadata import read_metadata
 from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
 from fststyle.images.sixteen_bit import read_sixteen_bit
+from fststyle.images.transparency import fill_transparent
 
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -127,6 +128,13 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _to_photo(image: Image.Image, file: BinaryIO | None, as_bytes: bool) -> Photo:
+    photo = _decode(image, file, as_bytes)
+    if photo.alpha is None:
+        return photo
+    return replace(photo, pixels=fill_transparent(photo.pixels, photo.alpha))
+
+
+def _decode(image: Image.Image, file: BinaryIO | None, as_bytes: bool) -> Photo:
     """Decode an image, rotate it upright and convert it to sRGB.
 
     Args:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
+from io import BytesIO
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+
+from fststyle.images import exif as ex
 
 # Pillow's decoders copy one byte of each 16-bit value. If the raw mode names the opposite byte
 # order, they copy the other byte. The two 16-bit channels of a PNG with grey and alpha fit into the
@@ -24,6 +27,9 @@ _OTHER_BYTE: Final = {
     "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
     "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L", "LA;16B": "RGBA",
 }  # fmt: skip
+# TIFF tags that say how pixels are stored, and those of them that list the parts of the file.
+_LAYOUT: Final = (256, 257, 259, 266, 273, 278, 279, 317, 322, 323, 324, 325)
+_PARTS: Final = {273, 279, 324, 325}
 _ROWS: Final = 256  # number of rows to filter together
 COMPRESSION: Final = 4  # zlib level: half the time of level 6 (default), a few per cent larger
 
@@ -75,6 +81,9 @@ def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | Non
     """Decode 16-bit colour twice, once for each byte of the values."""
     if not isinstance(image, ImageFile.ImageFile) or image.format not in ("PNG", "TIFF"):
         return None
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(284) == 2:
+        return _read_planes(image, tags, file) if max(tags.get(258, (1,))) == 16 else None
     names = {_decoder_args(tile)[0] for tile in image.tile}
     if len(names) != 1 or not names <= set(_OTHER_BYTE):
         return None
@@ -89,6 +98,38 @@ def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | Non
     if names == {"LA;16B"}:
         return low[..., 0::2] * 256 + low[..., 1::2]
     return np.asarray(image).astype(np.uint16) * 256 + low
+
+
+def _read_planes(image: Image.Image, tags: Any, file: BinaryIO) -> NDArray[np.uint16] | None:
+    """Read a TIFF file that stores the channels one after the other, which Pillow garbles.
+
+    Each channel is read as a greyscale TIFF: a copy of the file in memory with another header.
+    """
+    exif = ex.Exif("<" if tags.prefix == b"II" else ">")
+    file.seek(0)
+    content = file.read()
+    channels = []
+    for index in range(len(image.getbands())):
+        copied = {tag: tags[tag] for tag in _LAYOUT if tag in tags}
+        for tag in copied.keys() & _PARTS:
+            count = len(copied[tag]) // tags.get(277, 1)
+            copied[tag] = copied[tag][index * count : (index + 1) * count]
+        grey = copied | {258: 16, 262: 1, 277: 1}
+        folder = {tag: exif.entry(ex.LONG, *np.atleast_1d(value)) for tag, value in grey.items()}
+        whole = ex.Exif(exif.order, folder)
+        head, tail = ex.header(exif.order, len(content)), ex.folders(whole, start=len(content))
+        with Image.open(BytesIO(head + content[8:] + tail), formats=["TIFF"]) as channel:
+            channels.append(np.asarray(channel).astype(np.uint16))
+    samples = np.stack(channels, axis=2)
+    image.tile = []  # type: ignore[attr-defined]  # nothing else needs to be decoded
+    image.im = Image.new("L", (1, 1)).im
+    if image.mode == "CMYK":
+        image.im = Image.fromarray((samples >> 8).astype(np.uint8), "CMYK").im
+        return None
+    if tags.get(338) == (1,):  # colours are multiplied by alpha
+        alpha = np.maximum(samples[..., 3:], 1).astype(np.float32)
+        samples[..., :3] = np.rint(np.minimum(samples[..., :3] / alpha, 1) * 65_535)
+    return samples
 
 
 def _decoder_args(tile: Any) -> tuple[Any, ...]:

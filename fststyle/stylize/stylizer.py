@@ -16,7 +16,8 @@ from PIL.Image import Image
 from fststyle.errors import SettingError
 from fststyle.images.load import from_pil, load_photo
 from fststyle.images.photo import Photo, Pixels, to_pil
-from fststyle.images.resize import fit_long_side, fitted_size
+from fststyle.images.resize import fitted_size
+from fststyle.images.transparency import fill_transparent, fit_transparent
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
 from fststyle.styles.find import find_network
 from fststyle.styles.info import StyleInfo
@@ -237,8 +238,8 @@ class Stylizer:
             PhotoError: The mask cannot be read as an image.
             FststyleError: The photo does not fit into memory.
         """
-        pixels = self.pixels(photo.pixels, control)
-        return replace(photo, pixels=pixels, alpha=_fitted_alpha(photo.alpha, control.size))
+        pixels, alpha = _prepared(photo.pixels, photo.alpha, control.size)
+        return replace(photo, pixels=self.pixels(pixels, control), alpha=alpha)
 
     def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
         """Stylise the pixels of a photo without transparency.
@@ -313,10 +314,10 @@ class Stylizer:
         """Stylise a checked array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its dtype."""
         if image.ndim == 4:
             return np.stack([self._array(photo, control) for photo in image])
-        pixels, alpha = split_array(image)
+        pixels, alpha = _prepared(*split_array(image), control.size)
         result = self.pixels(pixels, control)
         if alpha is not None:
-            result = np.dstack((result, _fitted_alpha(alpha, control.size)))
+            result = np.dstack((result, alpha))
         return result.astype(image.dtype, copy=False)
 
 
@@ -338,5 +339,9 @@ def load_parts(style: Style, load: Callable[[Path], _Ready]) -> list[tuple[_Read
     return [(load(find_network(name).path), weight) for name, weight in weights]
 
 
-def _fitted_alpha(alpha: Any, size: Size) -> Any:
-    return fit_long_side(alpha, size) if alpha is not None and isinstance(size, int) else alpha
+def _prepared(pixels: Any, alpha: Any, size: Size) -> tuple[Any, Any]:
+    """Resize an image with transparency, and replace the colours of invisible pixels."""
+    if alpha is None:
+        return pixels, alpha
+    pixels = fill_transparent(pixels, alpha)
+    return fit_transparent(pixels, alpha, size) if isinstance(size, int) else (pixels, alpha)

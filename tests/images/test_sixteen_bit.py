@@ -185,3 +185,56 @@ def test_grey(values: np.ndarray, expected: list[float]) -> None:
     assert alpha is None
     assert grey.dtype == np.float32
     np.testing.assert_allclose(grey[..., 0], [expected], atol=1e-7)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tiff_with_separate_planes(
+    tmp_path: Path, channels: int, compression: str | None, tile: tuple[int, int] | None, order: str
+) -> None:
+    samples = random_samples(20, 50, channels)
+    tifffile.imwrite(
+        tmp_path / "photo.tif",
+        np.moveaxis(samples, 2, 0),
+        photometric="rgb",
+        planarconfig="separate",
+        byteorder=order,
+        compression=compression,
+        predictor=None if compression is None else True,
+        tile=tile,
+        rowsperstrip=None if tile else 7,
+        extrasamples=["unassalpha"] if channels == 4 else None,
+    )
+
+    photo = load.load_photo(tmp_path / "photo.tif")
+
+    assert photo.bits == 16
+    np.testing.assert_array_equal(np.rint(photo.pixels * 65_535), samples[..., :3])
+    if channels == 4:
+        assert photo.alpha is not None
+        np.testing.assert_array_equal(np.rint(photo.alpha * 65_535), samples[..., 3])
+
+
+def test_tiff_with_separate_planes_of_other_kinds(tmp_path: Path) -> None:
+    path, options = tmp_path / "photo.tif", {"planarconfig": "separate"}
+    cmyk = random_samples(9, 8, 4)
+    tifffile.imwrite(path, np.moveaxis(cmyk, 2, 0), photometric="separated", **options)
+    actual = load.load_photo(path, as_bytes=True).pixels
+    expected = Image.fromarray((cmyk >> 8).astype(np.uint8), "CMYK").convert("RGB")
+    np.testing.assert_array_equal(actual, np.asarray(expected))
+
+    premultiplied = np.array([[[100, 200, 300, 600], [7, 0, 0, 0]]], np.uint16)
+    planes = np.moveaxis(premultiplied, 2, 0)
+    tifffile.imwrite(path, planes, photometric="rgb", extrasamples=["assocalpha"], **options)
+    pixels = load.load_photo(path).pixels
+    np.testing.assert_allclose(pixels[0, 0], [1 / 6, 1 / 3, 1 / 2], atol=1e-4)
+
+    extratags = [(274, 3, 1, 6, True)]
+    planes = random_samples(3, 4, 5)
+    tifffile.imwrite(path, planes, photometric="rgb", extratags=extratags, **options)
+    pixels = load.load_photo(path).pixels
+    np.testing.assert_array_equal(
+        np.rint(pixels * 65_535), np.rot90(np.moveaxis(planes, 0, 2), k=-1)
+    )

@@ -58,7 +58,7 @@ def test_types_and_sizes_stay(small: Stylizer) -> None:
 
 
 def test_alpha_stays(small: Stylizer) -> None:
-    photo = random_bytes(20, 24, 4)
+    photo = random_bytes(20, 24, 4) | np.uint8(1)  # colours under an alpha of 0 are replaced
     actual = small(Image.fromarray(photo))
     assert actual.mode == "RGBA"
     np.testing.assert_array_equal(np.asarray(actual)[:, :, 3], photo[:, :, 3])
@@ -172,6 +172,7 @@ def test_one_pixel(small: Stylizer) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_arrays_keep_type_and_transparency(small: Stylizer, dtype: Any, channels: int) -> None:
     photo = random_bytes(9, 12, channels)
+    photo[..., 3:] |= 1  # colours under an alpha of 0 are replaced
     image = photo if dtype == np.uint8 else (photo / 255).astype(dtype)
     actual = small(image)
     assert actual.dtype == dtype
