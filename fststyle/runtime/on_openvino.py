@@ -57,7 +57,8 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
             [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
         )
         statistics = {end.get_any_name(): values for end, values in results.items()}
-        weights = fold_norms(style.weights, statistics)
+        with np.errstate(over="ignore", invalid="ignore"):  # the runtime checks the result
+            weights = fold_norms(style.weights, statistics)
         del results
         # Compiling again takes 0.1 s, but the resulting network contains no norms. It is faster
         # than a network that takes the statistics as inputs.

@@ -66,7 +66,8 @@ def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
                 lambda norm, inputs, _, name=name: measure(name, norm, inputs[0])
             )
         torch_forward(pinned, device)(sample.batch)
-        folded = fold_norms(weights, statistics)
+        with np.errstate(over="ignore", invalid="ignore"):  # the runtime checks the result
+            folded = fold_norms(weights, statistics)
         for name in norms:
             layer, _, index = name.rpartition(".")
             convolutions = pinned.get_submodule(layer)

@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fststyle.errors import FststyleError, SettingError, check_choice, check_number
+from fststyle.errors import (
+    FststyleError,
+    SettingError,
+    StyleError,
+    check_choice,
+    check_number,
+)
 from fststyle.images.photo import Pixels
 from fststyle.runtime.on_openvino import openvino_compiler, openvino_forward, openvino_pin
 from fststyle.runtime.on_torch import cuda_memory, torch_forward, torch_pin
@@ -97,7 +104,7 @@ class Runtime:
     ) -> None:
         self.info = info
         self.device = device
-        self._forward = forward
+        self._forward = finite(forward, info)
         self._tiled = tiled
         self._lock = threading.Lock()
 
@@ -118,6 +125,7 @@ class Runtime:
 
         Raises:
             SettingError: ``tile`` is below 1.
+            StyleError: The result contains NaN or infinity (code ``diverged``).
             FststyleError: The photo does not fit into memory (code ``out_of_memory``).
         """
         if tile is not None:
@@ -132,7 +140,7 @@ class Runtime:
                 if tiled is None or tile is None or tile >= max(pixels.shape):
                     result = self._forward(to_batch(pixels))[:, :, :height, :width]
                     return from_batch(result, pixels)
-                forward = tiled.pin(take_sample(pixels))
+                forward = finite(tiled.pin(take_sample(pixels)), self.info)
                 whole = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
                 return whole[:height, :width]
 
@@ -179,6 +187,30 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
     memory = cuda_memory if device == "cuda" else available_memory
     tiled = Tiled(torch_pin(network, device), receptive_radius(network.config), memory)
     return Runtime(info, device, forward, tiled)
+
+
+def finite(forward: Forward, info: StyleInfo) -> Forward:
+    """Return a network whose results are checked with `check_finite`."""
+
+    def checked(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+        result = forward(photo)
+        check_finite(result, info)
+        return result
+
+    return checked
+
+
+def check_finite(values: NDArray[np.float32], info: StyleInfo) -> None:
+    """Check that the values computed by a style are numbers. Images would otherwise become black.
+
+    Raises:
+        StyleError: The values contain NaN or infinity (code ``diverged``).
+    """
+    with np.errstate(invalid="ignore"):
+        total = values.sum()
+    if not np.isfinite(total):
+        problem = f"The style {info.name} computes NaN or infinity instead of colours."
+        raise StyleError(problem, remedy="Train it again, or choose another.", code="diverged")
 
 
 @contextmanager

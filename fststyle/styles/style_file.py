@@ -26,6 +26,7 @@ from fststyle import __version__
 from fststyle.errors import SettingError, StyleError
 from fststyle.files import cannot_write, reason, write_atomically
 from fststyle.styles.info import StyleInfo
+from fststyle.styles.magnitude import overflows
 from fststyle.styles.onnx_graph import (
     build_model,
     foreign_operators,
@@ -85,7 +86,8 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
             necessary, and an existing file is replaced.
 
     Raises:
-        StyleError: The network contains NaN or infinity (code ``diverged``), is too large for a
+        StyleError: The network contains NaN or values that overflow (code
+            ``diverged``), is too large for a
             style file (``too_large``), or gives different results in OpenVINO and torch
             (``not_verified``).
         SettingError: ``path`` has a different extension (code ``unknown_extension``).
@@ -108,8 +110,8 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
     exact = {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
     }
-    if not _all_finite(exact):
-        problem = "The network contains NaN or infinity, so its training has diverged."
+    if overflows(network.config, exact):
+        problem = "The training diverged: the network contains NaN, or values that overflow."
         remedy = "Train again with a lower learning rate."
         raise StyleError(problem, remedy=remedy, code="diverged")
     shape = network.config
@@ -319,8 +321,8 @@ def _parse(data: bytes, path: Path) -> StyleFile:
         raise refusal(problem, path, remedy="") from error
     rebuilt = _rebuild(model, shape, path)
     weights = read_weights(rebuilt)
-    if not _all_finite(weights):
-        problem = "The weights in {path} contain NaN or infinity."
+    if overflows(shape, weights):
+        problem = "The weights in {path} contain NaN, or results computed with them overflow."
         raise refusal(problem, path, remedy="Train the style again.")
     return StyleFile(info, shape, weights, rebuilt.SerializeToString())
 
@@ -353,10 +355,6 @@ def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
         except ValueError as error:
             problem = f"{{path}} does not contain the network that it describes ({error!s:.200})."
     raise refusal(problem, path, "unsafe", _UNSAFE)
-
-
-def _all_finite(weights: Weights) -> bool:
-    return all(np.isfinite(array).all() for array in weights.values())
 
 
 def _network(shape: NetworkConfig, weights: Weights) -> TransformerNet:

@@ -13,7 +13,14 @@ from fststyle.errors import SettingError
 from fststyle.images.photo import Pixels
 from fststyle.runtime.on_openvino import openvino_compiler
 from fststyle.runtime.on_torch import torch_forward
-from fststyle.runtime.runner import Device, checked_device, extended, memory_errors
+from fststyle.runtime.runner import (
+    Device,
+    check_finite,
+    checked_device,
+    extended,
+    finite,
+    memory_errors,
+)
 from fststyle.runtime.tiling import from_batch, to_batch
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import build_model
@@ -59,6 +66,7 @@ class FrameRuntime:
 
         Raises:
             SettingError: ``tile`` is not ``None``.
+            StyleError: The result contains NaN or infinity (code ``diverged``).
             FststyleError: The frame does not fit into memory.
         """
         if tile is not None:
@@ -97,12 +105,12 @@ def load_frame_runtime(
         content = read_style(path)
         model = build_model(content.network, content.weights, SmoothedNorm())
         compiled = openvino_compiler(threads)(model.SerializeToString())
-        return FrameRuntime(content.info, device, _openvino_forward(compiled))
+        return FrameRuntime(content.info, device, _openvino_forward(compiled, content.info))
     network, info = load_style(path)
-    return FrameRuntime(info, device, _torch_forward(network, device))
+    return FrameRuntime(info, device, _torch_forward(network, device, info))
 
 
-def _openvino_forward(compiled: Any) -> FrameForward:
+def _openvino_forward(compiled: Any, info: StyleInfo) -> FrameForward:
     request = compiled.create_infer_request()
     shape = compiled.input("before").get_shape()
     before = np.zeros(tuple(shape), np.float32)
@@ -112,12 +120,13 @@ def _openvino_forward(compiled: Any) -> FrameForward:
         inputs = {"photo": pixels[np.newaxis], "keep": np.array([keep], np.float32)}
         results = request.infer(inputs | {"before": before}, share_inputs=True, share_outputs=True)
         before = np.array(results["statistics"])
+        check_finite(before, info)
         return np.array(results["picture"][0])
 
     return forward
 
 
-def _torch_forward(network: Any, device: str) -> FrameForward:
+def _torch_forward(network: Any, device: str, info: StyleInfo) -> FrameForward:
     import torch
     from torch import nn
 
@@ -142,7 +151,7 @@ def _torch_forward(network: Any, device: str) -> FrameForward:
             module.register_forward_hook(
                 lambda layer, inputs, _, name=name: norm(name, layer, inputs[0])
             )
-    run = torch_forward(network, device)
+    run = finite(torch_forward(network, device), info)
 
     def forward(pixels: NDArray[np.uint8], keep: float) -> NDArray[np.uint8]:
         nonlocal share

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
+import pytest
 import torch
+from onnx import numpy_helper
 from torch import Tensor
 
+from fststyle.styles import style_file
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
@@ -42,6 +47,18 @@ def make_small_network(config: NetworkConfig) -> TransformerNet:
 def save_small_style(network: TransformerNet, folder: Path) -> Path:
     path = folder / "small.onnx"
     save_style(network, StyleInfo("small", title="A small one"), path)
+    return path
+
+
+def overflowing_style(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy a style file with weights that overflow, which only these tests can load."""
+    model = onnx.ModelProto.FromString(source.read_bytes())
+    tensor = next(t for t in model.graph.initializer if t.name == "residual.0.body.2.weight")
+    array = numpy_helper.to_array(tensor) * np.float32(1e38)
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    path = folder / "overflow.onnx"
+    path.write_bytes(model.SerializeToString())
+    monkeypatch.setattr(style_file, "overflows", lambda *_: False)
     return path
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.runtime import on_openvino, on_torch
 from fststyle.runtime import runner as runtime
-from fststyle.runtime.runner import Runtime, load_runtime
+from fststyle.runtime.runner import Runtime, Tiled, load_runtime
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.style_file import load_style
@@ -173,3 +173,16 @@ def test_hostile_file_is_refused_before_anything_runs_it(
         load_runtime(path, device=device)  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         load_runtime(style_path, device="cpu")
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_no_photo(tile: int | None, value: float) -> None:
+    def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+        result = photo.copy()
+        result[0, 1, 2, 3] = value
+        return result
+
+    run = Runtime(StyleInfo("bad"), "cpu", forward, Tiled(lambda _: forward, 16))
+    with raises(StyleError, "diverged", "bad"):
+        run(random_pixels(96, 80), tile=tile)

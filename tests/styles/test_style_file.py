@@ -172,7 +172,7 @@ def test_kernels_that_float16_would_change_stay_float32(factor: float, tmp_path:
         assert torch.equal(tensor, network.state_dict()[name])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3.4e38])
 def test_diverged_network_is_not_saved(value: float, tmp_path: Path) -> None:
     network = TransformerNet(NetworkConfig(width=1, trunk=4, residual_blocks=0))
     with torch.no_grad():
@@ -368,9 +368,14 @@ def _double_precision(model: Any) -> None:
     )
 
 
-def _nan(model: Any) -> None:
-    tensor = model.graph.initializer[-1]
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.nan, tensor.name))
+def _one_weight(value: float) -> Callable[[Any], None]:
+    def edit(model: Any) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name == "residual.0.body.0.1.weight")
+        array = numpy_helper.to_array(tensor).copy()
+        array[1] = value
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+    return edit
 
 
 def _network(**values: object) -> Callable[[Any], None]:
@@ -459,7 +464,8 @@ OTHER = "unsafe", "does not contain the network that it describes"
         (_negative_shape, OTHER),
         (_huge_shape, OTHER),
         (_double_precision, OTHER),
-        (_nan, ("damaged", "NaN")),
+        *((_one_weight(x), ("damaged", "overflow")) for x in (np.nan, np.inf, 3.4e38, -3.4e38)),
+        (_one_weight(1e12), ("damaged", "overflow")),
     ],
 )
 def test_edited_file_is_refused(

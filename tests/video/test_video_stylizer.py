@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errors_help import raises
+from networks import overflowing_style
 from numpy.typing import NDArray
 from video_help import scene, with_shape
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, StyleError
 from fststyle.styles.style_file import load_style
 from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Stylizer
@@ -88,12 +89,25 @@ def test_smoothing_is_a_time(style_path: Path, smoothing: float) -> None:
 def test_torch_smooths_as_openvino_does(each_style_path: Path) -> None:
     # What a GPU does, on the CPU.
     network, info = load_style(each_style_path)
-    on_gpu = FrameRuntime(info, "cuda", _torch_forward(network, "cpu"))
+    on_gpu = FrameRuntime(info, "cuda", _torch_forward(network, "cpu", info))
     on_cpu = load_frame_runtime(each_style_path, device="cpu")
     for keep, frame in ((0.0, scene(0)), (0.9, with_shape(scene(0))), (0.9, scene(0))):
         on_gpu.keep = on_cpu.keep = keep
         expected, actual = on_cpu(frame), on_gpu(frame)
         assert np.abs(actual.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_numbers_that_overflow_are_no_frame(
+    device: str, style_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = overflowing_style(style_path, tmp_path, monkeypatch)
+    runtime = load_frame_runtime(path, device="cpu")
+    if device == "cuda":  # what a GPU does, on the CPU
+        network, info = load_style(path)
+        runtime = FrameRuntime(info, "cuda", _torch_forward(network, "cpu", info))
+    with raises(StyleError, "diverged"):
+        runtime(scene(0))
 
 
 def test_tiny_frames_and_tiles(style_path: Path) -> None:
