@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from fststyle.cli.arguments import port, positive
 from fststyle.cli.extras import require_packages
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE: Final = "FSTSTYLE_TOKEN"
 """Environment variable that sets the token, instead of a new token for each start."""
-
-_MOST_CONNECTIONS: Final = 512
 
 
 def add_command(commands: Any) -> None:
@@ -47,6 +46,14 @@ def add_command(commands: Any) -> None:
         "--token",
         help="token of at least 16 characters that requests must include; default: "
         f"${TOKEN_VARIABLE}, or a new token if other computers can reach --host",
+    )
+    command.add_argument(
+        "--origin",
+        type=_origin,
+        action="append",
+        default=[],
+        metavar="URL",
+        help="address of the page behind a proxy, such as https://example.org/art; may be repeated",
     )
     command.add_argument("--no-browser", action="store_true", help="do not open a browser")
     command.add_argument("--no-jobs", action="store_true", help="disable training and repainting")
@@ -121,6 +128,7 @@ def _serve_on(listener: socket.socket, options: argparse.Namespace) -> None:
     import uvicorn
 
     from fststyle.web.app import create_app
+    from fststyle.web.connection import MOST_CONNECTIONS, Connection
     from fststyle.web.networks import Networks
     from fststyle.web.state import Limits, State
     from fststyle.web.uploads import UploadLimits
@@ -141,30 +149,46 @@ def _serve_on(listener: socket.socket, options: argparse.Namespace) -> None:
     )
     token = _token(options.token, listener)
     config = uvicorn.Config(
-        create_app(state, token),
+        create_app(state, token, options.origin),
         log_config=None,  # uvicorn's default would disable all other loggers
         log_level="warning",
         access_log=False,  # a logged address could contain the token
-        http="h11",
+        http=Connection,
         ws="none",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
     state.stopping = lambda: server.should_exit
     address = _address(options.host, listener.getsockname()[1])
-    address += f"?token={token}" if token else ""
-    print(f"fststyle is at {address}", flush=True)
+    addresses = [f"{each}?token={token}" if token else each for each in (address, *options.origin)]
+    print(f"fststyle is at {addresses[0]}", flush=True)
+    for each in addresses[1:]:
+        print(f"Behind the proxy, it is at {each}", flush=True)
     print("Press Ctrl-C to stop.", file=sys.stderr)
     if not options.no_browser and _has_screen():
         import webbrowser
 
-        webbrowser.open(address)
+        webbrowser.open(addresses[0])
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
+
+
+def _origin(text: str) -> str:
+    """Check the address of a page, and write it as browsers do."""
+    try:
+        scheme, host, path, query, fragment = urlsplit(text)
+        default = {"http": ":80", "https": ":443"}[scheme]
+    except (ValueError, KeyError):
+        host = ""
+    if not re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII) or query or fragment:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the address of a page, such as https://example.org/art"
+        )
+    return f"{scheme}://{host.lower().removesuffix(default)}{path.rstrip('/')}/"
 
 
 def _token(given: str | None, listener: socket.socket) -> str | None:

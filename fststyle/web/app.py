@@ -5,6 +5,8 @@ The API is described in the guide to the page and, for programs, in ``/api/opena
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI
 
 from fststyle import __version__
@@ -15,13 +17,14 @@ from fststyle.web.page_files import page_folder
 from fststyle.web.state import State
 
 
-def create_app(state: State, token: str | None = None) -> Guard:
+def create_app(state: State, token: str | None = None, origins: Sequence[str] = ()) -> Guard:
     """Create the server's application.
 
     Args:
         state: State shared by all requests, including the limits and settings.
         token: Token that every request must send. ``None`` is allowed only if the server listens
             on the loopback interface.
+        origins: Addresses of the page behind proxies.
 
     Returns:
         An ASGI application.
@@ -47,4 +50,4 @@ def create_app(state: State, token: str | None = None) -> Guard:
     app.state.api_routes = [route for router in routers for route in router.routes]
     app.router.default = page_api.PageFiles(directory=page_folder(), html=True, follow_symlink=True)
     add_handlers(app)
-    return Guard(app, token)
+    return Guard(app, token, origins)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -40,14 +42,22 @@ class Guard:
     ``Authorization: Bearer`` or as the cookie that ``/?token=…`` sets. In both cases, requests
     made by pages of other sites are refused.
 
+    Behind a proxy, the address of the page in the browser can differ from the address that requests
+    have here. The headers ``X-Forwarded-*`` are not trusted, because any page can send them.
+
     Args:
         app: The application.
         token: The token, or ``None`` if no token is required.
+        origins: Addresses of the page behind proxies, such as ``https://example.org/art``.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, origins: Sequence[str] = ()) -> None:
         self._app = app
         self._token = token
+        addresses = [urlsplit(origin) for origin in origins]
+        self._origins = {f"{each.scheme}://{each.netloc}" for each in addresses}
+        self._names = {*_LOOPBACK, *(_name_of(each.netloc) for each in addresses)}
+        self._prefixes = [path for each in addresses if (path := each.path.rstrip("/"))]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, then respond to it or pass it on to the application."""
@@ -67,13 +77,20 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        for prefix in self._prefixes:  # if the proxy has not removed it
+            if scope["path"] == prefix:
+                response = Response(status_code=308, headers={"location": f"{prefix}/"})
+                await response(scope, receive, send_with_headers)
+                return
+            if scope["path"].startswith(f"{prefix}/"):
+                scope = {**scope, "path": scope["path"].removeprefix(prefix)}
         request = HTTPConnection(scope)
         try:
             self._check(request)
         except Refusal as refusal:
             await _answer(refusal)(scope, receive, send_with_headers)
             return
-        if self._token is not None and request.url.path == "/" and "token" in request.query_params:
+        if self._token is not None and scope["path"] == "/" and "token" in request.query_params:
             response = Response(status_code=303, headers={"location": "./", "connection": "close"})
             response.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
             await response(scope, receive, send_with_headers)
@@ -95,15 +112,29 @@ class Guard:
         """
         headers, path = request.headers, request.scope["path"]
         host = headers.get("host", "")
-        if self._token is None and _name_of(host) not in _LOOPBACK:
-            raise Refusal("This server accepts only requests to localhost.", code="bad_host")
+        if self._token is None and _name_of(host) not in self._names:
+            raise Refusal(
+                f"This server accepts only requests to localhost, not to {host:.80}.",
+                remedy="If a proxy serves this page, start the server with --origin URL, where URL "
+                "is the address of the page in the browser.",
+                code="bad_host",
+            )
         if path in _OPEN:
             return
         is_read = request.scope["method"] in ("GET", "HEAD")
         is_page = is_read and headers.get("sec-fetch-mode") == "navigate"
         from_other = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page
-        if from_other or headers.get("origin", f"://{host}").partition("://")[2] != host:
+        if from_other:
             raise Refusal("Pages on other sites may not use this server.", code="other_site")
+        origin = headers.get("origin", f"http://{host}")
+        if origin not in self._origins and origin.partition("://")[2] != host:
+            raise Refusal(
+                f"The page is at {origin:.80}, but its request has the header Host: {host:.80}. "
+                "Pages on other sites may not use this server.",
+                remedy="If a proxy has changed this header, start the server with "
+                f"--origin {origin:.80}.",
+                code="other_site",
+            )
         if self._token is not None and not self._has_token(request, self._token):
             raise Refusal(
                 "This server requires a token.",

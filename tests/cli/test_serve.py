@@ -39,6 +39,12 @@ def test_a_token_that_is_none(token: str, capsys: pytest.CaptureFixture[str]) ->
     assert "at least 16 letters" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["example.org", "ftp://x", "https://", "https://a/?b", "http://["])
+def test_an_origin_that_is_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--origin", text) == 2
+    assert "not the address of a page" in capsys.readouterr().err
+
+
 def test_what_a_training_could_not_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--training", "foo") == 1
     assert "--training expects KEY=VALUE" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ async def _inside(scope: Any, receive: Receive, send: Send) -> None:
     if scope["path"] == "/broken":
         raise ZeroDivisionError("secret detail")
     headers = [(b"content-type", b"text/plain"), (b"cache-control", b"max-age=5")]
+    headers.append((b"path", scope["path"].encode()))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"inside"})
 
@@ -25,6 +26,7 @@ class Answer:
         self.status: int = sent[0]["status"]
         self.headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         self.body: bytes = sent[1]["body"]
+        self.path = self.headers.get("path")
 
 
 def ask(
@@ -35,6 +37,7 @@ def ask(
     query: str = "",
     method: str = "GET",
     fails: bool = False,
+    origins: Sequence[str] = (),
 ) -> Answer:
     sent: list[Message] = []
 
@@ -52,7 +55,7 @@ def ask(
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
-    call = Guard(_inside, token)(scope, receive, send)
+    call = Guard(_inside, token, origins)(scope, receive, send)
     if fails:
         with pytest.raises(ZeroDivisionError):
             asyncio.run(call)
@@ -131,3 +134,49 @@ def test_a_link_from_elsewhere_opens_the_page_but_reaches_no_api() -> None:
     assert ask("/api/styles", {"sec-fetch-site": "cross-site"}).status == 403
     assert ask("/", {"origin": "http://localhost:8765"}).status == 200
     assert ask("/", {"origin": "http://localhost:1"}).status == 403
+
+
+PUBLIC = ["https://example.org/art/", "http://localhost:9000/"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8765", "example.org", "localhost", "localhost:9000"])
+@pytest.mark.parametrize("origin", ["https://example.org", "http://localhost:9000"])
+def test_a_page_behind_a_proxy(host: str, origin: str) -> None:
+    headers = {"host": host, "origin": origin}
+    answer = ask("/api/stylize", headers, method="POST", origins=PUBLIC)
+    assert answer.body == b"inside"
+    assert ask("/api/stylize", headers, method="POST", token=TOKEN, origins=PUBLIC).status == 401
+    if origin.partition("://")[2] != host:
+        answer = ask("/api/stylize", headers, method="POST")
+        assert answer.status in (403, 421)
+        assert b"--origin" in answer.body
+        if answer.status == 403:
+            assert f"--origin {origin}.".encode() in answer.body
+            assert f"Host: {host}.".encode() in answer.body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "other.example"},
+        {"host": "other.example", "x-forwarded-host": "localhost"},
+        {"origin": "http://example.org"},
+        {"origin": "https://example.org:8443"},
+        {"origin": "https://other.example", "x-forwarded-host": "other.example"},
+        {"origin": "null"},
+        {"origin": "https://example.org", "sec-fetch-site": "cross-site"},
+    ],
+)
+def test_forwarded_headers_are_not_trusted(headers: dict[str, str]) -> None:
+    answer = ask("/api/stylize", headers, method="POST", origins=PUBLIC)
+    assert answer.status in (403, 421)
+
+
+def test_a_sub_path_that_the_proxy_keeps() -> None:
+    assert ask("/art/api/styles", origins=PUBLIC).path == "/api/styles"
+    assert ask("/api/styles", origins=PUBLIC).path == "/api/styles"
+    assert ask("/artist/x", origins=PUBLIC).path == "/artist/x"
+    answer = ask("/art", origins=PUBLIC)
+    assert (answer.status, answer.headers["location"]) == (308, "/art/")
+    answer = ask("/art/", token=TOKEN, query=f"token={TOKEN}", origins=PUBLIC)
+    assert (answer.status, answer.headers["location"]) == (303, "./")

@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import Request
 from web_help import encoded
 
+from fststyle.web import uploads
 from fststyle.web.errors import Refusal
 from fststyle.web.uploads import UploadLimits, receive
 
@@ -148,3 +149,12 @@ def test_too_slow(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
         take(tmp_path, [b"x"] * 1000, "image/png", UploadLimits(seconds=0.1), pause=0.02)
     assert refused.value.code == "upload_too_slow"
+
+
+def test_an_upload_that_stalls_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_GRACE_SECONDS", 0.3)
+    with pytest.raises(Refusal) as refused:
+        take(tmp_path, [b"x"] * 1000, "image/png", pause=0.02)
+    assert refused.value.code == "upload_too_slow"
+    chunks = [PICTURE[at : at + 10] for at in range(0, len(PICTURE), 10)]
+    assert take(tmp_path, chunks, pause=0.003)["photo"].read_bytes() == PICTURE
