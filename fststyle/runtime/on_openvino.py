@@ -52,7 +52,7 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
 
     def pin(sample: Sample) -> Forward:
         # This model is not kept for the next photo, because it holds memory for the whole sample.
-        model = build_model(style.network, style.weights, MeasuredNorm())
+        model = build_model(style.network, style.weights, MeasuredNorm(), merged=True)
         results = compiler(model.SerializeToString())(
             [sample.batch, np.array(sample.inset, np.int64)], share_inputs=True
         )
@@ -62,7 +62,7 @@ def openvino_pin(style: StyleFile, compiler: Callable[[bytes], Any]) -> Callable
         del results
         # Compiling again takes 0.1 s, but the resulting network contains no norms. It is faster
         # than a network that takes the statistics as inputs.
-        folded = build_model(style.network, weights, FoldedNorm())
+        folded = build_model(style.network, weights, FoldedNorm(), merged=True)
         return openvino_forward(compiler(folded.SerializeToString()))
 
     return pin

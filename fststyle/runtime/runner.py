@@ -35,6 +35,7 @@ from fststyle.runtime.tiling import (
     to_batch,
 )
 from fststyle.styles.info import StyleInfo
+from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.shape import MIN_SIDE, receptive_radius
 from fststyle.styles.style_file import load_style, read_style
 
@@ -180,8 +181,11 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
     if device == "cpu":
         content = read_style(path)
         compiler = openvino_compiler(threads)
+        model = build_model(content.network, content.weights, merged=True)
         tiled = Tiled(openvino_pin(content, compiler), receptive_radius(content.network))
-        return Runtime(content.info, device, openvino_forward(compiler(content.model)), tiled)
+        return Runtime(
+            content.info, device, openvino_forward(compiler(model.SerializeToString())), tiled
+        )
     network, info = load_style(path)
     forward = torch_forward(network, device)
     memory = cuda_memory if device == "cuda" else available_memory

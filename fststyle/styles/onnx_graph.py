@@ -24,6 +24,7 @@ from fststyle.styles import onnx_protobuf
 from fststyle.styles.onnx_norms import InstanceNorm, Norm
 from fststyle.styles.onnx_protobuf import Graph, Weights
 from fststyle.styles.shape import Convolution, NetworkConfig, Upsample, layers
+from fststyle.styles.upsampling import add_cells, add_upsampling, merge_weights
 
 _OPERATORS: Final = frozenset(
     ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
@@ -37,7 +38,12 @@ _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataTyp
 
 
 def build_model(
-    shape: NetworkConfig, weights: Weights, norm: Norm | None = None, *, half: bool = False
+    shape: NetworkConfig,
+    weights: Weights,
+    norm: Norm | None = None,
+    *,
+    half: bool = False,
+    merged: bool = False,
 ) -> Any:
     """Build the ONNX model of `TransformerNet`, without metadata.
 
@@ -49,6 +55,8 @@ def build_model(
             the norms of the network as trained.
         half: Run convolutions in float16. Norms stay in float32, because they sum over every
             pixel of the photo.
+        merged: Merge upsampling with the convolutions after it (`fststyle.styles.upsampling`).
+            The results are the same except for rounding. Not possible with ``half``.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -57,6 +65,9 @@ def build_model(
         ValueError: A weight is missing, or has the wrong shape or type.
     """
     norm = norm or InstanceNorm()
+    merged_norms = merged and norm.can_merge
+    if merged:
+        weights = merge_weights(shape, weights, norms=merged_norms)
     graph = Graph(weights, half=half)
     graph.constant("centre", 0.5, np.float32)
     graph.constant("double", [1, 1, 2, 2], np.float32)
@@ -80,11 +91,21 @@ def build_model(
         inner = _add_convolution(graph, norm, inner, f"{body}.1", second)
         inner = _add_norm(graph, norm, inner, f"{body}.2", second)
         hidden = graph.add("Add", hidden, inner)
-    for index, layer in enumerate(parts.decoder):
-        hidden = _add_layer(graph, norm, hidden, f"decoder.{index}", layer)
-    hidden = _to_single(graph, _add_layer(graph, norm, hidden, "to_rgb", parts.to_rgb))
+    in_cells = merged and shape.first_stride == 2
+    for index, layer in enumerate(parts.decoder[:-2] if in_cells else parts.decoder):
+        name = f"decoder.{index}"
+        if not merged_norms:
+            hidden = _add_layer(graph, norm, hidden, name, layer)
+        elif isinstance(layer, Convolution):
+            hidden = add_upsampling(graph, norm, hidden, name, layer)
+    if in_cells:
+        hidden = add_cells(graph, hidden, shape.width)
+    else:
+        hidden = _to_single(graph, _add_layer(graph, norm, hidden, "to_rgb", parts.to_rgb))
     result = graph.add("Clip", hidden, *limits) if limits else graph.add("Sigmoid", hidden)
-    norm.finish(graph, result)
+    if in_cells:
+        result = graph.add("DepthToSpace", result, blocksize=2, mode="CRD")
+    norm.finish(graph, result, margin=int(in_cells))
     return graph.model()
 
 

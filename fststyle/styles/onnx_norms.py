@@ -33,6 +33,12 @@ class Norm(Protocol):
     has_bias: bool
     """Whether convolutions before norms have a bias."""
 
+    can_merge: bool
+    """Whether upsampling can be merged with convolutions before norms.
+
+    This requires that no statistics of the convolutions' results are used elsewhere.
+    """
+
     def begin(self, graph: Graph, channels: list[int]) -> str:
         """Add the inputs. Return the name of the photo's tensor, ``(N, 3, H, W)`` in [0, 1].
 
@@ -44,8 +50,15 @@ class Norm(Protocol):
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
         """Add the norm ``name`` after the tensor ``hidden``. Return the name of its output."""
 
-    def finish(self, graph: Graph, result: str) -> None:
-        """Add the outputs. ``result`` has the size of the photo, or up to 3 pixels more."""
+    def finish(self, graph: Graph, result: str, margin: int) -> None:
+        """Add the outputs.
+
+        Args:
+            graph: The graph under construction.
+            result: Tensor that contains the result.
+            margin: Number of pixels to remove at the top and left. Any number of pixels may have
+                to be removed at the bottom and right.
+        """
 
 
 class InstanceNorm:
@@ -58,6 +71,7 @@ class InstanceNorm:
     """
 
     has_bias = False
+    can_merge = True
 
     def __init__(self, size: tuple[int, int] | None = None, *, opset: int = OPSET) -> None:
         self._size = size
@@ -74,13 +88,14 @@ class InstanceNorm:
         """Add an instance norm."""
         return _instance_norm(graph, hidden, *_parameters(graph, name, channels))
 
-    def finish(self, graph: Graph, result: str) -> None:
+    def finish(self, graph: Graph, result: str, margin: int) -> None:
         """Crop the result to the photo's size, as the output ``picture``."""
         graph.output("picture", *self._shape)
         if self._size is None:
-            _crop(graph, result, self._photo_size(graph), output="picture")
-        elif any(length % STRIDE for length in self._size):
-            _crop(graph, result, graph.constant("size", self._size, np.int64), output="picture")
+            _crop(graph, result, self._photo_size(graph), margin, output="picture")
+        elif margin or any(length % STRIDE for length in self._size):
+            size = graph.constant("size", self._size, np.int64)
+            _crop(graph, result, size, margin, output="picture")
         else:
             graph.add("Identity", result, output="picture")
 
@@ -117,6 +132,7 @@ class MeasuredNorm:
     """
 
     has_bias = False
+    can_merge = False
 
     def __init__(self) -> None:
         self._photo_size = ""
@@ -148,7 +164,7 @@ class MeasuredNorm:
         offset = graph.add("Sub", _per_channel(graph, shift), graph.add("Mul", rest, scale))
         return graph.add("Add", graph.add("Mul", centred, scale), offset)
 
-    def finish(self, graph: Graph, result: str) -> None:
+    def finish(self, graph: Graph, result: str, margin: int) -> None:
         """Add the statistics as outputs."""
         for name in self._measured:
             graph.output(name, 1, "channels", 1, 1)
@@ -171,6 +187,7 @@ class SmoothedNorm:
     """
 
     has_bias = False
+    can_merge = False
 
     def __init__(self) -> None:
         self._used: list[str] = []
@@ -215,11 +232,11 @@ class SmoothedNorm:
         scale, offset = graph.add("Mul", gain, ratio), graph.add("Mul", gain, change)
         return graph.add("Add", graph.add("Mul", normal, scale), graph.add("Add", shift, offset))
 
-    def finish(self, graph: Graph, result: str) -> None:
+    def finish(self, graph: Graph, result: str, margin: int) -> None:
         """Add the outputs ``picture`` (cropped and rounded) and ``statistics``."""
         graph.add("Concat", *self._used, output="statistics", axis=1)
         size = graph.add("Shape", "planes", start=2, end=4)
-        result = _crop(graph, result, size)
+        result = _crop(graph, result, size, margin)
         result = graph.add("Round", graph.add("Mul", result, "levels"))
         result = graph.add("Transpose", result, perm=[0, 2, 3, 1])
         graph.cast(result, "uint8", output="picture")
@@ -294,7 +311,11 @@ def _average(graph: Graph, hidden: str) -> str:
     return graph.add("ReduceMean", hidden, "all_but_channels")
 
 
-def _crop(graph: Graph, result: str, size: str, output: str = "") -> str:
+def _crop(graph: Graph, result: str, size: str, margin: int, output: str = "") -> str:
+    if margin:
+        origin = graph.constant("inner_origin", [margin, margin], np.int64)
+        end = graph.add("Add", size, origin)
+        return graph.add("Slice", result, origin, end, "height_and_width", output=output)
     return graph.add("Slice", result, "origin", size, "height_and_width", output=output)
 
 

@@ -103,7 +103,7 @@ def load_frame_runtime(
     device = checked_device(device, threads)
     if device == "cpu":
         content = read_style(path)
-        model = build_model(content.network, content.weights, SmoothedNorm())
+        model = build_model(content.network, content.weights, SmoothedNorm(), merged=True)
         compiled = openvino_compiler(threads)(model.SerializeToString())
         return FrameRuntime(content.info, device, _openvino_forward(compiled, content.info))
     network, info = load_style(path)
