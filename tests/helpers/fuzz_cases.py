@@ -1,9 +1,11 @@
-"""Hostile files for test_fuzz.py, which runs this in a process of its own with little memory.
+"""Damaged and hostile files, for the tests and for ``scripts/force.py``.
 
-    python fuzz_cases.py pictures|styles SEED SECONDS FOLDER
+    python fuzz_cases.py photos|styles SEED SECONDS FOLDER
 
-Prints one JSON object of what came out. A case that ends otherwise than it should is left in
-FOLDER as "case", and the process fails with its traceback.
+The process has little memory. It prints a JSON object: for each kind of file, how many were read
+and refused, and the slowest in seconds; and ``megabytes``, the peak memory of the process. If a
+file crashes the reader, it is left in FOLDER as "case" and its kind as "kind", and the process
+fails with the traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -31,8 +33,8 @@ MEMORY = 3 << 30  # address space, of which libraries map nearly half
 CPU_SECONDS = 20.0  # for one case; more is a hang
 
 
-def pictures() -> dict[str, bytes]:
-    """A small picture in every format and mode that people have."""
+def photos() -> dict[str, bytes]:
+    """Return a small photo in every common format and mode."""
     noise = np.random.default_rng(0)
     rgb = Image.fromarray(noise.integers(0, 255, (17, 24, 3), np.uint8)).resize((48, 34))
     alpha = rgb.copy()
@@ -88,9 +90,9 @@ def pictures() -> dict[str, bytes]:
     return files
 
 
-def mutated(rng: random.Random, files: list[bytes]) -> bytes:
-    """One file, damaged in one of the ways that files are, or are made to be."""
-    data = bytearray(rng.choice(files))
+def mutated(rng: random.Random, original: bytes, files: list[bytes]) -> bytes:
+    """Damage a file, by accident or on purpose, perhaps with a part of another one."""
+    data = bytearray(original)
     kind = rng.choice(("truncate", "flip", "flip", "numbers", "splice", "repeat", "drop"))
     if kind == "truncate":
         del data[rng.randrange(len(data)) :]
@@ -119,8 +121,8 @@ def refused(error: FststyleError) -> str:
     return "refused"
 
 
-def check_picture(path: Path) -> str:
-    """Read one picture; anything but a picture or a `PhotoError` is a fault."""
+def check_photo(path: Path) -> str:
+    """Read a photo. Anything but a photo or a `PhotoError` is a fault."""
     try:
         photo = load_photo(path)
     except PhotoError as error:
@@ -194,40 +196,85 @@ def check_style(path: Path) -> str:
     return "read"
 
 
-def hostile(what: str, rng: random.Random, folder: Path) -> Iterator[bytes]:
-    """Yield files without end; those that are whole first."""
-    if what == "pictures":
-        files = list(pictures().values())
-        yield from files
-        while True:
-            yield mutated(rng, files)
-    files = [path.read_bytes() for path in sorted(folder.glob("*.onnx"))]
-    yield from files
+def photo_cases(rng: random.Random, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield whole photos, then damaged ones without end."""
+    files = photos()
+    yield from files.items()
     while True:
-        yield spliced_model(rng, files) if rng.random() < 0.7 else mutated(rng, files)
+        name = rng.choice(list(files))
+        yield name, mutated(rng, files[name], list(files.values()))
+
+
+def style_cases(rng: random.Random, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the style files of a folder, then damaged and hostile ones without end."""
+    files = [path.read_bytes() for path in sorted(folder.glob("*.onnx"))]
+    yield from (("whole", data) for data in files)
+    while True:
+        kind = rng.choice(("spliced", "spliced", "weights", "bytes"))
+        if kind == "spliced":
+            yield kind, spliced_model(rng, files)
+        elif kind == "weights":
+            yield kind, with_other_weights(rng, rng.choice(files))
+        else:
+            yield kind, mutated(rng, rng.choice(files), files)
+
+
+def with_other_weights(rng: random.Random, data: bytes) -> bytes:
+    """Change the numbers of a style file, up to those that overflow."""
+    from onnx import ModelProto, numpy_helper
+
+    model = ModelProto.FromString(data)
+    tensor = rng.choice([t for t in model.graph.initializer if t.name.endswith(("weight", "bias"))])
+    array = numpy_helper.to_array(tensor).astype(np.float32)
+    value = rng.choice((np.nan, np.inf, -np.inf, 3.4e38, 0.0, 10 ** rng.uniform(-45, 38)))
+    if rng.random() < 0.5:
+        with np.errstate(over="ignore", invalid="ignore"):
+            array *= np.float32(value)
+    else:
+        array.flat[rng.randrange(array.size)] = value
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return bytes(model.SerializeToString())
+
+
+Check = Callable[[Path], str]
+Cases = Callable[[random.Random, Path], Iterator[tuple[str, bytes]]]
+KINDS: dict[str, tuple[Check, Cases]] = {
+    "photos": (check_photo, photo_cases),
+    "styles": (check_style, style_cases),
+}
 
 
 def main(what: str, seed: str, seconds: str, place: str) -> None:
     """Try cases until the time is over."""
     folder, rng = Path(place), random.Random(int(seed))
-    cases = hostile(what, rng, folder)
-    first = next(cases)
-    check: Callable[[Path], str] = check_picture if what == "pictures" else check_style
+    check, make_cases = KINDS[what]
+    cases = make_cases(rng, folder)
     path = folder / "case"
-    path.write_bytes(first)
+    path.write_bytes(next(cases)[1])
     check(path)  # imports what it needs before the memory is limited
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    outcomes: Counter[str] = Counter()
-    slowest = 0.0
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    slowest: dict[str, float] = defaultdict(float)
     end = time.monotonic() + float(seconds)
-    while time.monotonic() < end or outcomes.total() < 50:
-        path.write_bytes(next(cases))
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # ends the process
-        begin = time.process_time()
-        outcomes[check(path)] += 1
-        slowest = max(slowest, time.process_time() - begin)
-    print(json.dumps({**outcomes, "slowest": round(slowest, 2)}))
+    tries = 0
+    try:
+        while time.monotonic() < end or tries < 50:
+            kind, data = next(cases)
+            path.write_bytes(data)
+            (folder / "kind").write_text(kind)
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # ends the process
+            begin = time.process_time()
+            outcomes[kind][check(path)] += 1
+            slowest[kind] = max(slowest[kind], time.process_time() - begin)
+            tries += 1
+    finally:
+        kinds = {
+            kind: {**counts, "slowest": round(slowest[kind], 2)}
+            for kind, counts in outcomes.items()
+        }
+        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(json.dumps({"kinds": kinds, "megabytes": megabytes}))
 
 
 if __name__ == "__main__":
