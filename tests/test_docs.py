@@ -42,6 +42,14 @@ NOT_RUN = {"curl", "mkdocs", "pytest", ".ci/run", "scripts/check"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 
 
+# Codes of bugs and of calls that only programs make, and the defaults of classes.
+UNDOCUMENTED = {
+    *("internal", "usage", "command", "error", "refused", "style", "training", "video"),
+    *("bad_iterations", "bad_shape", "no_layers", "normalised_other_weights", "not_the_measure"),
+    *("repeated", "size_differs", "unknown_key", "unknown_layer", "unknown_loss"),
+}
+
+
 class Line(NamedTuple):
     """A command of a page."""
 
@@ -245,6 +253,8 @@ def test_codes_of_the_troubleshooting_page_exist() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     assert codes
     assert [code for code in sorted(codes) if f'"{code}"' not in source] == []
+    raised = set(re.findall(r'(?:code=|default_code = )"([a-z_]+)"', source))
+    assert sorted(raised - codes - UNDOCUMENTED) == []
 
 
 def test_readme_is_short() -> None:
