@@ -14,8 +14,9 @@ from PIL import Image
 
 from fststyle.errors import SettingError, check_number
 from fststyle.files import replacing
-from fststyle.images.load import check_pixels, from_pil, open_image, reading
+from fststyle.images.load import from_pil
 from fststyle.images.metadata import Metadata, read_metadata
+from fststyle.images.opening import check_pixels, open_image, reading
 from fststyle.images.photo import Photo, to_pil
 from fststyle.images.save import check_extension, encoder_options, writing_error
 
@@ -63,7 +64,7 @@ class Animation:
                 # The limits apply only while a frame is being read, not while it is processed.
                 with reading(self.path):
                     image.seek(index)
-                    photo = from_pil(image.copy())
+                    photo = from_pil(image.crop((0, 0, *self.size)))
                 # Most GIFs use a transparent colour for parts that do not change between frames.
                 is_opaque = photo.alpha is None or photo.alpha.min() == 1
                 yield Photo(photo.pixels, None if is_opaque else photo.alpha)
@@ -105,6 +106,7 @@ def load_frames(path: Path | str) -> Animation:
     path = Path(path)
     durations = []
     with _opened(path) as image, reading(path):
+        size = image.size  # when a GIF frame lies beyond the screen, Pillow enlarges the screen
         for index in _frame_numbers(image):
             image.seek(index)
             image.load()
@@ -112,8 +114,8 @@ def load_frames(path: Path | str) -> Animation:
         with path.open("rb") as file:
             metadata = read_metadata(image, file)
         if len(durations) < 2:
-            return Animation(path, image.size, (0.0,), 1, metadata)
-        return Animation(path, image.size, tuple(durations), _times_played(image), metadata)
+            return Animation(path, size, (0.0,), 1, metadata)
+        return Animation(path, size, tuple(durations), _times_played(image), metadata)
 
 
 def save_animation(
@@ -165,6 +167,7 @@ def save_animation(
             options["loop"] = max(loop - 1, 0)  # GIF stores the number of repetitions
     else:
         options["loop"] = loop
+    pixels = 0
     try:
         with replacing(path) as temporary, temporary.open("w+b") as file:
             images = _images(frames, len(durations), file_format)
@@ -173,9 +176,10 @@ def save_animation(
                 options["append_images"] = list(images)
             else:
                 image = _Frames(images, len(durations))
+            pixels = image.width * image.height
             image.save(file, file_format, save_all=True, **options)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise writing_error(path, file_format, error) from error
+    except (OSError, RuntimeError, MemoryError, ValueError) as error:
+        raise writing_error(path, file_format, error, pixels) from error
 
 
 class _Frames(Image.Image):

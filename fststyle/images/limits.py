@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from PIL import Image, ImageFile
+import numpy as np
+from PIL import Image, ImageFile, PngImagePlugin
 
 from fststyle.errors import SettingError
 
 MAX_PIXELS: Final = 400_000_000
 """Maximum number of pixels in an image, unless the environment variable sets another limit."""
+
+MAX_TEXT: Final = 32 * 2**20
+"""Maximum size in bytes of a text or a colour profile in a PNG file, when decompressed."""
 
 VARIABLE: Final = "FSTSTYLE_MAX_MEGAPIXELS"
 """Environment variable that sets the limit, in megapixels."""
@@ -58,8 +62,11 @@ def pillow_limits(max_block: int = 0) -> Iterator[None]:
             _before.enter_context(warnings.catch_warnings(action="ignore"))
             _before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             _before.callback(setattr, ImageFile, "MAXBLOCK", ImageFile.MAXBLOCK)
+            text = PngImagePlugin.MAX_TEXT_CHUNK
+            _before.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", text)
         _inside += 1
         Image.MAX_IMAGE_PIXELS = limit
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
         ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, max_block)
     try:
         yield
@@ -73,3 +80,15 @@ def pillow_limits(max_block: int = 0) -> Iterator[None]:
 _lock = threading.Lock()
 _inside = 0
 _before = ExitStack()
+
+
+def memory_is_short(size: int) -> bool:
+    """Return ``True`` if ``size`` bytes cannot be allocated.
+
+    Decoders and encoders report a failed allocation with the same errors as a damaged image.
+    """
+    try:
+        np.empty(size, np.uint8)
+    except MemoryError:
+        return True
+    return False

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from fststyle.errors import FststyleError, PhotoError
-from fststyle.files import reason
 from fststyle.images.colour import (
     ADOBE_RGB,
     is_srgb,
@@ -21,13 +18,11 @@ from fststyle.images.colour import (
     to_srgb,
     to_srgb_precisely,
 )
-from fststyle.images.limits import VARIABLE, pillow_limits, pixel_limit
 from fststyle.images.metadata import read_metadata
+from fststyle.images.opening import check_pixels, open_image, reading
 from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
 from fststyle.images.sixteen_bit import read_sixteen_bit
 from fststyle.images.transparency import fill_transparent
-
-_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _Channels = Image.Image | NDArray[np.float32]
 
@@ -115,18 +110,6 @@ def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
     return _to_photo(image, None, as_bytes)
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Apply the limits for images, and turn any error that Pillow raises into a `PhotoError`."""
-    try:
-        with pillow_limits():
-            yield
-    except FststyleError:
-        raise
-    except Exception as error:  # Pillow can raise almost any exception for damaged files
-        raise cannot_read(path, error) from error
-
-
 def _to_photo(image: Image.Image, file: BinaryIO | None, as_bytes: bool) -> Photo:
     photo = _decode(image, file, as_bytes)
     if photo.alpha is None:
@@ -209,84 +192,3 @@ def _read_exif(image: Image.Image) -> tuple[int, bool]:
         orientation = int(exif.get(0x0112, 1))
         is_adobe_rgb = exif.get_ifd(0xA005).get(1) == "R03"
     return orientation, is_adobe_rgb
-
-
-def check_pixels(image: Image.Image, path: Path) -> None:
-    """Reject an image that has more pixels than the limit, before it is decoded.
-
-    Args:
-        image: Opened image.
-        path: Path of the image file, for the error message.
-
-    Raises:
-        PhotoError: The image has too many pixels (code ``too_large``).
-    """
-    if image.width * image.height > (limit := pixel_limit()):
-        size, megapixels = f"{image.width}×{image.height}", limit // 10**6
-        problem = f"{{path}} has {size} pixels; the limit is {megapixels} megapixels."
-        remedy = f"Make the image smaller first, or increase {VARIABLE}."
-        details = {"width": image.width, "height": image.height, "limit": limit}
-        raise PhotoError(problem, path=path, remedy=remedy, code="too_large", details=details)
-
-
-def open_image(file: BinaryIO, path: Path) -> Image.Image:
-    """Open an image file in any format. The HEIC plugin is imported only for HEIC files.
-
-    Args:
-        file: Opened file.
-        path: Path of the file, for the error message.
-
-    Raises:
-        PhotoError: The file is a HEIC photo, and pillow-heif is not installed (code
-            ``missing_package``).
-        UnidentifiedImageError: The format is unknown, or is PostScript.
-    """
-    head = file.read(64)
-    file.seek(0)
-    brands = head[8 : int.from_bytes(head[:4], "big")]
-    if head[4:8] != b"ftyp" or brands[:4] not in _HEIF_BRANDS or b"avif" in brands:
-        opened = Image.open(file)
-        if opened.format == "EPS":  # a program, which Pillow would run with Ghostscript
-            raise UnidentifiedImageError
-        return opened
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        problem = "{path} is a HEIC photo. Reading it requires the package pillow-heif."
-        remedy = "Install fststyle with the extra heif."
-        details = {"packages": ["pillow-heif"], "extra": "heif"}
-        code = "missing_package"
-        raise PhotoError(problem, path=path, remedy=remedy, code=code, details=details) from error
-    image: Image.Image = HeifImageFile(file)  # type: ignore[no-untyped-call, unused-ignore]
-    return image
-
-
-def cannot_read(path: Path, error: Exception) -> PhotoError:
-    """Return the error for an image file that cannot be read.
-
-    Args:
-        path: File that was read.
-        error: Error that was raised while reading it.
-
-    Returns:
-        An error with the code ``not_found``, ``is_folder``, ``cannot_read``, ``empty``,
-        ``out_of_memory``, ``not_an_image`` or ``damaged``.
-    """
-    problem = f"{{path}} is damaged or incomplete ({reason(error)})."
-    code, remedy = "damaged", "Copy or download it again."
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        code, problem, remedy = "not_found", "{path} does not exist.", "Check the path."
-    elif isinstance(error, OSError) and error.errno is not None and path.is_dir():
-        code, problem, remedy = "is_folder", "{path} is a folder.", "Choose a photo inside it."
-    elif isinstance(error, OSError) and error.errno is not None:
-        code, problem = "cannot_read", f"Cannot read {{path}}: {reason(error)}."
-        remedy = "Check its permissions, or copy it to another folder."
-    elif path.is_file() and path.stat().st_size == 0:
-        code, problem = "empty", "{path} is empty."
-    elif isinstance(error, MemoryError | Image.DecompressionBombError):
-        code, problem = "out_of_memory", "{path} does not fit into memory."
-        remedy = "Make the image smaller first."
-    elif isinstance(error, UnidentifiedImageError):
-        code, problem = "not_an_image", "Cannot read {path} as an image."
-        remedy = "Convert it to JPEG or PNG."
-    return PhotoError(problem, path=path, remedy=remedy, code=code)

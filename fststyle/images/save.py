@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from fststyle.errors import PhotoError, check_number
 from fststyle.files import cannot_write, reason, replacing, temporary_beside
 from fststyle.images import exif as ex
 from fststyle.images.colour import srgb_profile
-from fststyle.images.limits import pillow_limits
+from fststyle.images.limits import memory_is_short, pillow_limits
 from fststyle.images.metadata import Metadata, for_jpeg
 from fststyle.images.photo import over_white, to_uint8, to_uint16
 from fststyle.images.sixteen_bit import sixteen_bit_png
@@ -104,7 +105,8 @@ def save_photo(
     Raises:
         PhotoError: The file cannot be written (code ``cannot_write``), the extension is unknown
             (``unknown_extension``), or the format cannot store the image
-            (``too_large_for_format``, ``cannot_encode``).
+            (``too_large_for_format``, ``cannot_encode``), or there is not enough memory
+            (``out_of_memory``).
         SettingError: ``quality`` is out of range.
 
     Example:
@@ -124,32 +126,42 @@ def save_photo(
             f"image has {width}×{height} pixels."
         )
         raise PhotoError(problem, path=path, remedy=_REMEDY, code="too_large_for_format")
-    if alpha is not None and file_format in _WITHOUT_ALPHA:
-        pixels, alpha = over_white(pixels, alpha), None
-    convert = to_uint16 if bits == 16 and file_format in _SIXTEEN_BIT else to_uint8
-    samples: NDArray[Any] = convert(pixels)
-    if alpha is not None:
-        samples = np.dstack((samples, convert(alpha)))
     try:
+        if alpha is not None and file_format in _WITHOUT_ALPHA:
+            pixels, alpha = over_white(pixels, alpha), None
+        convert = to_uint16 if bits == 16 and file_format in _SIXTEEN_BIT else to_uint8
+        samples: NDArray[Any] = convert(pixels)
+        if alpha is not None:
+            samples = np.dstack((samples, convert(alpha)))
         # When optimising, libjpeg needs a buffer for the whole file. Pillow reserves one byte per
         # pixel, which is too little for a detailed image without chroma subsampling.
         with pillow_limits(max_block=6 * width * height + 65_536):
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
         with replacing(path) as temporary:
             temporary.write_bytes(encoded)
-    except (OSError, RuntimeError) as error:
-        raise writing_error(path, file_format, error) from error
+    except (OSError, RuntimeError, MemoryError, zlib.error) as error:
+        raise writing_error(path, file_format, error, width * height) from error
 
 
-def writing_error(path: Path, file_format: str, error: Exception) -> PhotoError:
+def writing_error(path: Path, file_format: str, error: Exception, pixels: int) -> PhotoError:
     """Return the error for an image that cannot be encoded or written.
 
+    Args:
+        path: File that was being written.
+        file_format: Pillow's name for the format.
+        error: Error raised by the encoder or by the operating system.
+        pixels: Number of pixels in the image.
+
     Returns:
-        An error with the code ``cannot_write`` if the operating system raised ``error``, otherwise
-        ``cannot_encode``.
+        An error with the code ``cannot_write`` if the operating system raised ``error``,
+        ``out_of_memory`` if there is not enough memory, otherwise ``cannot_encode``.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return cannot_write(path, error, PhotoError)
+    if isinstance(error, MemoryError) or memory_is_short(24 * pixels):
+        problem = f"Not enough memory to encode {{path}} as {file_format}."
+        remedy = "Make the image smaller first, or close other programs."
+        return PhotoError(problem, path=path, remedy=remedy, code="out_of_memory")
     problem = f"Cannot encode {{path}} as {file_format}: {reason(error)}."
     return PhotoError(problem, path=path, remedy=_REMEDY, code="cannot_encode")
 

@@ -33,7 +33,7 @@ def fill_transparent(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     if visible.all():
         return pixels
     is_bytes = pixels.dtype == np.uint8
-    around = _spread(pixels * visible, visible * np.float32(255 if is_bytes else 1))
+    around: NDArray[Any] = _spread(pixels * visible, visible * np.float32(255 if is_bytes else 1))
     around = to_uint8(around) if is_bytes else around.astype(pixels.dtype)
     height, width = alpha.shape
     return np.where(visible, pixels, around.repeat(2, axis=0).repeat(2, axis=1)[:height, :width])
@@ -42,7 +42,7 @@ def fill_transparent(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 def _spread(sums: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
     """Return the mean colours of 2×2 pixels, taken from larger blocks where all are invisible."""
     sums, weights = _summed(sums), _summed(weights)
-    means: NDArray[np.float32] = sums / np.maximum(weights, 1)
+    means = np.asarray(sums / np.maximum(weights, 1), np.float32)
     height, width = weights.shape[:2]
     if max(height, width) == 1 or weights.all():
         return means
@@ -53,7 +53,7 @@ def _summed(values: NDArray[Any]) -> NDArray[np.float32]:
     height, width = values.shape[:2]
     padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     rows = np.add(padded[0::2], padded[1::2], dtype=np.float32)
-    return rows[:, 0::2] + rows[:, 1::2]
+    return np.asarray(rows[:, 0::2] + rows[:, 1::2], np.float32)
 
 
 def resize_transparent(
@@ -85,5 +85,5 @@ def fit_transparent(
     pixels: NDArray[Any], alpha: NDArray[Any], size: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Shrink an image and its transparency so that the longer side is at most ``size``."""
-    height, width = fitted_size(*alpha.shape, size)
+    height, width = fitted_size(alpha.shape[0], alpha.shape[1], size)
     return resize_transparent(pixels, alpha, width=width, height=height)

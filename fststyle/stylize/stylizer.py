@@ -315,7 +315,7 @@ class Stylizer:
         if image.ndim == 4:
             return np.stack([self._array(photo, control) for photo in image])
         pixels, alpha = _prepared(*split_array(image), control.size)
-        result = self.pixels(pixels, control)
+        result: NDArray[Any] = self.pixels(pixels, control)
         if alpha is not None:
             result = np.dstack((result, alpha))
         return result.astype(image.dtype, copy=False)

@@ -15,7 +15,7 @@ from typing import Final
 from fststyle.errors import FststyleError, PhotoError
 from fststyle.images.animation import ANIMATION_SUFFIXES
 from fststyle.images.limits import pillow_limits
-from fststyle.images.load import cannot_read, open_image
+from fststyle.images.opening import cannot_read, open_image
 from fststyle.stylize.arrays import read_mask
 from fststyle.stylize.file_stylizer import FileStylizer
 from fststyle.stylize.output_paths import Task

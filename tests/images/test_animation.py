@@ -253,3 +253,22 @@ def test_one_frame_or_none(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(frame.pixels, 0.3, atol=2.5 / 255)
     with raises(PhotoError, "cannot_encode", "0 frames for 1 durations"):
         save_animation([], [40], 0, tmp_path / f"none{suffix}")
+
+
+def test_gif_frame_beyond_the_screen_is_cropped(tmp_path: Path) -> None:
+    path = tmp_path / "over.gif"
+    frames = [Image.new("L", (12, 8), grey) for grey in (10, 100, 200)]
+    frames[1].paste(250, (0, 0, 3, 3))
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=50, optimize=False)
+    content = bytearray(path.read_bytes())
+    descriptor = b",\0\0\0\0\x0c\0\x08\0"
+    second = content.index(descriptor, content.index(descriptor) + 1)
+    content[second + 1 : second + 5] = bytes([4, 0, 5, 0])
+    path.write_bytes(content)
+
+    animation = load_frames(path)
+    shown = list(animation.frames())
+
+    assert (animation.size, animation.durations) == ((12, 8), (50, 50, 50))
+    assert [frame.pixels.shape for frame in shown] == [(8, 12, 3)] * 3
+    np.testing.assert_allclose(shown[1].pixels[6, [0, 5, 11], 0] * 255, [10, 250, 100], atol=1)

@@ -159,6 +159,20 @@ def test_encoder_failure_is_a_photo_error(tmp_path: Path, monkeypatch: pytest.Mo
         save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.png")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError("encoder error -2"), RuntimeError("x")])
+def test_too_little_memory_is_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(save, "memory_is_short", lambda size: True)
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with raises(PhotoError, "out_of_memory", "Not enough memory to encode", "JPEG"):
+        save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
 def no_space(*args: object, **options: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -192,7 +192,7 @@ def test_grey(values: np.ndarray, expected: list[float]) -> None:
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_tiff_with_separate_planes(
-    tmp_path: Path, channels: int, compression: str | None, tile: tuple[int, int] | None, order: str
+    tmp_path: Path, channels: int, compression: str | None, tile: tuple[int, int] | None, order: Any
 ) -> None:
     samples = random_samples(20, 50, channels)
     tifffile.imwrite(
@@ -218,7 +218,8 @@ def test_tiff_with_separate_planes(
 
 
 def test_tiff_with_separate_planes_of_other_kinds(tmp_path: Path) -> None:
-    path, options = tmp_path / "photo.tif", {"planarconfig": "separate"}
+    path = tmp_path / "photo.tif"
+    options: dict[str, Any] = {"planarconfig": "separate"}
     cmyk = random_samples(9, 8, 4)
     tifffile.imwrite(path, np.moveaxis(cmyk, 2, 0), photometric="separated", **options)
     actual = load.load_photo(path, as_bytes=True).pixels

@@ -17,7 +17,7 @@ def halo(colour: tuple[int, int, int]) -> Image.Image:
     """Return a disc with another colour hidden around it."""
     down, across = np.mgrid[0:90, 0:121]
     alpha = np.where((down - 40) ** 2 + (across - 50) ** 2 < 900, 255, 0).astype(np.uint8)
-    pixels = np.where(alpha[..., None] > 0, random_bytes(90, 121, 3), np.uint8(colour))
+    pixels = np.where(alpha[..., None] > 0, random_bytes(90, 121, 3), np.array(colour))
     return Image.fromarray(np.dstack((pixels.astype(np.uint8), alpha)))
 
 
