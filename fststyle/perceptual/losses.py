@@ -25,6 +25,7 @@ from fststyle.errors import SettingError
 from fststyle.images.resize import fit_short_side
 from fststyle.perceptual.palette import palette_distance, palette_quantiles
 from fststyle.perceptual.presets import MIN_STYLE_SIDE, Form, GramDivisor, LossConfig, TVForm
+from fststyle.perceptual.structure import laplacian_loss, self_similarity_loss, windows
 from fststyle.perceptual.vgg import (
     Features,
     VGG16Features,
@@ -242,9 +243,12 @@ class PerceptualLoss(nn.Module):
             content: Photos ``(N, 3, H, W)``, RGB in [0, 1].
 
         Returns:
-            The activations by content layer, without gradients.
+            The activations by content layer, without gradients, and the photos themselves under
+            the name ``photo`` if the Laplacian loss needs them.
         """
         features: Features = self.vgg(content, self._layers(self.config.content_layers))
+        if self.config.spatial_weight:
+            features["photo"] = content
         return features
 
     def forward(self, image: Tensor, targets: Features) -> LossTerms:
@@ -262,16 +266,28 @@ class PerceptualLoss(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             zero = image.new_zeros((), dtype=_at_least_float32(image).dtype)
             content, style, palette, tv = zero, zero, zero, zero
+            shapes = zero
             for layer, weight in config.content_layers.items():
                 content = content + weight * self._content(layer, features, targets).mean()
+                if config.self_similarity_weight:
+                    pair = (self._normalised(layer, f[layer]) for f in (features, targets))
+                    loss = self_similarity_loss(*pair).mean()
+                    shapes = shapes + config.self_similarity_weight * weight * loss
+            if config.spatial_weight:
+                edges = laplacian_loss(_at_least_float32(image), targets["photo"].to(image))
+                shapes = shapes + config.spatial_weight * edges.mean()
             for layer, weight in config.style_layers.items():
-                style = style + weight * self._style(layer, features).mean()
+                loss = self._style(layer, features).mean()
+                if config.window_weight and not layer.startswith("relu1_"):
+                    quarters = {layer: windows(features[layer])}
+                    loss = loss + config.window_weight * self._style(layer, quarters).mean()
+                style = style + weight * loss
             if config.palette_weight:
                 palette = self._palette(image).mean()
             if config.tv_weight:
                 tv = total_variation(image * config.pixel_range, config.tv_form)
         return LossTerms(
-            config.content_weight * content,
+            config.content_weight * content + shapes,
             config.style_weight * style,
             config.palette_weight * palette,
             config.tv_weight * tv,

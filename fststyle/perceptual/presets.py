@@ -48,6 +48,12 @@ class LossConfig:
         style_weight: Weight of the style term.
         palette_weight: Weight of the palette distance (see `fststyle.perceptual.palette`).
         tv_weight: Weight of the total variation.
+        self_similarity_weight: Weight of the self-similarity of the content layers (see
+            `fststyle.perceptual.structure`), which counts as part of the content term.
+        spatial_weight: Weight of the Laplacian loss (see there), also part of the content term.
+        window_weight: Weight of the Gram matrices of the four quarters of the image, relative to
+            that of the whole image. It keeps plain areas from staying unpainted. It does not apply
+            to the layers of VGG's first block.
         style_sizes: Short sides in pixels to which the style image is reduced; 0 keeps its size.
             Gram matrices of several sizes are averaged. The image is never enlarged.
         normalised_layers: Layers whose channels are divided by their mean activation over
@@ -80,6 +86,9 @@ class LossConfig:
     style_weight: float = 0.5
     palette_weight: float = 0.5
     tv_weight: float = 0.3
+    self_similarity_weight: float = 0.0
+    spatial_weight: float = 0.0
+    window_weight: float = 0.0
     style_sizes: tuple[int, ...] = (384,)
     normalised_layers: tuple[str, ...] = ("relu3_3", "relu4_2", "relu4_3")
     content_form: Form = "relative"
@@ -104,7 +113,7 @@ class LossConfig:
             object.__setattr__(self, name, MappingProxyType(layers))
         normalised = tuple(canonical_layer(n, self.architecture) for n in self.normalised_layers)
         object.__setattr__(self, "normalised_layers", normalised)
-        for name in ("content_weight", "style_weight", "palette_weight", "tv_weight"):
+        for name in (item.name for item in dataclasses.fields(self) if item.type == "float"):
             check_number(f"loss.{name}", getattr(self, name), 0, _MOST, below=True)
         sizes = self.style_sizes
         sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)

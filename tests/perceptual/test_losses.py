@@ -17,6 +17,7 @@ from fststyle.perceptual.layers import layer_names
 from fststyle.perceptual.losses import PerceptualLoss, gram_matrix, total_variation
 from fststyle.perceptual.palette import palette_distance, palette_quantiles
 from fststyle.perceptual.presets import PRESETS, LossConfig, loss_config
+from fststyle.perceptual.structure import laplacian_loss, self_similarity_loss
 from fststyle.perceptual.vgg import VGG16Features, VGGWeights
 
 Array = NDArray[np.float64]
@@ -347,6 +348,31 @@ def test_nothing_to_improve_is_no_loss(preset: str, request: pytest.FixtureReque
     assert float(actual.content) == 0
     assert float(actual.style) < 1e-9 * float(other.style)
     assert float(other.content) > 0
+
+
+def test_added_terms_are_those_of_their_functions(narrow_weights: VGGWeights) -> None:
+    """The weights for shapes and windows add what their functions compute, and nothing else."""
+    style, photo, image = (noise(1, 3, 48, 40, seed=seed) for seed in range(3))
+    layers = {"style_layers": {"relu1_2": 1.0, "relu2_1": 0.5}, "style_form": "relative"}
+    plain = PerceptualLoss(plain_config(**layers), narrow_weights, style)
+    config = plain_config(
+        self_similarity_weight=3.0, spatial_weight=5.0, window_weight=0.25, **layers
+    )
+    loss = PerceptualLoss(config, narrow_weights, style)
+    before = plain(image, plain.content_targets(photo))
+    after = loss(image, loss.content_targets(photo))
+    of_image, of_photo, of_style = (loss.vgg(pixels) for pixels in (image, photo, style))
+    shapes = 3 * self_similarity_loss(of_image["relu2_2"], of_photo["relu2_2"])
+    shapes = shapes + 5 * laplacian_loss(image, photo)
+    assert float(after.content) == pytest.approx(float(before.content + shapes), rel=1e-5)
+    target = gram_matrix(of_style["relu2_1"])
+    errors = [
+        (gram_matrix(quarter) - target).square().sum() / target.square().sum()
+        for half in of_image["relu2_1"].chunk(2, dim=2)
+        for quarter in half.chunk(2, dim=3)
+    ]
+    added = 0.25 * 0.5 * float(torch.stack(errors).mean())
+    assert float(after.style) == pytest.approx(float(before.style) + added, rel=1e-5)
 
 
 def test_arguments_stay(narrow_weights: VGGWeights) -> None:
