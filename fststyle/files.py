@@ -86,7 +86,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = temporary_beside(target)
     try:
         yield temporary
-        with suppress(FileNotFoundError):  # there is no existing file
+        # Some network drives refuse to change permissions, and there may be no existing file.
+        with suppress(OSError):
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException:  # including Ctrl-C

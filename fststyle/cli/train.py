@@ -53,7 +53,8 @@ def train(options: argparse.Namespace) -> int:
     """
     check_packages()
     flags = ["--multirun"] if options.multirun else []
-    command = [sys.executable, "-m", "fststyle.training", *flags, *options.settings]
+    # -P: a random.py or torch.py in the current folder must not be imported.
+    command = [sys.executable, "-P", "-m", "fststyle.training", *flags, *options.settings]
     environment = {"GOMP_SPINCOUNT": "10000", **os.environ}  # as in train.py
     if os.name == "posix":  # this process becomes the training process
         os.execve(sys.executable, command, environment)

@@ -97,7 +97,7 @@ def load_weights(
     elif path == "torchvision":
         weights = _from_torchvision(architecture)
     else:
-        weights = _from_file(architecture, Path(path))
+        weights = _from_file(architecture, Path(path).expanduser())
     log.info(
         "%s: %s (%s)",
         architecture.upper(),

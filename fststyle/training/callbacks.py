@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import logging
@@ -157,7 +158,11 @@ class SafeCheckpointIO(TorchCheckpointIO):
         with Path(path).open("wb") as file:
             file.write(buffer.getbuffer())
             file.flush()
-            os.fsync(file.fileno())
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:  # some network drives do not support it
+                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM):
+                    raise
 
 
 class ResumeCheckpoint(StyleCallback):
@@ -224,7 +229,8 @@ class ResumeCheckpoint(StyleCallback):
             except FileNotFoundError:  # the first checkpoint
                 pass
             except OSError:  # No hard links on this file system: last.ckpt is briefly missing
-                self._path.replace(previous)
+                with contextlib.suppress(FileNotFoundError):
+                    self._path.replace(previous)
             temporary.replace(self._path)
         finally:
             with contextlib.suppress(OSError):
@@ -245,12 +251,12 @@ class TrainingProgress(StyleCallback):
         self._every_seconds = 1.0 if json else every_seconds
         self._as_json = json
         self._bar: tqdm[Any] | None = None
-        self._begin = self._last_line = 0.0
+        self._begin = self._last_line = 0.0  # training time and clock time
         self._done_before = 0.0
 
     def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
         """Start the clock."""
-        self._begin = self._last_line = time.monotonic()
+        self._begin, self._last_line = module.seconds(), time.monotonic()
         self._done_before = module.progress()
         if sys.stderr.isatty() and not self._as_json:
             self._bar = tqdm(total=1000, bar_format="{percentage:3.0f}% |{bar}| {desc}")
@@ -259,7 +265,7 @@ class TrainingProgress(StyleCallback):
         """Show the progress."""
         now, done = time.monotonic(), module.progress()
         gained = done - self._done_before
-        left = (now - self._begin) * (1 - done) / gained if gained > 0 else math.nan
+        left = (module.seconds() - self._begin) * (1 - done) / gained if gained > 0 else math.nan
         text = f"{_clock(left)} left, step {module.steps_made}, {module.recent_losses()}"
         if self._bar is not None:
             self._bar.n = round(1000 * done)
@@ -288,8 +294,20 @@ class TrainingProgress(StyleCallback):
             self._bar.close()
 
 
+def stop_signals() -> list[signal.Signals]:
+    """List the signals that end a run. All but SIGINT are left out if they are ignored."""
+    # Windows does not have the last two. Clusters send SIGUSR1 some time before they end a job.
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [s for s in signals if s == signal.SIGINT or signal.getsignal(s) != signal.SIG_IGN]
+
+
 class StopSignals(Callback):
-    """End the run after the current step on Ctrl-C or SIGTERM; a second one ends it immediately."""
+    """End the run after the current step on Ctrl-C or SIGTERM; a second one ends it immediately.
+
+    SIGHUP, which is sent when the terminal is closed, and SIGUSR1 have the same effect as SIGTERM.
+    They are ignored if they were ignored from the start, as with ``nohup``.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -307,7 +325,7 @@ class StopSignals(Callback):
             self.received = number
             trainer.should_stop = True
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             self._before[number] = signal.signal(number, stop)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

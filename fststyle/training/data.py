@@ -9,6 +9,7 @@ Photos whose SHA-256 hash starts with 0 are held out, which means they are never
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from fststyle.errors import PhotoError, check_number
+from fststyle.errors import PhotoError, SettingError, check_number
+from fststyle.files import reason
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.folder import find_photos
 from fststyle.images.load import load_image
@@ -43,10 +45,24 @@ def _collate(samples: list[dict[str, Any]] | PhotoError) -> dict[str, Any] | Pho
     if isinstance(samples, PhotoError):
         return samples
     return {
-        "photo": torch.stack([sample["photo"] for sample in samples]),
+        # Arrays travel through a pipe. Tensors would travel through shared memory, which is too
+        # small for them in many containers.
+        "photo": np.stack([sample["photo"].numpy() for sample in samples]),
         "paths": [sample["path"] for sample in samples],
         "skipped": [item for sample in samples for item in sample["skipped"]],
     }
+
+
+def _check_workers() -> None:
+    """Check that processes can be started, which needs semaphores in shared memory."""
+    try:
+        multiprocessing.get_context().Lock()
+    except OSError as error:
+        raise SettingError(
+            f"Worker processes cannot share memory: {reason(error)}.",
+            remedy="Set data.num_workers=0, or give the container a /dev/shm.",
+            code="no_shared_memory",
+        ) from error
 
 
 class PhotoDataModule(pl.LightningDataModule):
@@ -62,7 +78,8 @@ class PhotoDataModule(pl.LightningDataModule):
         seed: Random seed for the crops.
 
     Raises:
-        SettingError: A value is out of range.
+        SettingError: A value is out of range, or worker processes cannot be started (code
+            ``no_shared_memory``).
         PhotoError: The folder does not exist or does not contain any photos.
     """
 
@@ -90,7 +107,9 @@ class PhotoDataModule(pl.LightningDataModule):
         """Unreadable files: the reason for each file, by path."""
         self.trained_on: set[str] = set()
         """Paths of the photos used for training so far."""
-        self.paths = builtin_photos() if root is None else find_photos(Path(root))
+        if num_workers:
+            _check_workers()
+        self.paths = builtin_photos() if root is None else find_photos(Path(root).expanduser())
         self.held_out = self._find_held_out(root is None, validation_photos)
 
     def _find_held_out(self, builtin: bool, count: int) -> list[Path]:
@@ -142,7 +161,7 @@ class PhotoDataModule(pl.LightningDataModule):
         if isinstance(batch, dict):
             self.trained_on.update(batch["paths"])
             self.skipped.update(batch["skipped"])
-            return batch["photo"]
+            return torch.from_numpy(batch["photo"])
         return batch
 
     def state_dict(self) -> dict[str, Any]:

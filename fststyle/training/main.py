@@ -7,11 +7,13 @@ import datetime
 import difflib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +26,8 @@ from fststyle.errors import FststyleError, SettingError, TrainingError, record_e
 from fststyle.perceptual import evaluate
 from fststyle.styles import find
 from fststyle.training import gates
+from fststyle.training.arguments import as_typed
+from fststyle.training.callbacks import stop_signals
 from fststyle.training.settings import config_folder, explain, style_choices
 from fststyle.training.sweep import (
     RunNote,
@@ -51,7 +55,11 @@ def main() -> None:
         SystemExit: The exit status is not 0.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    sys.argv[1:] = as_typed(sys.argv[1:])
     _require_style(sys.argv[1:])
+    for number in stop_signals():
+        if number != signal.SIGINT:
+            signal.signal(number, _terminate)
     quiet_threads()
     # Otherwise Hydra reports every error in its own way.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -174,6 +182,10 @@ def remove_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):  # not empty
         folder.rmdir()
         folder.parent.rmdir()
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _require_style(arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytorch_lightning as pl
 import torch
@@ -103,6 +103,59 @@ def averaging(
     return update
 
 
+class Stopwatch:
+    """Measures the training time, without the times in which the program was paused.
+
+    A pause (SIGSTOP, Ctrl-Z, a halted virtual machine) is an interval between two laps that is much
+    longer than usual and in which this process hardly used the processor.
+
+    Args:
+        seconds: Time measured by earlier parts of the run.
+    """
+
+    _FACTOR: Final = 5  # how much longer than the usual lap
+    _LEAST: Final = 5.0  # seconds; shorter waits, such as for a slow disk, count
+    _BUSY: Final = 0.25  # share of the processor
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._last: tuple[float, float] | None = None
+        self._usual: float | None = None
+
+    def start(self) -> None:
+        """Start or continue to measure."""
+        self._last = (time.monotonic(), time.process_time())
+
+    def stop(self) -> None:
+        """Stop measuring."""
+        self.lap()
+        self._last = None
+
+    def seconds(self) -> float:
+        """Return the time measured so far."""
+        running = 0.0 if self._last is None else time.monotonic() - self._last[0]
+        return self._seconds + running
+
+    def lap(self) -> float:
+        """End an interval of work and begin the next one.
+
+        Returns:
+            The length of the pause in it that is not counted, in seconds. Usually 0.
+        """
+        if self._last is None:
+            return 0.0
+        now = (time.monotonic(), time.process_time())
+        wall, busy = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now
+        usual = wall if self._usual is None else self._usual
+        paused = wall > max(self._LEAST, self._FACTOR * usual) and busy < self._BUSY * wall
+        pause = wall - usual if paused else 0.0
+        # Falls at once and rises slowly: the first step is a slow one, and a pause is forgotten.
+        self._usual = min(wall, 0.9 * usual + 0.1 * wall)
+        self._seconds += wall - pause
+        return pause
+
+
 class StyleModule(pl.LightningModule):
     """Train a transformer network with a perceptual loss.
 
@@ -145,14 +198,12 @@ class StyleModule(pl.LightningModule):
         self.held_out_at: int | None = None
         """Number of steps made by the time of the last validation."""
         self._make_optimizer = optimizer
-        self._seconds_before = 0.0
-        self._begin: float | None = None
+        self._clock = Stopwatch()
         self._recent: dict[str, float] = {}
 
     def seconds(self) -> float:
         """Return the training time in seconds, including earlier parts of a resumed run."""
-        running = 0.0 if self._begin is None else time.monotonic() - self._begin
-        return self._seconds_before + running
+        return self._clock.seconds()
 
     def progress(self) -> float:
         """Return the completed fraction of the run, in [0, 1]."""
@@ -171,13 +222,13 @@ class StyleModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock, or stop if the run was resumed after its last step."""
-        self._begin = time.monotonic()
+        self._clock.start()
         if self.progress() >= 1:
             self.trainer.should_stop = True
 
     def on_train_end(self) -> None:
         """Stop the clock."""
-        self._seconds_before, self._begin = self.seconds(), None
+        self._clock.stop()
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """Make one training step on a batch of photos ``(N, 3, H, W)``, RGB in [0, 1]."""
@@ -214,9 +265,15 @@ class StyleModule(pl.LightningModule):
         else:
             self._go_back()
         self.steps_made += 1
+        self._note_pause()
         self._fall.check(self.steps_made, self.network.state_dict(), self._loss_of, batch.device)
         if self.progress() >= 1:
             self.trainer.should_stop = True
+
+    def _note_pause(self) -> None:
+        pause = self._clock.lap()
+        if pause:
+            log.info("The program was paused for %.0f seconds, which are not counted.", pause)
 
     @torch.no_grad()
     def _loss_of(self, batch: Tensor, weights: dict[str, Tensor]) -> float:
@@ -305,4 +362,4 @@ class StyleModule(pl.LightningModule):
         self._fall.load_state_dict(state["fall"])
         self.held_out = state["held_out"]
         self.held_out_at = state["held_out_at"]
-        self._seconds_before = state["seconds"]
+        self._clock = Stopwatch(state["seconds"])

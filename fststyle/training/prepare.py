@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fststyle.errors import SettingError
 from fststyle.images.load import load_image
@@ -80,7 +81,13 @@ class Plan:
     @property
     def folder(self) -> Path:
         """Folder for a new run."""
-        return Path(self.cfg.output_dir)
+        return Path(self.cfg.output_dir).expanduser()
+
+    @property
+    def folder_chosen(self) -> bool:
+        """``True`` if the user chose that folder, ``False`` if its name contains the time."""
+        values = cast(dict[str, Any], OmegaConf.to_container(self.cfg, resolve=False))
+        return values["output_dir"] != "${hydra:runtime.output_dir}"
 
 
 def prepare(cfg: DictConfig) -> Plan:
@@ -160,7 +167,12 @@ def make_trainer(plan: Plan, run: Run, stop: StopSignals) -> pl.Trainer:
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 enable_checkpointing=False,
-                plugins=[SafeCheckpointIO()],
+                # One process, even among the variables of a cluster such as SLURM: Lightning would
+                # otherwise wait for other tasks and write a checkpoint of its own on SIGUSR1.
+                plugins=[SafeCheckpointIO(), LightningEnvironment()],
+                # Lightning resumes any hpc_ckpt_N.ckpt that it finds here, so the folder must not
+                # exist. Nothing is written to it.
+                default_root_dir=run.folder / "none",
             )
         except MisconfigurationException as error:  # this machine lacks the accelerator
             text = " ".join(str(error).split())

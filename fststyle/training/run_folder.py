@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import json
 import logging
 import os
@@ -53,28 +54,24 @@ class Run:
     _lock: filelock.BaseFileLock | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def new(cls, folder: Path, settings: dict[str, Any]) -> Run:
+    def new(cls, folder: Path, settings: dict[str, Any], *, chosen: bool = True) -> Run:
         """Start a run in a folder, which is created if necessary.
+
+        Args:
+            folder: Folder of the run.
+            settings: Settings that must match for the run to be resumed.
+            chosen: ``True`` if the user chose this folder. Otherwise, its name contains the time of
+                the start, and a number is appended if another run has taken it, because several
+                runs can start in the same second.
 
         Raises:
             TrainingError: The folder cannot be created or is read-only (code
                 ``cannot_write``), or another process is training in it (``locked``).
         """
-        remedy = "Choose another output_dir."
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(
-                f"Cannot create the folder {{path}} ({error.strerror}).",
-                path=folder,
-                remedy=remedy,
-                code="cannot_write",
-            ) from error
-        if not os.access(folder, os.W_OK):
-            raise TrainingError(
-                "The folder {path} is read-only.", path=folder, remedy=remedy, code="cannot_write"
-            )
-        lock = _locked(folder)
+        if chosen:
+            lock = _locked(folder)
+        else:
+            folder, lock = _first_free(folder)
         for name in (CHECKPOINT, PREVIOUS):  # left by an earlier run
             with contextlib.suppress(OSError):
                 (folder / name).unlink()
@@ -213,11 +210,45 @@ def cannot_continue(folder: Path, error: OSError) -> TrainingError:
     )
 
 
+def _make_folder(folder: Path) -> None:
+    remedy = "Choose another output_dir."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"Cannot create the folder {{path}} ({error.strerror})."
+        raise TrainingError(problem, path=folder, remedy=remedy, code="cannot_write") from error
+    if not os.access(folder, os.W_OK):
+        problem = "The folder {path} is read-only."
+        raise TrainingError(problem, path=folder, remedy=remedy, code="cannot_write")
+
+
+def _first_free(folder: Path) -> tuple[Path, filelock.BaseFileLock | None]:
+    """Create and lock the first of ``folder``, ``folder_2``, ``folder_3``, … without a run."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            lock = _locked(candidate)
+        except TrainingError as error:
+            if error.code != "locked":
+                raise
+            continue
+        if not (candidate / _STATE).exists():  # otherwise, a run has already ended there
+            break
+        if lock is not None:
+            lock.release()
+    return candidate, lock
+
+
 def _locked(folder: Path) -> filelock.BaseFileLock | None:
-    """Lock a folder; return ``None`` if the file system does not support locks."""
+    """Create and lock a folder; return ``None`` if the file system does not support locks."""
     lock = filelock.FileLock(folder / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        for _ in range(100):
+            _make_folder(folder)
+            # Another process that did not start its run may be removing the empty folder.
+            with contextlib.suppress(FileNotFoundError):
+                lock.acquire(timeout=0)
+                break
     except filelock.Timeout as error:
         raise TrainingError(
             "Another process is training in {path}.",

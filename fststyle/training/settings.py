@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class StyleSettings:
             FststyleError: The file does not exist.
         """
         try:
-            return find_picture(self.image)
+            return find_picture(os.path.expanduser(self.image))
         except FststyleError as error:
             if not self.artist:
                 raise

@@ -106,7 +106,7 @@ def train(
     mode = "same" if in_sweep and cfg.resume == "auto" else cfg.resume
     resumable = find_resumable(plan.folder, plan.settings, mode)
     with (
-        Run.new(plan.folder, plan.settings)
+        Run.new(plan.folder, plan.settings, chosen=plan.folder_chosen)
         if resumable is None
         else Run.resume(resumable, plan.settings)
     ) as run:
@@ -299,6 +299,14 @@ def _run_trainer(trainer: pl.Trainer, module: StyleModule, plan: Plan, run: Run)
                 "The GPU does not have enough memory.",
                 remedy="Lower data.batch_size, data.size or network.width.",
                 code="out_of_memory",
+            ) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise TrainingError(
+                "A process that prepares photos was killed, perhaps because memory ran out.",
+                remedy="Lower data.num_workers, then run the same command with resume=auto.",
+                code="worker_died",
             ) from error
 
 

@@ -9,6 +9,7 @@ can also find the nearest network automatically.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,7 @@ def starting_network(
     """
     if init in (None, "none"):
         return None
-    init = str(init)
+    init = os.path.expanduser(str(init))
     folder = zoo_folder() if init == "nearest" else Path(init)
     if folder.is_dir():
         return nearest_network(folder.glob("*.onnx"), config, loss, photos, style_image_sha256)
@@ -65,8 +66,9 @@ def check_start(init: str | None) -> None:
     Raises:
         StyleError: The style does not exist, or it does not have a network.
     """
-    if init not in (None, "none", "nearest") and not Path(str(init)).is_dir():
-        find_network(str(init))
+    path = Path(str(init)).expanduser()
+    if init not in (None, "none", "nearest") and not path.is_dir():
+        find_network(str(path))
 
 
 def nearest_network(
