@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +38,7 @@ from fststyle.runtime.runner import Runtime
 from fststyle.styles.find import zoo_folder
 from fststyle.styles.style_file import read_style
 from fststyle.stylize.stylizer import Stylizer
-from fststyle.web.page_files import export_page, ort_files, ort_folder
+from fststyle.web.page_files import export_page, ort_files, ort_folder, page_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 STYLED = "#status:text-matches(', in [0-9.]+ (s|min)')"
@@ -109,16 +110,18 @@ def small_photo(path: Path, seed: int = 0, height: int = 60, width: int = 90) ->
     return path
 
 
-def drop(page: Page, path: Path, kind: str = "image/png") -> None:
-    """Drop a file on the page."""
+def drop(page: Page, *paths: Path, kind: str = "image/png") -> None:
+    """Drop files on the page."""
     transfer = page.evaluate_handle(
-        """([name, encoded, type]) => {
-            const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+        """([files, type]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, { type }));
+            for (const [name, encoded] of files) {
+                const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type, lastModified: 0 }));
+            }
             return transfer;
         }""",
-        [path.name, base64.b64encode(path.read_bytes()).decode(), kind],
+        [[[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths], kind],
     )
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("#drop" if page.is_visible("#drop") else "#frame", event, {
@@ -246,7 +249,7 @@ def test_what_is_no_photo(
 ) -> None:
     path = tmp_path / "thing.png"
     path.write_bytes(content)
-    drop(page, path, kind)
+    drop(page, path, kind=kind)
     expect(page.locator("#alert")).to_be_visible()
     expect(page.locator("#alert-text")).to_contain_text(sentence)
     expect(page.locator("#drop")).to_be_visible()
@@ -257,7 +260,7 @@ def test_what_is_no_photo(
 
 def test_a_format_that_only_the_server_knows(page: Page, tmp_path: Path, style_path: Path) -> None:
     path = small_photo(tmp_path / "scan.tif")
-    drop(page, path, "image/tiff")
+    drop(page, path, kind="image/tiff")
     page.wait_for_selector(STYLED)
     choose(page, "small")
     expect(page.locator("#status")).to_contain_text("A small one, in ")
@@ -279,6 +282,139 @@ def test_a_photo_is_pasted(page: Page, photo: Path) -> None:
         list(photo.read_bytes()),
     )
     page.wait_for_selector(STYLED)
+
+
+def zipped(page: Page) -> dict[str, bytes]:
+    with page.expect_download() as waiting:
+        page.click("#save-all")
+    assert waiting.value.suggested_filename == "fststyle_small.zip"
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_several_photos_are_saved_as_a_zip(
+    page: Page, tmp_path: Path, style_path: Path, photo: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    scan = small_photo(tmp_path / "scan.tif", 1)
+    photos = [photo, small_photo(tmp_path / "Straße.jpg", 2), scan, small_photo(other / "scan.tif")]
+    notes = tmp_path / "notes.txt"
+    notes.write_text("only text")
+    page.set_input_files("#file", [*photos[:3], notes])
+    expect(page.locator("#tray-count")).to_have_text("3 photos")
+    expect(page.locator("#alert-text")).to_contain_text("Cannot open notes.txt. Cannot read the")
+    drop(page, photos[3])
+    expect(page.locator("#tray-count")).to_have_text("4 photos")
+    expect(page.locator("#facts")).to_contain_text("scan.tif, ")
+    choose(page, "small")
+    results = zipped(page)
+    expect(page.locator("#status")).to_have_text("Saved 4 of 4 photos as fststyle_small.zip.")
+    expect(page.locator("#tray-list [data-state=done]")).to_have_count(4)
+    expect(page.locator("#tray-list progress:visible")).to_have_count(0)
+    names = ["holiday_small.png", "Straße_small.jpg", "scan_small.jpg", "scan_small_2.jpg"]
+    assert list(results) == names
+    for path, content in zip(photos, results.values(), strict=True):
+        renamed = tmp_path / f"as{'.jpg' if path.suffix == '.tif' else path.suffix}"
+        shutil.copy(path, renamed)
+        assert content == by_command_line(tmp_path, renamed, style_path)
+
+
+def test_one_photo_of_several_fails(page: Page, tmp_path: Path) -> None:
+    photos = [small_photo(tmp_path / f"{n}.png", n) for n in range(3)]
+    page.set_input_files("#file", photos)
+    expect(page.locator("#tray-count")).to_have_text("3 photos")
+    choose(page, "small")
+    expect(page.locator("#status")).to_contain_text("A small one, in ")
+    asked = 0
+
+    def answer(route: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            route.fulfill(status=422, json={"error": "It is odd.", "code": "x"})
+        else:
+            route.continue_()
+
+    expect(page.locator(".thumb.waiting")).to_have_count(0)
+    page.route("**/api/stylize**", answer)
+    assert list(zipped(page)) == ["0_small.png", "2_small.png"]
+    expect(page.locator("#status")).to_have_text("Saved 2 of 3 photos as fststyle_small.zip.")
+    expect(page.locator("#alert-text")).to_have_text("1.png: It is odd.")
+    expect(page.locator("#tray-list [data-state=failed]")).to_have_text(re.compile("1.png"))
+    page.unroute("**/api/stylize**")
+    # Saving can be stopped.
+    page.route("**/api/stylize**", lambda route: None)
+    page.click("#save-all")
+    expect(page.locator("#save-all")).to_have_text("Cancel")
+    page.click("#save-all")
+    expect(page.locator("#status")).to_have_text("Nothing was saved.")
+    expect(page.locator("#save-all")).to_have_text("Save all as a zip")
+
+
+def test_the_list_of_photos_by_keyboard(page: Page, tmp_path: Path) -> None:
+    photos = [small_photo(tmp_path / f"{n}.png", n) for n in range(3)]
+    drop(page, photos[0], photos[1], photos[0], photos[2])
+    expect(page.locator("#tray-count")).to_have_text("3 photos")
+    expect(page.locator("#alert-text")).to_have_text("Passed over: 0.png (twice).")
+    expect(page.locator("#tray-list [aria-current]")).to_have_text(re.compile("0.png"))
+    page.locator(".tray-open").nth(1).press("Enter")
+    expect(page.locator("#facts")).to_contain_text("1.png, ")
+    page.locator(".tray-open").nth(1).press("Delete")
+    expect(page.locator("#facts")).to_contain_text("2.png, ")
+    expect(page.locator("#tray-list :focus")).to_have_text(re.compile("2.png"))
+    drop(page, photos[0])  # it is there already
+    expect(page.locator("#facts")).to_contain_text("0.png, ")
+    expect(page.locator("#tray-count")).to_have_text("2 photos")
+    page.get_by_role("button", name="Remove 0.png").click()
+    expect(page.locator("#tray")).to_be_hidden()
+    drop(page, photos[1])
+    page.click("#clear")
+    expect(page.locator("#drop")).to_be_visible()
+    expect(page.locator("#compare")).to_be_hidden()
+    page.set_input_files("#file", photos[0])
+    page.wait_for_selector(STYLED)
+
+
+def test_a_folder_is_dropped(page: Page, tmp_path: Path) -> None:
+    photo = small_photo(tmp_path / "a.png")
+    page.evaluate(
+        """(encoded) => {
+            const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+            const file = (name, type = "image/png") => ({
+                isFile: true, name,
+                file: (resolve) => resolve(new File([bytes], name, { type, lastModified: 1 })),
+            });
+            const folder = (name, ...entries) => ({
+                isDirectory: true, name,
+                createReader: () => {
+                    // Browsers return the entries in several parts.
+                    const left = [...entries];
+                    return { readEntries: (resolve) => resolve(left.splice(0, 2)) };
+                },
+            });
+            DataTransferItem.prototype.webkitGetAsEntry = () => folder(
+                "album", file("10.png"), file("9.png"), folder("sub", file("b.png")),
+                folder("@eaDir", file("c.png")), folder("__MACOSX"), file(".DS_Store", ""),
+                file("film.mp4", "video/mp4"), file("text.txt", "text/plain"), folder("empty"),
+            );
+        }""",
+        base64.b64encode(photo.read_bytes()).decode(),
+    )
+    drop(page, photo)
+    expect(page.locator("#tray-count")).to_have_text("3 photos")
+    names = page.locator(".tray-name").all_inner_texts()
+    assert sorted(names) == ["10.png", "9.png", "b.png"]
+    expect(page.locator("#alert-text")).to_have_text(
+        "Passed over: @eaDir, __MACOSX, .DS_Store, film.mp4 and 1 more."
+    )
+    page.evaluate(
+        "DataTransferItem.prototype.webkitGetAsEntry = () => ({ isDirectory: true, name: 'x', "
+        "createReader: () => ({ readEntries: (resolve) => resolve([]) }) })"
+    )
+    drop(page, photo)
+    expect(page.locator("#alert-text")).to_have_text("This folder contains no photos.")
 
 
 def test_two_tabs_at_once(
@@ -308,7 +444,9 @@ def test_the_server_goes_away(page: Page, photo: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_looks(browser: Browser, server: Server, photo: Path, scheme: Any, width: int) -> None:
+def test_looks(
+    browser: Browser, server: Server, photo: Path, scheme: Any, width: int, tmp_path: Path
+) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True
     )
@@ -318,8 +456,9 @@ def test_looks(browser: Browser, server: Server, photo: Path, scheme: Any, width
     for part in ("photo", "live", "train"):
         page.click(f".tabs a[href='#{part}']")
         if part == "photo":
-            page.set_input_files("#file", photo)
+            page.set_input_files("#file", [photo, small_photo(tmp_path / "other.jpg")])
             page.wait_for_selector(STYLED)
+            expect(page.locator("#tray-count")).to_have_text("2 photos")
             page.evaluate("() => { document.getElementById('classic').open = true; }")
         # Nothing is wider than the screen.
         widths = "() => [document.documentElement.scrollWidth, document.body.clientWidth]"
@@ -421,6 +560,58 @@ def test_in_the_browser_it_is_the_same_within_2_of_255(
     both = {"thanos_poster": 0.5, "great_wave": 0.5}
     exact = exactly(both, photo, strength=0.7, keep_colors=True, scale=1.41)
     assert_alike(here, by_server, exact)
+
+
+@needs_runner
+@pytest.mark.parametrize("limit", ["no context", "blank", "no file"])
+def test_a_canvas_that_is_too_small_for_the_photo(
+    context: BrowserContext, server: Server, tmp_path: Path, limit: str
+) -> None:
+    context.add_init_script(
+        f"const limit = {json.dumps(limit)};"
+        """
+        const Native = OffscreenCanvas;
+        window.OffscreenCanvas = class extends Native {
+            get isLarge() { return this.width * this.height > 250_000; }
+            getContext(...options) {
+                const drawing = super.getContext(...options);
+                if (!this.isLarge) return drawing;
+                if (limit === "no context") return null;
+                if (limit === "blank") drawing.putImageData = drawing.drawImage = () => {};
+                return drawing;
+            }
+            convertToBlob(options) {
+                const failed = this.isLarge && limit === "no file";
+                return failed
+                    ? Promise.reject(new DOMException("too large", "EncodingError"))
+                    : super.convertToBlob(options);
+            }
+        };"""
+    )
+    # The limits of the page are made as small as the photo, which would take long otherwise.
+    script = (page_folder() / "dom.js").read_text()
+    small = script.replace("AREAS = [Infinity, 16_700_000,", "AREAS = [Infinity, 200_000,")
+    small = small.replace("STRIP_PIXELS = 1_000_000", "STRIP_PIXELS = 100_000")
+    assert small.count("00_000,") == script.count("00_000,")
+    context.route(
+        "**/dom.js", lambda route: route.fulfill(body=small, content_type="text/javascript")
+    )
+    page, _ = open_page(context, server.url)
+    page.check("#local")
+    photo = small_photo(tmp_path / "large.png", 3, 600, 800)
+    page.set_input_files("#file", photo)
+    page.wait_for_selector(STYLED)
+    name, content = download(page)
+    expect(page.locator("#status")).to_have_text(
+        f"Saved as {name}. It has only 516×387 pixels, "
+        "because this browser cannot save larger images."
+    )
+    image = Image.open(io.BytesIO(content))
+    assert image.size == (516, 387)
+    style = page.locator(".card :checked").get_attribute("value")
+    assert style is not None
+    exact = Image.fromarray(exactly({style: 1}, photo).astype(np.uint8)).resize(image.size)
+    assert np.abs(pixels(content) - np.asarray(exact).astype(np.int16)).mean() < 12
 
 
 @needs_runner

@@ -24,6 +24,7 @@ function showPart() {
 }
 
 async function start() {
+  $("no-scripts").remove();
   $("alert-close").onclick = forgive;
   // Only one section is visible at a time, so there is no need to scroll to it.
   window.addEventListener("hashchange", () => {

@@ -1,6 +1,6 @@
 // The camera: stylised live video, and photos. All images stay on this device.
 
-import { $, complain, fill, forgive, pixelsOf, say } from "./dom.js";
+import { $, complain, fileOf, fill, forgive, pixelsOf, say } from "./dom.js";
 import { open } from "./runner.js";
 
 let context = null;
@@ -22,12 +22,13 @@ export function startLive(given, onPhoto) {
   $("camera").onclick = () => (stream ? stopCamera() : startCamera().catch(complain));
   $("snap").onclick = async () => {
     const video = $("video");
-    const canvas = document.createElement("canvas");
-    canvas.width = video.videoWidth;
-    canvas.height = video.videoHeight;
-    canvas.getContext("2d").drawImage(video, 0, 0);
     const style = context.config.local ? $("live-style").value : "";
-    canvas.toBlob((blob) => onPhoto(blob, style), "image/png");
+    try {
+      const pixels = pixelsOf(video, video.videoWidth, video.videoHeight);
+      onPhoto((await fileOf(pixels, "image/png")).blob, style);
+    } catch (error) {
+      complain(error);
+    }
   };
 }
 

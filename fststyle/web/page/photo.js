@@ -1,19 +1,15 @@
 // The photo, the styles and settings, the before/after comparison, and the download.
 
-import { ask, askJson, send, Trouble } from "./api.js";
-import { $, complain, fill, fileOf, forgive, pixelsOf, say, sayBusy, seconds, show } from "./dom.js";
+import { ask, send } from "./api.js";
+import { $, complain, fill, forgive, save, say, sayBusy, seconds, show } from "./dom.js";
 import { findJobs, registerJobs, watch } from "./jobs.js";
-import { RunnerError, defaultScale, open } from "./runner.js";
+import { add, startQueue } from "./queue.js";
+import { render, renderFull, startRendering, stem, thumbnailOf } from "./render.js";
 
-const PREVIEW = 1280; // long side in pixels; also the network's working size for large photos
-const THUMBNAIL = 320;
 const AT_ONCE = 2; // number of thumbnails drawn at the same time
-const UNKNOWN_HERE =
-  "cannot be opened by this browser. Turn off “Work in this browser” to stylise it on the server.";
-const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
 let context = null;
-let photo = null; // { file, name, width, height, preview, small, readable }
+let photo = null; // the photo that is shown, as returned by `openPhoto`
 let thumbnails = null;
 let current = null; // the latest request, whose result will be shown
 let chosen = "";
@@ -22,26 +18,33 @@ let busy = false; // whether a job is running
 
 export function startPhoto(given) {
   context = given;
-  const { config, styles, artworks } = context;
+  startRendering(context);
+  const { config, artworks } = context;
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  if (!config.server) say($("drop-privacy"), "It stays in this browser; nothing is sent.");
-  else if (!here) say($("drop-privacy"), "The server deletes it after processing.");
+  if (!config.server) say($("drop-privacy"), "They stay in this browser; nothing is sent.");
+  else if (!here) say($("drop-privacy"), "The server deletes them after processing.");
 
   $("choose").onclick = $("another").onclick = () => $("file").click();
-  const early = $("file").files[0]; // a file chosen before the page was ready
+  const early = [...$("file").files]; // files chosen before the page was ready
   $("file").onchange = () => {
-    if ($("file").files.length) takePhoto($("file").files[0]);
+    if ($("file").files.length) add([...$("file").files]);
     $("file").value = "";
   };
   $("sample").hidden = !config.sample;
   $("sample").onclick = async () => {
     try {
-      takePhoto(await (await ask(config.sample)).blob(), "cat.png");
+      add([named(await (await ask(config.sample)).blob(), "cat.png")]);
     } catch (error) {
       complain(error);
     }
   };
-  listenForDrops();
+  startQueue(showPhoto, () => {
+    const chosenSettings = settings();
+    const format = $("format").value || undefined;
+    const names = chosenSettings.styles.map(({ name }) => name).join("+");
+    const stylise = (each, signal) => renderFull(each, chosenSettings, format, signal);
+    return { stylise, name: `fststyle_${names}.zip` };
+  });
 
   const local = $("local");
   local.checked = !config.server;
@@ -56,7 +59,7 @@ export function startPhoto(given) {
   for (const id of ["strength", "stroke", "blend", "share", "colors", "local"]) {
     $(id).addEventListener("input", () => {
       showValues();
-      if (id === "local" && photo) drawThumbnails();
+      if (id === "local" && photo) redrawThumbnails();
       later();
     });
   }
@@ -68,7 +71,7 @@ export function startPhoto(given) {
   $("download").onclick = () => download().catch(complain);
   $("panel").onsubmit = (event) => event.preventDefault();
   refreshStyles(context, "");
-  if (early) takePhoto(early);
+  if (early.length) add(early);
   if (config.jobs && artworks.length) startClassic(artworks);
 }
 
@@ -165,12 +168,8 @@ export function refreshStyles(given, name) {
   if (styles.length === 0) {
     say($("credit"), "There are no trained styles yet. To train one, run: fststyle train style=thanos_poster");
   }
-  if (photo) {
-    drawThumbnails();
-    later();
-  } else if (context.config.server && context.config.sample && styles.length) {
-    drawSamples();
-  }
+  if (photo) later();
+  redrawThumbnails();
 }
 
 function card({ name, title }) {
@@ -203,19 +202,19 @@ function showCredit() {
   if (style) say($("credit"), [style.artist, style.year].filter(Boolean).join(", "));
 }
 
-async function drawSamples() {
-  // Show the sample photo in each style until a photo is chosen.
-  try {
-    const file = await (await ask(context.config.sample)).blob();
-    const bitmap = await createImageBitmap(file);
-    const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
-    if (!photo) drawThumbnails({ small });
-  } catch (error) {
-    complain(error);
-  }
+function redrawThumbnails() {
+  const { config, styles } = context;
+  if (photo) drawThumbnails(photo.small);
+  else if (config.server && config.sample && styles.length) drawSamples().catch(complain);
 }
 
-async function drawThumbnails(source = photo) {
+/** Show the sample photo in each style until a photo is chosen. */
+async function drawSamples() {
+  const small = await thumbnailOf(await (await ask(context.config.sample)).blob());
+  if (!photo) drawThumbnails(small);
+}
+
+async function drawThumbnails(small) {
   thumbnails?.abort();
   const controller = (thumbnails = new AbortController());
   const todo = [...document.querySelectorAll("#styles .thumb")];
@@ -223,9 +222,10 @@ async function drawThumbnails(source = photo) {
   const work = async () => {
     for (let thumb = todo.shift(); thumb; thumb = todo.shift()) {
       const settings = { styles: [{ name: thumb.dataset.style, weight: 1 }], strength: 1 };
-      const result = await render(source.small, settings, "jpeg", controller.signal);
+      const options = { format: "jpeg", signal: controller.signal };
+      const { blob } = await render(small, settings, options);
       if (controller.signal.aborted) return;
-      await show(thumb.querySelector("img"), result);
+      await show(thumb.querySelector("img"), blob);
       thumb.classList.remove("waiting");
     }
   };
@@ -241,111 +241,38 @@ async function drawThumbnails(source = photo) {
 
 // The photo
 
-function listenForDrops() {
-  const body = document.body;
-  let depth = 0;
-  const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  body.addEventListener("dragenter", (event) => {
-    if (!hasFile(event)) return;
-    depth += 1;
-    body.classList.add("dragging");
-  });
-  body.addEventListener("dragleave", () => {
-    depth = Math.max(0, depth - 1);
-    if (depth === 0) body.classList.remove("dragging");
-  });
-  body.addEventListener("dragover", (event) => {
-    if (hasFile(event)) event.preventDefault();
-  });
-  body.addEventListener("drop", (event) => {
-    depth = 0;
-    body.classList.remove("dragging");
-    if (!hasFile(event)) return;
-    event.preventDefault();
-    if ($("photo").hidden) location.hash = "#photo";
-    takePhoto(event.dataTransfer.files[0]);
-  });
-  document.addEventListener("paste", (event) => {
-    const [file] = event.clipboardData?.files ?? [];
-    if (file) takePhoto(file);
-  });
-}
-
 /** Open a photo taken with the camera, in the same style and equally private. */
 export function takeSnapshot(blob, style) {
   if (context.config.local) $("local").checked = true;
   if (style) choose(style);
-  return takePhoto(blob, "camera.png");
+  return add([named(blob, "camera.png")]);
 }
 
-/** Open a file that the visitor has chosen. */
-export async function takePhoto(file, name = file.name || "photo") {
-  forgive();
-  const { config } = context;
-  try {
-    if (file.size === 0) throw new Trouble(`${name} is empty. Choose another file.`);
-    if (file.size > config.most_bytes) {
-      const most = Math.floor(config.most_bytes / 2 ** 20);
-      const has = (file.size / 2 ** 20).toFixed(0);
-      throw new Trouble(`${name} is ${has} MB; the limit is ${most} MB.`);
-    }
-    say($("status"), `Opening ${name} …`);
-    const { bitmap, readable } = await decode(file, name);
-    const { width, height } = bitmap;
-    if (readable && width * height > config.most_pixels) {
-      bitmap.close();
-      throw new Trouble(
-        `${name} has ${width}×${height} pixels; the limit is ${config.most_pixels / 1e6} ` +
-          "megapixels. Make it smaller first.",
-      );
-    }
-    const small = await shrink(bitmap, THUMBNAIL, "image/jpeg", 0.92);
-    const fits = readable && Math.max(width, height) <= PREVIEW;
-    const preview = fits ? file : await shrink(bitmap, PREVIEW, "image/png");
-    bitmap.close();
-    photo = { file, name, width, height, preview, small, readable };
-    $("frame").style.setProperty("--ratio", width / height);
-    $("frame").style.setProperty("--wide", width);
-    await Promise.all([show($("before"), preview), show($("after"), preview)]);
-    $("drop").hidden = true;
-    $("compare").hidden = false;
-    $("download").disabled = context.styles.length === 0;
-    $("optimize").disabled = busy;
-    say($("facts"), `${name}, ${width}×${height}`);
-    drawPreview();
-    drawThumbnails();
-  } catch (error) {
+function named(blob, name) {
+  return new File([blob], name, { type: blob.type, lastModified: blob.size });
+}
+
+/** Show a photo, or none. */
+async function showPhoto(opened) {
+  photo = opened;
+  $("drop").hidden = photo !== null;
+  $("compare").hidden = photo === null;
+  $("optimize").disabled = busy || photo === null;
+  if (photo === null) {
+    clearTimeout(timer);
+    current?.abort();
     say($("status"), "");
-    complain(error);
+    redrawThumbnails();
+    return;
   }
-}
-
-async function decode(file, name) {
-  try {
-    return { bitmap: await createImageBitmap(file), readable: true };
-  } catch {
-    if ($("local").checked && context.config.server) throw new Trouble(`${name} ${UNKNOWN_HERE}`);
-    // The server can read more formats than the browser. At strength 0, it only converts the photo.
-    if (!context.config.server || context.styles.length === 0) {
-      throw new Trouble(`${name} is not an image that this browser can open.`);
-    }
-    const settings = { style: context.styles[0].name, strength: 0, size: PREVIEW, format: "png" };
-    const answer = await send("api/stylize", settings, { photo: file });
-    return { bitmap: await createImageBitmap(await answer.blob()), readable: false };
-  }
-}
-
-async function shrink(bitmap, longest, type, quality) {
-  const factor = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
-  const width = Math.max(1, Math.round(bitmap.width * factor));
-  const height = Math.max(1, Math.round(bitmap.height * factor));
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  const drawing = canvas.getContext("2d");
-  drawing.imageSmoothingQuality = "high";
-  drawing.drawImage(bitmap, 0, 0, width, height);
-  return new Promise((resolve) => canvas.toBlob(resolve, type, quality));
+  const { name, width, height, preview } = photo;
+  $("frame").style.setProperty("--ratio", width / height);
+  $("frame").style.setProperty("--wide", width);
+  await Promise.all([show($("before"), preview), show($("after"), preview)]);
+  $("download").disabled = context.styles.length === 0;
+  say($("facts"), `${name}, ${width}×${height}`);
+  drawPreview();
+  redrawThumbnails();
 }
 
 // The settings
@@ -377,49 +304,8 @@ function showValues() {
   $("share-control").hidden = ["", chosen].includes($("blend").value);
 }
 
-/** Stylise an image file on the server or in this browser. */
-async function render(blob, settings, format, signal, isFull = false) {
-  const { styles, strength, stroke = 1, keepColors = false } = settings;
-  if (!$("local").checked) {
-    const answer = await send(
-      "api/stylize",
-      {
-        style: styles.map(({ name, weight }) => nameAndWeight(name, weight)).join(","),
-        strength: strength === 1 ? undefined : strength,
-        scale: stroke === 1 ? undefined : stroke * (isFull ? photo.scale : 1),
-        keep_colors: keepColors || undefined,
-        format,
-      },
-      { photo: blob },
-      { signal },
-    );
-    return answer.blob();
-  }
-  const bitmap = await createImageBitmap(blob);
-  if (signal?.aborted) throw new DOMException("aborted", "AbortError");
-  const type = format ? `image/${format}` : EXTENSIONS[blob.type] ? blob.type : "image/png";
-  const pixels = pixelsOf(bitmap, bitmap.width, bitmap.height);
-  bitmap.close();
-  const parts = styles.map(({ name, weight }) => ({
-    url: context.config.styleAddress(name),
-    weight,
-  }));
-  try {
-    const runner = await open(parts[0].url);
-    const scale = stroke * defaultScale(pixels.width, pixels.height);
-    const result = await runner.stylize(pixels, { style: parts, strength, keepColors, scale });
-    return await fileOf(result, type, type === "image/png" ? undefined : 0.92);
-  } catch (error) {
-    if (!(error instanceof RunnerError) || !context.config.server) throw error;
-    throw new Trouble(`${error.message} Turn off “Work in this browser” to use the server.`, error.code);
-  }
-}
-
-function nameAndWeight(name, weight) {
-  return weight === 1 ? name : `${name}:${Number(weight.toFixed(4))}`;
-}
-
 let timer = 0;
+let hasFailed = false; // whether the latest preview failed
 
 function later() {
   clearTimeout(timer);
@@ -438,15 +324,18 @@ async function drawPreview() {
   try {
     const chosenSettings = settings();
     const format = photo.readable ? "jpeg" : "png";
-    const result = await render(photo.preview, chosenSettings, format, controller.signal);
+    const options = { format, signal: controller.signal };
+    const { blob } = await render(photo.preview, chosenSettings, options);
     if (controller !== current) return;
-    await show($("after"), result);
-    forgive();
+    await show($("after"), blob);
+    if (hasFailed) forgive();
+    hasFailed = false;
     const titles = chosenSettings.styles.map(({ name }) => titleOf(name)).join(" and ");
     say($("status"), `${titles}, in ${seconds((performance.now() - begin) / 1000)}.`);
   } catch (error) {
     if (controller !== current) return;
     say($("status"), "");
+    hasFailed = true;
     complain(error);
   } finally {
     clearTimeout(slow);
@@ -472,23 +361,11 @@ async function download() {
   setBusy(true);
   say($("status"), "Stylising at full size …");
   try {
-    photo.scale = defaultScale(photo.width, photo.height);
-    if (!photo.readable && $("local").checked) throw new Trouble(`${photo.name} ${UNKNOWN_HERE}`);
-    if (!photo.readable && chosenSettings.stroke !== 1) {
-      throw new Trouble("The stroke size cannot be changed for photos that this browser cannot open.");
-    }
     const format = $("format").value || undefined;
-    const result = await render(photo.file, chosenSettings, format, undefined, true);
-    const link = document.createElement("a");
-    const address = URL.createObjectURL(result);
-    const names = chosenSettings.styles.map(({ name }) => name).join("+");
-    link.href = address;
-    link.download = `${stem(photo.name)}_${names}.${EXTENSIONS[result.type] ?? "png"}`;
-    document.body.append(link);
-    link.click();
-    link.remove();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
-    say($("status"), `Saved as ${link.download}.`);
+    const { blob, name, reduced } = await renderFull(photo, chosenSettings, format);
+    save(blob, name);
+    const note = reduced && ` It has only ${reduced} pixels, because this browser cannot save larger images.`;
+    say($("status"), `Saved as ${name}.${note ?? ""}`);
   } catch (error) {
     say($("status"), "");
     throw error;
@@ -496,8 +373,4 @@ async function download() {
     button.disabled = false;
     setBusy(false);
   }
-}
-
-function stem(name) {
-  return name.replace(/\.[^.]*$/, "") || "photo";
 }

@@ -133,11 +133,19 @@ if (typeof WorkerGlobalScope !== "undefined" && self.name === WORKER_NAME) {
         const result = data.task === "open" ? void (await load(data.url)) : await stylize(data);
         self.postMessage({ id: data.id, result }, result ? [result.buffer] : []);
       } catch (error) {
-        const { message = String(error), code = "internal" } = error;
+        const { message, code } = error instanceof RunnerError ? error : reasonFor(error);
         self.postMessage({ id: data.id, error: message, code });
       }
     });
   };
+}
+
+/** Return the message and the code for an error of the browser or of onnxruntime-web. */
+function reasonFor(error) {
+  const text = String(error?.message ?? error);
+  return error instanceof RangeError || /bad_alloc|memory|allocat/i.test(text)
+    ? new RunnerError("This photo needs more memory than the browser has.", "too_large")
+    : new RunnerError(`The style cannot be run in this browser (${text}).`, "internal");
 }
 
 async function stylize({ data, width, height, styles, strength, map, scale, keepColors }) {
