@@ -42,7 +42,7 @@ NEVER_IMPORT_TRAINING = ("web", "cli")
 # Heavy or delicate packages, and the only packages or modules that may import them.
 ONLY_IN = {
     "pytorch_lightning": {"training"},
-    "hydra": {"training.settings", "training.main"},
+    "hydra": {"training.settings", "training.main", "training.arguments"},
     "omegaconf": {f"training.{name}" for name in ("settings", "prepare", "train", "main")},
     # control, stylizer and transforms: for the type of an image; arrays stretches a mask
     "PIL": {"images", "stylize.arrays", "stylize.control", "stylize.stylizer", "transforms"},

@@ -50,7 +50,7 @@ class LossConfig:
         tv_weight: Weight of the total variation.
         self_similarity_weight: Weight of the self-similarity of the content layers (see
             `fststyle.perceptual.structure`), which counts as part of the content term.
-        spatial_weight: Weight of the Laplacian loss (see there), also part of the content term.
+        spatial_weight: Weight of the Laplacian loss, which counts as part of the content term.
         window_weight: Weight of the Gram matrices of the four quarters of the image, relative to
             that of the whole image. It keeps plain areas from staying unpainted. It does not apply
             to the layers of VGG's first block.

@@ -33,7 +33,7 @@ def self_similarity_loss(features: Tensor, target: Tensor) -> Tensor:
     divided by its sum, the difference is absolute, and the positions are random. Here, features are
     centred, and positions lie on a fixed grid, so that the loss is deterministic.
 
-    The loss cannot tell an image from its negative, so it needs a plain content term beside it.
+    The loss cannot tell an image from its negative, so it needs a plain content term as well.
 
     Args:
         features: Features of the images, ``(N, C, h, w)``.

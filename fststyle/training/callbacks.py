@@ -251,12 +251,12 @@ class TrainingProgress(StyleCallback):
         self._every_seconds = 1.0 if json else every_seconds
         self._as_json = json
         self._bar: tqdm[Any] | None = None
-        self._begin = self._last_line = 0.0  # training time and clock time
+        self._begin = self._last_line = 0.0
         self._done_before = 0.0
 
     def started(self, trainer: pl.Trainer, module: StyleModule) -> None:
         """Start the clock."""
-        self._begin, self._last_line = module.seconds(), time.monotonic()
+        self._begin = self._last_line = time.monotonic()
         self._done_before = module.progress()
         if sys.stderr.isatty() and not self._as_json:
             self._bar = tqdm(total=1000, bar_format="{percentage:3.0f}% |{bar}| {desc}")
@@ -265,7 +265,7 @@ class TrainingProgress(StyleCallback):
         """Show the progress."""
         now, done = time.monotonic(), module.progress()
         gained = done - self._done_before
-        left = (module.seconds() - self._begin) * (1 - done) / gained if gained > 0 else math.nan
+        left = (now - self._begin) * (1 - done) / gained if gained > 0 else math.nan
         text = f"{_clock(left)} left, step {module.steps_made}, {module.recent_losses()}"
         if self._bar is not None:
             self._bar.n = round(1000 * done)

@@ -326,7 +326,7 @@ def explain(error: Exception) -> SettingError:
         return SettingError(
             f"{text.splitlines()[0]}.",
             remedy="Put quotes around a value that contains a sign such as = , ( ) or a letter "
-            "that is not from a to z: \"style.image='my=image.jpg'\".",
+            "that is not from a to z: \"KEY='a=b'\".",
             code="needs_quotes",
         )
     return SettingError(re.sub(r"\s*Config search path:.*", "", text, flags=re.DOTALL))
