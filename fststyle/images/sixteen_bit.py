@@ -71,9 +71,11 @@ def _read_grey(image: Image.Image) -> NDArray[np.float32]:
     if image.mode == "F":
         return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
     # Pillow stores 16-bit values in mode I;16 or I, and signed or unsigned 32-bit values in mode I.
-    # Use the narrowest range that contains all values.
+    # Use the narrowest range that contains all values. TIFF files can also have 12 bits.
     unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
-    highest = next(top for top in (2**16 - 1, 2**31 - 1, 2**32 - 1) if unsigned.max() <= top)
+    tags = getattr(image, "tag_v2", {})
+    ranges = (2 ** tags.get(258, (16,))[0] - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)
+    highest = next(top for top in ranges if unsigned.max() <= top)
     return unsigned.astype(np.float32) / np.float32(highest)
 
 
