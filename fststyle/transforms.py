@@ -14,14 +14,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from fststyle.errors import SettingError
+from fststyle.images.load import from_pil
+from fststyle.images.photo import Photo, as_floats, to_pil, to_uint8, to_uint16
 from fststyle.runtime.runner import Device
 from fststyle.styles.find import find_network
-from fststyle.stylize.blend import style_weights
+from fststyle.stylize.blend import luma, style_weights
+from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Style, Stylizer
 
 _PROCESS: Final = os.getpid()  # the process that imported this module, not a fork of it
@@ -31,10 +34,14 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     """A transform that applies a random style at a random strength, with a given probability.
 
     Accepts Pillow images, tensors ``(…, C, H, W)`` and ``tv_tensors.Image``, either uint8 or
-    floating-point in [0, 1]. The transform works inside ``v2.Compose`` or on its own. All images in
-    one call get the same style. Labels, boxes and masks are left unchanged. Random numbers come
-    from torch, so results can be reproduced with ``torch.manual_seed`` and the seeds of DataLoader
-    workers.
+    floating-point in [0, 1]; other integers are scaled by the range of their type. The size, the
+    number of channels and the type stay the same, whether or not an image is stylised, so that
+    results can be collated: grey images stay grey. Pillow images are returned upright, in the mode
+    L, LA, RGB or RGBA; grey images of 16 or 32 bits in the mode I;16 or F.
+
+    The transform works inside ``v2.Compose`` or on its own. All images in one call get the same
+    style. Labels, boxes and masks are left unchanged. Random numbers come from torch, so results
+    can be reproduced with ``torch.manual_seed`` and the seeds of DataLoader workers.
 
     In a DataLoader, each worker loads a style when it first needs it and uses one thread.
     OpenVINO hangs in a process that is forked after OpenVINO has been used. If the main process has
@@ -103,17 +110,33 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Stylise an image. Any other input is returned unchanged."""
-        is_image = isinstance(inpt, Image | tv_tensors.Image) or type(inpt) is torch.Tensor
-        if params["style"] is None or not is_image:
-            return inpt
-        stylizer = self._stylizer(params["style"])
-        control: Any = {"strength": params["strength"], "keep_colors": self.keep_colors}
+        control = Control(strength=params["strength"], keep_colors=self.keep_colors)
+        is_drawn = params["style"] is not None
         if isinstance(inpt, Image):
-            return stylizer(inpt, **control)
-        flat = inpt.as_subclass(torch.Tensor)
-        flat = flat.reshape(-1, *flat.shape[-3:]) if flat.ndim > 4 else flat
-        result = stylizer(flat, **control)
-        result = result.reshape(*inpt.shape[:-3], *result.shape[-3:])
+            photo = from_pil(inpt, as_bytes=True)
+            if is_drawn:
+                photo = self._stylizer(params["style"]).stylize(photo, control)
+            return _in_mode(photo, inpt.mode)
+        if not isinstance(inpt, tv_tensors.Image) and type(inpt) is not torch.Tensor:
+            return inpt
+        if inpt.ndim < 3 or inpt.shape[-3] not in (1, 3, 4) or inpt.dtype == torch.bool:
+            raise SettingError(
+                "An image must be a tensor of numbers of the shape (..., C, H, W) with 1, 3 or 4 "
+                f"channels, not {inpt.dtype} of the shape {tuple(inpt.shape)}."
+            )
+        if not is_drawn or inpt.numel() == 0:
+            return inpt
+        flat = inpt.as_subclass(torch.Tensor).reshape(-1, *inpt.shape[-3:])
+        is_supported = flat.is_floating_point() or flat.dtype == torch.uint8
+        flat = flat if is_supported else v2.functional.to_dtype(flat, torch.float32, scale=True)
+        result: Any = self._stylizer(params["style"])(
+            flat, strength=control.strength, keep_colors=control.keep_colors
+        )
+        if inpt.shape[-3] == 1:
+            result = luma(result.double().movedim(-3, -1)).unsqueeze(-3)
+            result = (result.round() if flat.dtype == torch.uint8 else result).to(flat.dtype)
+        result = result.reshape(inpt.shape)
+        result = result if is_supported else v2.functional.to_dtype(result, inpt.dtype, scale=True)
         return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.Image) else result
 
     def _stylizer(self, index: int) -> Stylizer:
@@ -135,3 +158,18 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     def extra_repr(self) -> str:
         """Return the settings for ``repr``, as torch's modules do."""
         return f"styles={self.styles}, p={self.p}, strength={self.strength}"
+
+
+def _in_mode(photo: Photo, mode: str) -> Image:
+    """Return a Pillow image whose mode depends only on the mode of the original image."""
+    if mode not in ("1", "L", "LA", "La", "F") and not mode.startswith("I"):
+        return to_pil(photo.pixels, photo.alpha)
+    grey = luma(as_floats(photo.pixels))
+    if mode == "F":
+        return fromarray(grey)
+    if mode.startswith("I"):
+        return fromarray(to_uint16(grey))
+    image = fromarray(to_uint8(grey))
+    if photo.alpha is not None:
+        image.putalpha(fromarray(to_uint8(photo.alpha)))
+    return image

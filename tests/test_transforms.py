@@ -83,6 +83,57 @@ def test_copies_and_pickles(style_path: Path, expected: torch.Tensor) -> None:
     assert "p=1.0" in repr(transform)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.uint16])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 1, 9, 12), (3, 9, 12), (4, 9, 12)])
+def test_results_of_tensors_can_be_collated(
+    style_path: Path, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    transform = RandomStylize([style_path], p=0.5)
+    image = v2.functional.to_dtype(torch.rand(shape), dtype, scale=True)
+    results = [transform(image) for _ in range(12)]
+    changed = [not torch.equal(result, image) for result in results]
+    assert 0 < sum(changed) < 12
+    assert torch.stack(results).shape == (12, *shape)
+    assert {result.dtype for result in results} == {dtype}
+
+
+MODES = {
+    "1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB",
+    "YCbCr": "RGB", "I;16": "I;16", "I": "I;16", "F": "F",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_results_of_pillow_images_can_be_collated(style_path: Path, mode: str) -> None:
+    transform = RandomStylize([style_path], p=0.5)
+    ramp = np.linspace(0, 255, 12 * 15).reshape(12, 15).astype(np.uint8)
+    image = Image.fromarray(ramp)
+    if mode == "I;16":
+        image = Image.fromarray(ramp.astype(np.uint16) * 257)
+    elif mode == "F":
+        image = Image.fromarray(ramp.astype(np.float32) / 255)
+    elif mode == "I":
+        image = Image.fromarray(ramp.astype(np.int32) * 257)
+    else:
+        image = image.convert("RGB" if mode == "CMYK" else mode).convert(mode)
+    image.getexif()[0x0112] = 6
+    results = [transform(image) for _ in range(12)]
+    assert {(result.mode, result.size) for result in results} == {(MODES[mode], (12, 15))}
+    assert len({result.tobytes() for result in results}) > 2
+    never = RandomStylize([style_path], p=0)(image)
+    expected = np.rot90(np.asarray(image), k=-1)
+    if mode in ("L", "RGB", "I;16", "F", "I", "LA"):
+        np.testing.assert_allclose(np.asarray(never).astype(float), expected, atol=1e-6)
+
+
+def test_tensors_that_are_not_images_are_always_refused(style_path: Path) -> None:
+    transform = RandomStylize([style_path], p=0)
+    for tensor in (torch.rand(28, 28), torch.rand(2, 9, 9), torch.ones(3, 9, 9, dtype=torch.bool)):
+        with pytest.raises(SettingError, match="channels"):
+            transform(tensor)
+    assert transform(torch.rand(0, 3, 9, 9)).shape == (0, 3, 9, 9)
+
+
 FORKED = """
 import sys, torch
 from torch.utils.data import DataLoader
