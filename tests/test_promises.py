@@ -56,7 +56,7 @@ PROMISES = [
     ("docs/guides/page.md", f"If {MOST_CONNECTIONS} connections are open"),
     (
         "docs/guides/page.md",
-        f"Photos over {_LARGE_PIXELS // 10**6} megapixels are processed one at",
+        f"Photos over {_LARGE_PIXELS // 10**6} megapixels are processed",
     ),
     ("docs/guides/photos.md", f"a long side over {WORKING_SIDE} pixels, it is the long side"),
     ("docs/guides/train.md", f"{TENS[len(probe_photos())]} test photos are stylised"),
@@ -73,7 +73,7 @@ PROMISES = [
     ("docs/large_photos.md", f"sides of up to {tiling.LARGEST_TILE} pixels"),
     (
         "docs/large_photos.md",
-        f"({receptive_radius(NetworkConfig())} pixels for the default network",
+        f"({receptive_radius(NetworkConfig())} pixels for the default",
     ),
 ]
 
