@@ -150,8 +150,8 @@ def fuzz(what: str, seconds: float, seed: int, output: Path) -> list[Row]:
             command = [sys.executable, str(HELPERS / "fuzz_cases.py"), what, str(seed), str(left)]
             done = subprocess.run([*command, place], capture_output=True, text=True)
             printed = done.stdout.strip().splitlines()
-            found = json.loads(printed[-1]) if printed else {"kinds": {}, "megabytes": 0}
-            for kind, counts in found["kinds"].items():
+            found: dict[str, Any] = json.loads(printed[-1] if printed else "{}")
+            for kind, counts in found.get("kinds", {}).items():
                 name = f"{what}: {kind.split()[0]}"
                 row = rows.setdefault(name, Row(name))
                 read, refused = counts.get("read", 0), counts.get("refused", 0)
@@ -291,7 +291,7 @@ def kill_jobs(count: int, seed: int, folder: Path) -> Row:
     row = Row("kill -9: a page's job", half_written=0, equal=0)
     moments = random.Random(seed)
     photo = builtin_held_out()[0].read_bytes()
-    settings = {"style": "ink_wash", "iterations": 4, "size": 64}
+    settings: dict[str, str | int] = {"style": "ink_wash", "iterations": 4, "size": 64}
 
     with server(folder) as (process, client):
 
@@ -358,8 +358,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(kill(f"kill -9: {name}", make(folder), given.kills, given.seed, folder))
         if re.search(given.only, "page"):
             rows.append(kill_jobs(given.kills, given.seed, Path(place)))
-    header = ("", "tries", "results", "errors", "crashes", "hangs", "worst s", "worst MB")
-    header += ("half-written", "equal")
+    header = ["", "tries", "results", "errors", "crashes", "hangs", "worst s", "worst MB"]
+    header += ["half-written", "equal"]
     print(markdown_table(header, [row.cells() for row in rows]))
     return 0 if all(row.is_good() for row in rows) else 1
 

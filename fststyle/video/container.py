@@ -150,7 +150,13 @@ class Turn:
     @classmethod
     def of(cls, frame: Any) -> Turn:
         """Read the rotation from a frame's display matrix, rounded to a multiple of 90 degrees."""
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # the frame has other data, such as EXIF, that PyAV does not know
+            quarters = round(frame.rotation / 90) % 4
+            return (cls(), cls(True, False, True), cls(False, True, True), cls(True, True))[
+                quarters
+            ]
         if matrix is None or len(bytes(matrix)) != 36:
             return cls()
         # FFmpeg's libavutil/display.h defines x' = a·x + c·y and y' = b·x + d·y.

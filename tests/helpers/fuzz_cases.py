@@ -1,6 +1,6 @@
 """Damaged and hostile files, for the tests and for ``scripts/force.py``.
 
-    python fuzz_cases.py photos|styles SEED SECONDS FOLDER
+    python fuzz_cases.py photos|styles|videos SEED SECONDS FOLDER
 
 The process has little memory. It prints a JSON object: for each kind of file, how many were read
 and refused, and the slowest in seconds; and ``megabytes``, the peak memory of the process. If a
@@ -10,6 +10,8 @@ fails with the traceback.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import random
 import resource
@@ -23,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, features
 
-from fststyle.errors import FststyleError, PhotoError, StyleError
+from fststyle.errors import FststyleError, PhotoError, StyleError, VideoError
 from fststyle.images.load import load_photo
 from fststyle.styles.style_file import read_style
 
@@ -236,11 +239,71 @@ def with_other_weights(rng: random.Random, data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def videos() -> dict[str, bytes]:
+    """Return a tiny video for each encoder that PyAV contains and that works here."""
+    import av
+
+    noise = np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8)
+    files = {}
+    for name in sorted(av.codecs_available):
+        try:
+            codec = av.Codec(name, "w")
+        except ValueError:
+            continue
+        if codec.type != "video" or not codec.video_formats or codec.experimental:
+            continue
+        # Matroska and AVI together hold almost every codec.
+        for container in ("mkv", "avi", "mov"):
+            with contextlib.suppress(av.FFmpegError, ValueError, RuntimeError):
+                files[name] = small_video(container, name, codec.video_formats[0].name, noise)
+                break
+    return files
+
+
+def small_video(container: str, codec: str, pixels: str, frames: NDArray[np.uint8]) -> bytes:
+    import av
+
+    file = BytesIO()
+    formats = {"mkv": "matroska"}
+    with av.open(file, "w", format=formats.get(container, container)) as output:
+        stream: Any = output.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for frame in frames:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def check_video(path: Path) -> str:
+    """Decode a video. Anything but frames of one size or a `VideoError` is a fault."""
+    from fststyle.video.container import Frame
+    from fststyle.video.reader import VideoReader
+
+    try:
+        with VideoReader(path) as reader:
+            items = list(itertools.islice(reader.items(), 400))
+    except VideoError as error:
+        return refused(error)
+    frames = [item.pixels for item in items if isinstance(item, Frame) and item.pixels is not None]
+    assert len({(frame.shape, frame.dtype) for frame in frames}) <= 1  # damaged ones are None
+    return "read"
+
+
+def video_cases(rng: random.Random, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield whole videos, then damaged ones without end."""
+    files = videos()
+    yield from files.items()
+    while True:
+        name = rng.choice(list(files))
+        yield name, mutated(rng, files[name], list(files.values()))
+
+
 Check = Callable[[Path], str]
 Cases = Callable[[random.Random, Path], Iterator[tuple[str, bytes]]]
 KINDS: dict[str, tuple[Check, Cases]] = {
     "photos": (check_photo, photo_cases),
     "styles": (check_style, style_cases),
+    "videos": (check_video, video_cases),
 }
 
 

@@ -31,7 +31,7 @@ def tiff(values: NDArray[np.uint64], bits: int, order: str) -> bytes:
     height, width, channels = values.shape
     data = b"".join(packed(values, bits))
     if bits in (16, 32):
-        data = values.astype(np.dtype(f"u{bits // 8}").newbyteorder(order)).tobytes()
+        data = values.astype(f"{order}u{bits // 8}").tobytes()
     data += b"\0" * (len(data) % 2)
     tags: dict[int, Any] = {256: width, 257: height, 258: [bits] * channels, 259: 1}
     tags |= {262: 1 if channels == 1 else 2, 273: 8, 277: channels, 278: height, 279: len(data)}

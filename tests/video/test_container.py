@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from errors_help import raises
@@ -36,6 +37,25 @@ def test_frames_turn_as_their_matrix_says() -> None:
         for (y, x), value in places.items():
             np.testing.assert_array_equal(turned[y - top, x - left], value)
     assert Turn.of(SimpleNamespace(side_data={})) == Turn()
+
+
+class FrameOfLater:
+    """A frame with side data of a kind that PyAV does not know."""
+
+    def __init__(self, rotation: int) -> None:
+        self.rotation = rotation
+
+    @property
+    def side_data(self) -> None:
+        raise ValueError("31 is not a valid Type")
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_frames_with_unknown_side_data_turn_too(degrees: int, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving(2), degrees=degrees)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    assert Turn.of(FrameOfLater(frame.rotation)) == Turn.of(frame)
 
 
 @pytest.mark.parametrize(
