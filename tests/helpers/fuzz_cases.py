@@ -1,6 +1,6 @@
 """Damaged and hostile files, for the tests and for ``scripts/force.py``.
 
-    python fuzz_cases.py photos|styles|videos SEED SECONDS FOLDER
+    python fuzz_cases.py photos|styles|videos|runs SEED SECONDS FOLDER
 
 The process has little memory. It prints a JSON object: for each kind of file, how many were read
 and refused, and the slowest in seconds; and ``megabytes``, the peak memory of the process. If a
@@ -15,6 +15,7 @@ import itertools
 import json
 import random
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from fststyle.errors import FststyleError, PhotoError, StyleError, VideoError
+from fststyle.errors import FststyleError, PhotoError, StyleError, TrainingError, VideoError
 from fststyle.images.load import load_photo
 from fststyle.styles.style_file import read_style
 
@@ -298,12 +299,51 @@ def video_cases(rng: random.Random, folder: Path) -> Iterator[tuple[str, bytes]]
         yield name, mutated(rng, files[name], list(files.values()))
 
 
+SETTINGS = {"seed": 0, "style": {"name": "wave"}, "optim": {"lr": 0.1}}
+
+
+def run_cases(rng: random.Random, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the two files that a run is resumed from, then damaged ones without end."""
+    import torch
+
+    state = {"status": "running", "started": "2026-01-01", "settings": SETTINGS}
+    checkpoint = BytesIO()
+    torch.save({"fststyle": {"steps_made": 3}, "weights": torch.arange(99.0)}, checkpoint)
+    files = {"run.json": json.dumps(state).encode(), "last.ckpt": checkpoint.getvalue()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    yield from files.items()
+    while True:
+        name = rng.choice(list(files))
+        yield name, mutated(rng, files[name], list(files.values()))
+
+
+def check_run(path: Path) -> str:
+    """Resume a run, or begin a new one. Anything but a run or a `TrainingError` is a fault."""
+    from fststyle.training.run_folder import Run, find_resumable
+
+    runs = path.parent / "runs"
+    shutil.rmtree(runs, ignore_errors=True)
+    (runs / "run").mkdir(parents=True)
+    for name in ("run.json", "last.ckpt"):
+        shutil.copy(path.parent / name, runs / "run")
+    shutil.copy(path, runs / "run" / (path.parent / "kind").read_text())
+    try:
+        found = find_resumable(runs / "run", SETTINGS, "auto")
+        run = Run.new(runs / "new", SETTINGS) if found is None else Run.resume(found, SETTINGS)
+    except TrainingError as error:
+        return refused(error)
+    run.close()
+    return "read"
+
+
 Check = Callable[[Path], str]
 Cases = Callable[[random.Random, Path], Iterator[tuple[str, bytes]]]
 KINDS: dict[str, tuple[Check, Cases]] = {
     "photos": (check_photo, photo_cases),
     "styles": (check_style, style_cases),
     "videos": (check_video, video_cases),
+    "runs": (check_run, run_cases),
 }
 
 
@@ -313,9 +353,12 @@ def main(what: str, seed: str, seconds: str, place: str) -> None:
     check, make_cases = KINDS[what]
     cases = make_cases(rng, folder)
     path = folder / "case"
-    path.write_bytes(next(cases)[1])
+    kind, data = next(cases)
+    (folder / "kind").write_text(kind)
+    path.write_bytes(data)
     check(path)  # imports what it needs before the memory is limited
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    memory = MEMORY if "torch" not in sys.modules else 10 * MEMORY  # torch maps much more
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     slowest: dict[str, float] = defaultdict(float)

@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("what", ["photos", "styles", "videos"])
+@pytest.mark.parametrize("what", ["photos", "styles", "videos", "runs"])
 def test_damaged_files(what: str, tmp_path: Path) -> None:
     rows = force.fuzz(what, 20, 1, tmp_path)
     assert sum(row.tries for row in rows) > 200
