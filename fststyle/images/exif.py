@@ -154,11 +154,26 @@ def kept_for_result(exif: Exif, *, keep_gps: bool) -> Exif:
         Metadata with sRGB as the colour space, and without the orientation, the maker note, the
         size, and the tags that describe how a TIFF file is stored.
     """
-    image = {tag: entry for tag, entry in exif.image.items() if tag in KEPT_TAGS - {ORIENTATION}}
+    image = {
+        tag: entry
+        for tag, entry in exif.image.items()
+        if tag in KEPT_TAGS - {ORIENTATION} and _is_sound(tag, entry, exif.order)
+    }
     taken = {tag: entry for tag, entry in exif.exif.items() if tag not in _EXIF_DROPPED}
     if taken:
         taken[COLOR_SPACE] = exif.entry(SHORT, 1)  # sRGB
     return Exif(exif.order, image, taken, exif.gps if keep_gps else {})
+
+
+def _is_sound(tag: int, entry: Entry, order: str) -> bool:
+    """Return ``False`` for a resolution that would make Pillow reject the whole file."""
+    if tag == RESOLUTION_UNIT:
+        units = [struct.pack(order + "H", unit) for unit in (1, 2, 3)]
+        return entry.type == SHORT and entry.data in units
+    if tag not in (X_RESOLUTION, Y_RESOLUTION):
+        return True
+    is_rational = entry.type == RATIONAL and entry.count == 1
+    return is_rational and 0 not in struct.unpack(order + "2I", entry.data)
 
 
 def write_exif(exif: Exif) -> bytes:

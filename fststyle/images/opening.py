@@ -195,5 +195,5 @@ def _has_known_start(path: Path) -> bool:
 
 def _is_memory_short(path: Path) -> bool:
     with suppress(Exception), Image.open(path) as image:
-        return memory_is_short(8 * image.width * image.height)
+        return memory_is_short(8 * image.width * image.height + 2**26)
     return False

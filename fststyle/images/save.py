@@ -158,7 +158,7 @@ def writing_error(path: Path, file_format: str, error: Exception, pixels: int) -
     """
     if isinstance(error, OSError) and error.errno is not None:
         return cannot_write(path, error, PhotoError)
-    if isinstance(error, MemoryError) or memory_is_short(24 * pixels):
+    if isinstance(error, MemoryError) or memory_is_short(24 * pixels + 2**28):
         problem = f"Not enough memory to encode {{path}} as {file_format}."
         remedy = "Make the image smaller first, or close other programs."
         return PhotoError(problem, path=path, remedy=remedy, code="out_of_memory")

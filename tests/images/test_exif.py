@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fststyle.images import exif as ex
+from fststyle.images.load import load_photo
+from fststyle.images.metadata import Metadata, result_metadata
+from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
 
 
 def full(order: str = "<") -> ex.Exif:
@@ -124,3 +129,46 @@ def test_damage_never_fails(data: st.DataObject) -> None:
     actual = ex.read_exif(damaged)
 
     assert ex.read_exif(ex.write_exif(actual)) == actual
+
+
+def odd_entry(rng: random.Random) -> ex.Entry:
+    kind, count = rng.randrange(1, 14), rng.choice((1, 1, 2, 5, 70))
+    size = ex._TYPE_SIZES[kind] * count
+    data = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size), (b"12" * size)[:size]))
+    return ex.Entry(kind, count, data)
+
+
+@pytest.mark.parametrize("suffix", OUTPUT_SUFFIXES)
+def test_results_are_readable_whatever_the_photo_says(tmp_path: Path, suffix: str) -> None:
+    rng = random.Random(0)
+    path = tmp_path / f"out{suffix}"
+    resolutions = [
+        {tag: ex.Entry(kind, 1, bytes(ex._TYPE_SIZES[kind]))}
+        for tag in (ex.X_RESOLUTION, ex.Y_RESOLUTION, ex.RESOLUTION_UNIT)
+        for kind in ex._TYPE_SIZES
+    ]
+    tags = sorted(ex.KEPT_TAGS)
+    others = [{tag: odd_entry(rng) for tag in rng.sample(tags, 9)} for _ in range(30)]
+    for image in resolutions + others:
+        folders = ({tag: odd_entry(rng) for tag in rng.sample(range(0x10000), 9)} for _ in "eg")
+        block = ex.write_exif(ex.Exif(rng.choice("<>"), image, *folders))
+        photo = Metadata(block, dpi=rng.choice((None, (72, 300.5))))
+        result = result_metadata(photo, style_name="waves", style_licence="", keep_gps=True)
+        for metadata in (photo, result):
+            save_photo(np.zeros((4, 4, 3), np.uint8), path, metadata=metadata)
+            with Image.open(path) as written:
+                written.load()
+                for folder in (ex.EXIF_FOLDER, ex.GPS_FOLDER):
+                    written.getexif().get_ifd(folder)
+            assert load_photo(path).pixels.shape == (4, 4, 3)
+
+
+def test_only_sound_resolutions_are_kept() -> None:
+    for order in "<>":
+        exif = ex.Exif(order)
+        exif.image.update(ex.resolution(exif, (72, 300)))
+        assert ex.kept_for_result(exif, keep_gps=True).image == exif.image
+        exif.image[ex.X_RESOLUTION] = ex.Entry(1, 1, b"H")
+        exif.image[ex.Y_RESOLUTION] = exif.entry(ex.RATIONAL, 72, 0)
+        exif.image[ex.RESOLUTION_UNIT] = exif.entry(ex.SHORT, 9)
+        assert ex.kept_for_result(exif, keep_gps=True).image == {}
