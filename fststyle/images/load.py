@@ -96,7 +96,7 @@ def from_pil(image: Image.Image, *, as_bytes: bool = False) -> Photo:
     Args:
         image: Image to convert. This object is not modified. In modes I;16 and I, values are
             assumed to have 16 bits (in mode I, 31 or 32 bits if any value needs them). In mode F,
-            values are expected to be in [0, 1].
+            values are expected to be in [0, 1]; docs/formats.md says how other ranges are scaled.
         as_bytes: Return 8-bit images as uint8 instead of floats.
 
     Returns:

@@ -67,16 +67,35 @@ def read_sixteen_bit(
 
 
 def _read_grey(image: Image.Image) -> NDArray[np.float32]:
-    values = np.asarray(image)
-    if image.mode == "F":
-        return np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0.0, 1.0)
-    # Pillow stores 16-bit values in mode I;16 or I, and signed or unsigned 32-bit values in mode I.
-    # Use the narrowest range that contains all values. TIFF files can also have 12 bits.
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    bits, is_signed = tags.get(258, (16,))[0], tags.get(339) == (2,)
+    if image.mode == "F" or is_signed:
+        top = 32_767 if is_signed and bits == 16 else 65_535
+        return _scaled_by_range(values.astype(np.float64), top)
+    # Pillow stores 16-bit values in mode I;16 or I, and unsigned 32-bit values in mode I.
     unsigned = values.view(np.uint32) if values.dtype == np.int32 else values
-    tags = getattr(image, "tag_v2", {})
-    ranges = (2 ** tags.get(258, (16,))[0] - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)
+    if bits == 32:
+        return _scaled_by_range(unsigned.astype(np.float64), 65_535)
+    # Use the narrowest range that contains all values. TIFF files can also have 12 bits.
+    ranges = (2**bits - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)
     highest = next(top for top in ranges if unsigned.max() <= top)
     return unsigned.astype(np.float32) / np.float32(highest)
+
+
+def _scaled_by_range(values: NDArray[np.float64], top: int) -> NDArray[np.float32]:
+    """Scale values without a known range to [0, 1].
+
+    Black is 0, or the minimum if there are distinctly negative values. White is 1 if all values are
+    at most 2, otherwise 255, ``top``, 2³¹ - 1 or 2³² - 1 if the maximum is near, otherwise the
+    maximum.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low >= -0.1 * high:
+        tops = (255, top, 2**31 - 1, 2**32 - 1)
+        low, high = 0.0, next((t for t in tops if t / 16 < high <= t), high if high > 2 else 1.0)
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low or 1.0)
+    return np.clip(scaled, 0.0, 1.0).astype(np.float32)
 
 
 def _read_colour(image: Image.Image, file: BinaryIO) -> NDArray[np.uint16] | None:

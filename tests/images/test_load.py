@@ -6,9 +6,11 @@ import errno
 import struct
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from errors_help import raises
 from image_help import LINEAR_GREY, SWAPPED, cyan_profile, random_bytes, random_pixels
 from PIL import Image
@@ -242,13 +244,35 @@ def test_32_bit_grey_is_scaled(highest: int, dtype: type[np.signedinteger]) -> N
     np.testing.assert_allclose(actual, [0, 0.5, 1], atol=1e-6)
 
 
-def test_float_tiff_is_clipped(tmp_path: Path) -> None:
-    stored = np.array([[-1, 0.25, 7, np.nan, np.inf]], np.float32)
-    Image.fromarray(stored).save(tmp_path / "photo.tif")
+RAMP = np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 256)
 
-    actual = load.load_image(tmp_path / "photo.tif")[0, :, 0]
 
-    np.testing.assert_array_equal(actual, [0, 0.25, 1, 0, 1])
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (RAMP, RAMP),
+        (RAMP * 1.6 - 0.05, RAMP * 1.6 - 0.05),  # slightly outside: clipped
+        (RAMP * 200, RAMP * 200 / 255),
+        (RAMP * 60_000, RAMP * 60_000 / 65_535),
+        (RAMP * 7, RAMP),
+        (RAMP * 2 - 1, RAMP),
+        (RAMP * 1e6 - 5e5, RAMP),
+        (np.float32([[0, np.nan, 1, np.inf, -np.inf]]), [[0, 0, 1, 1, 0]]),
+        (np.zeros((1, 3), np.float32), [[0, 0, 0]]),
+        (np.full((1, 3), np.nan, np.float32), [[0, 0, 0]]),
+        ((RAMP * 255).astype(np.int32), (RAMP * 255).astype(np.int32) / 255),
+        ((RAMP * 255).astype(np.uint32), (RAMP * 255).astype(np.int32) / 255),
+        ((RAMP.astype(np.float64) * (2**32 - 1)).astype(np.uint32), RAMP),
+        ((RAMP * 30_000).astype(np.int16), RAMP * 30_000 / 32_767),
+        ((RAMP * 60_000 - 30_000).astype(np.int16), RAMP),
+    ],
+)
+def test_grey_without_a_known_range(tmp_path: Path, stored: Any, expected: Any) -> None:
+    tifffile.imwrite(tmp_path / "photo.tif", stored, photometric="minisblack")
+
+    actual = load.load_photo(tmp_path / "photo.tif").pixels[..., 0]
+
+    np.testing.assert_allclose(actual, np.clip(expected, 0, 1), atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
