@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import secrets
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,6 +86,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    remove_leftovers(target.parent)
     temporary = temporary_beside(target)
     try:
         yield temporary
@@ -98,7 +102,37 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 def temporary_beside(target: Path) -> Path:
     """Return the path for a new hidden file in the same folder as ``target``."""
-    return target.with_name(f".fststyle-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return target.with_name(f".fststyle-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of processes that have been killed on this machine.
+
+    Each process does this once per folder. Files of other machines, on a shared drive, are kept.
+    """
+    if folder in _CLEANED:
+        return
+    _CLEANED.add(folder)
+    pattern = re.compile(rf"\.fststyle-{_host()}-(\d+)-[0-9a-f]{{8}}\.tmp")
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match and not _is_running(int(match[1])):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+_CLEANED: Final[set[Path]] = set()
+
+
+def _host() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _is_running(process: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(process)
 
 
 @overload

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,3 +95,30 @@ def test_user_folders(
         assert folder() == Path.home() / default / "fststyle"
     monkeypatch.setenv(variable, str(tmp_path))
     assert folder() == tmp_path / "fststyle"
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    """A process is killed while it writes. The next one in the same folder removes its file."""
+    write = (
+        "import os, signal, sys\nfrom fststyle.files import replacing, write_atomically\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.write_bytes(bytes(1000))\n"
+        "    {act}\n"
+    )
+    target = tmp_path / "out.bin"
+
+    def run(act: str) -> int:
+        command = [sys.executable, "-c", write.format(act=act), str(target)]
+        return subprocess.run(command, check=False).returncode
+
+    assert run("os.kill(os.getpid(), signal.SIGKILL)") == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".fststyle-")
+    other_machine = tmp_path / ".fststyle-00000000-1-0123abcd.tmp"
+    of_others = [other_machine, tmp_path / ".fststyle.tmp", tmp_path / "photo.tmp"]
+    for path in of_others:
+        path.write_bytes(b"x")
+    running = left.with_name(left.name.replace(f"-{left.name.split('-')[2]}-", f"-{os.getpid()}-"))
+    running.write_bytes(b"x")
+    assert run("pass") == 0
+    assert sorted(tmp_path.iterdir()) == sorted([target, running, *of_others])

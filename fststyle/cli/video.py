@@ -248,6 +248,13 @@ def _report(
     if damage.truncated and result.is_whole:
         why = damage.truncated
         _warn(f"{options.video} is truncated: it ends after {result.seconds:.1f} s; {why}.")
+    if source.left_out:
+        kinds = ", ".join(sorted({"sound" if k == "audio" else k for k in source.left_out}))
+        count = len(source.left_out)
+        stream = "stream has" if count == 1 else "streams have"
+        _warn(f"{options.video}: {count} {kinds} {stream} an unknown codec and cannot be copied.")
+    if source.resized:
+        _warn(f"{options.video}: the size changes; {source.resized} frames were fitted.")
     if not result.is_whole:
         whole = "" if info.seconds is None else f" of {info.seconds:.1f} s"
         _warn(f"Interrupted: {options.output} contains the first {result.seconds:.1f} s{whole}.")
@@ -263,6 +270,8 @@ def _report(
             "seconds": round(result.seconds, 3),
             "broken": damage.broken,
             "truncated": bool(damage.truncated),
+            "streams_left_out": len(source.left_out),
+            "frames_fitted": source.resized,
             "interrupted": not result.is_whole,
             "cuts": cuts,
             "frames_per_second": round(speed, 2),

@@ -58,6 +58,10 @@ class Colours:
         return FULL if self.is_full else _LIMITED
 
 
+BT709: Final = Colours(1, is_full=False, primaries=1, transfer=1)
+"""The usual encoding of HD videos."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """Properties of a video that are known before it is decoded completely.
@@ -71,7 +75,7 @@ class VideoInfo:
         time_base: Unit of the frames' times, in seconds.
         frames: Approximate number of frames, or ``None`` if unknown.
         seconds: Approximate duration, or ``None`` if unknown.
-        colours: Encoding of the frames' colours.
+        colours: Encoding of the frames' colours. HDR videos are converted to BT.709.
     """
 
     path: Path

@@ -57,13 +57,39 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
                 return
 
 
-def decode_frames(packets: Iterable[Any], stream: Any, clip: Clip) -> Iterator[Any]:
+class _Times:
+    """Puts the times of decoded frames in order, where a file does not store them.
+
+    AVI files store packets without times. If a packet contains two frames (a "packed bitstream",
+    as DivX wrote it), decoders return the frames in the right order, but exchange their times.
+    """
+
+    def __init__(self, delay: int) -> None:
+        self._delay = delay
+        self._frames: list[Any] = []
+
+    def sorted(self, frames: Iterable[Any], *, is_end: bool) -> Iterator[Any]:
+        """Return the frames that are due, each with the earliest time of those that wait."""
+        self._frames += frames
+        while len(self._frames) > (0 if is_end else self._delay):
+            times = sorted(f.pts for f in self._frames if f.pts is not None)
+            frame = self._frames.pop(0)
+            if frame.pts is not None and times[0] != frame.pts:
+                other = next(f for f in self._frames if f.pts == times[0])
+                other.pts, frame.pts = frame.pts, other.pts
+            yield frame
+
+
+def decode_frames(
+    packets: Iterable[Any], stream: Any, clip: Clip, *, stores_times: bool = True
+) -> Iterator[Any]:
     """Decode frames, and report those that are lost because the file is damaged.
 
     Args:
         packets: Packets of the file. Only packets of the video stream are decoded.
         stream: The video stream.
         clip: Part of the video to read. Decoding stops at the end of the clip.
+        stores_times: False if the file's format does not store the times of frames, as AVI.
 
     Yields:
         PyAV frames, and a `Lost` for each lost frame, in the order in which they are shown. Frames
@@ -74,17 +100,23 @@ def decode_frames(packets: Iterable[Any], stream: Any, clip: Clip) -> Iterator[A
     base = Fraction(stream.time_base)
     expected: list[int] = []  # a heap with the times of frames that have not been decoded yet
     is_damaged = False
+    times = _Times(0 if stores_times else 2)
+    delay: int | None = 0 if stores_times else None
     for packet in chain(packets, (None,)):  # None makes the decoder return its last frames
         if packet is not None:
             if packet.stream_index != stream.index:
                 continue
+            if packet.pts is not None and packet.dts is not None:
+                # FFmpeg adds the decoder's delay to the times that it makes up.
+                delay = packet.pts - packet.dts if delay is None else delay
+                packet.pts -= delay
             if packet.pts is not None and not packet.is_discard:
                 heapq.heappush(expected, packet.pts)
         try:
             frames = stream.decode(packet)
         except (av.error.FFmpegError, ValueError):
             frames, is_damaged = [], True
-        for frame in frames:
+        for frame in times.sorted(frames, is_end=packet is None):
             while expected and frame.pts is not None and expected[0] <= frame.pts:
                 pts = heapq.heappop(expected)
                 # Some packets are never shown. After an error, such packets count as lost frames.

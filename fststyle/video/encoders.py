@@ -112,6 +112,11 @@ class Output:
         return self.suffix in SILENT_SUFFIXES
 
     @property
+    def is_quicktime(self) -> bool:
+        """True for MP4 and MOV files."""
+        return self.suffix in (".mp4", ".m4v", ".mov")
+
+    @property
     def encoder(self) -> Encoder:
         """The encoder for the codec or, if no codec is set, the default encoder for the format."""
         codec = self.codec or _DEFAULT_CODECS.get(self.suffix, "h264")

@@ -35,7 +35,7 @@ class OutputFile:
         self.frames = 0
         self.seconds = 0.0
         self._durations: dict[int, int] = {}
-        options = {"movflags": "+faststart"} if output.suffix in (".mp4", ".m4v", ".mov") else {}
+        options = {"movflags": "+faststart"} if output.is_quicktime else {}
         if output.is_silent:
             options["loop"] = "0"
         with self.errors():

@@ -25,6 +25,7 @@ from fststyle.images.limits import pixel_limit
 from fststyle.images.resize import fitted_size
 from fststyle.video.clip import Clip
 from fststyle.video.container import (
+    BT709,
     FULL,
     MICROSECONDS,
     Copied,
@@ -40,6 +41,7 @@ from fststyle.video.container import (
     video_stream,
 )
 from fststyle.video.decode import Lost, decode_frames, read_packets, select_copies
+from fststyle.video.hdr import TRANSFERS, to_bt709
 
 MAX_PIXELS: Final = 100_000_000
 """Maximum number of pixels in a frame. See `fststyle.images.limits` for how to raise the limit."""
@@ -64,6 +66,8 @@ class VideoReader:
         info: Properties of the video.
         damage: Damage found so far.
         copied: The streams whose packets are copied, as PyAV objects.
+        left_out: Types of the streams that are not copied because FFmpeg does not know their codec.
+        resized: Number of frames so far that were fitted because the size changes in the video.
 
     Raises:
         VideoError: The file cannot be read as a video, or does not contain a frame in the
@@ -86,6 +90,8 @@ class VideoReader:
             _check_seconds("duration", duration, above=True)
         self.damage = Damage()
         self.copied: list[Any] = []
+        self.left_out: list[str] = []
+        self.resized = 0
         self._path = path
         self._containers: list[Any] = []
         self._last: Frame | None = None
@@ -180,7 +186,10 @@ class VideoReader:
         self._clip = Clip.of(beginning_of(container), start=start, duration=duration)
         self._seek(container, back)
         self._packets = self._open_copies(container, back, copies)
-        self._coming = decode_frames(self._packets, self._stream, self._clip)
+        stores_times = container.format.name != "avi"
+        self._coming = decode_frames(
+            self._packets, self._stream, self._clip, stores_times=stores_times
+        )
         is_late = back is not None
         for frame in self._coming:
             if isinstance(frame, Lost):  # an earlier frame that could replace it does not exist yet
@@ -203,7 +212,7 @@ class VideoReader:
         The file is opened a second time, because its streams may not be interleaved. A pipe can
         be opened only once, so packets are kept in memory until they are needed.
         """
-        self.copied = [stream for stream in container.streams if stream.type in copies]
+        self.copied = self._known_streams(container, copies)
         self._other: Iterator[Any] = iter(())
         if self.copied and not stat.S_ISREG(self._path.stat().st_mode):
             packets = read_packets(container, (self._stream, *self.copied), self.damage)
@@ -211,11 +220,17 @@ class VideoReader:
             return frames
         if self.copied:
             other = self._opened()
-            self.copied = [stream for stream in other.streams if stream.type in copies]
+            self.copied = self._known_streams(other, copies)
             self._seek(other, back)
             streams = (other.streams[self._stream.index], *self.copied)
             self._other = read_packets(other, streams, self.damage)
         return read_packets(container, (self._stream,), self.damage)
+
+    def _known_streams(self, container: Any, copies: tuple[str, ...]) -> list[Any]:
+        """List the streams to copy. Formats cannot contain streams of a codec unknown to FFmpeg."""
+        streams = [stream for stream in container.streams if stream.type in copies]
+        self.left_out = [stream.type for stream in streams if stream.codec_context is None]
+        return [stream for stream in streams if stream.codec_context is not None]
 
     def _opened(self) -> Any:
         self._containers.append(open_video(self._path))
@@ -286,14 +301,23 @@ class VideoReader:
         from av.video.reformatter import Interpolation
 
         width, height = self.info.width, self.info.height
-        if self._turn.swaps:
+        turn = Turn.of(frame)
+        if turn.swaps:
             width, height = height, width
-        colours = self.info.colours
+        room = (height, width)
+        if (frame.width, frame.height, turn) != self._usual:
+            self.resized += 1
+            _check_pixels(self._path, frame.width, frame.height)
+            scale = min(width / (frame.width * self._stretch), height / frame.height)
+            width = min(width, max(1, round(frame.width * self._stretch * scale)))
+            height = min(height, max(1, round(frame.height * scale)))
+        colours = self._colours
+        hdr = colours.transfer in TRANSFERS
         converted = self._reformatter.reformat(
             frame,
             width,
             height,
-            "rgb24",
+            "rgb48le" if hdr else "rgb24",
             src_colorspace=colours.scaler_matrix,
             src_color_range=FULL if is_stored_as_rgb(frame) else colours.scaler_range,
             dst_color_range=FULL,
@@ -301,8 +325,10 @@ class VideoReader:
             | Interpolation.FULL_CHR_H_INT
             | Interpolation.ACCURATE_RND,
         )
-        pixels: Any = converted.to_ndarray()
-        return self._turn(pixels)
+        pixels = converted.to_ndarray()
+        if hdr:
+            pixels = to_bt709(pixels, colours.transfer)
+        return turn(_centred(pixels, *room))
 
     def _look(self, size: int | None, square: bool, copies: tuple[str, ...]) -> None:
         """Determine the properties of the video from its first frame."""
@@ -311,12 +337,14 @@ class VideoReader:
         first, stream = self._first, self._stream
         _check_pixels(self._path, first.width, first.height)
         self._reformatter = VideoReformatter()
-        self._turn = Turn.of(first)
+        turn = Turn.of(first)
+        self._usual = (first.width, first.height, turn)
         width, height = first.width, first.height
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         if square:
             width, aspect = max(1, round(width * aspect)), Fraction(1)
-        if self._turn.swaps:
+        self._stretch = width / first.width
+        if turn.swaps:
             width, height, aspect = height, width, 1 / aspect
         if size is not None:
             height, width = fitted_size(height, width, size)
@@ -327,6 +355,7 @@ class VideoReader:
             seconds = whole / MICROSECONDS
             # This is the duration of the longest stream, which may not be among the streams read.
             self._promised = seconds if {"audio", "subtitle"} <= {*copies} else None
+        self._colours = colours_of(first, width, height)
         part = self._clip.length(seconds)
         is_whole = not self._clip.skips and self._clip.end is None
         frames = stream.frames if is_whole else 0
@@ -339,7 +368,7 @@ class VideoReader:
             time_base=self._time_base,
             frames=frames or (None if part is None else round(part * rate)),
             seconds=part,
-            colours=colours_of(first, width, height),
+            colours=BT709 if self._colours.transfer in TRANSFERS else self._colours,
         )
 
     def _check_end(self) -> None:
@@ -367,6 +396,16 @@ class VideoReader:
             remedy="The file may be damaged.",
             code="no_frames",
         )
+
+
+def _centred(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Return an image ``(H, W, 3)`` of the given size, with black borders where it is smaller."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    result = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
+    result[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return result
 
 
 def _check_seconds(name: str, value: float, *, above: bool = False) -> None:

@@ -179,6 +179,8 @@ class VideoWriter:
             context.sample_aspect_ratio = info.aspect
             context.colorspace, context.color_range = colours.matrix, colours.scaler_range
             context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        if stream.codec_context.codec.canonical_name == "hevc" and output.is_quicktime:
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse hev1
         self._file.open_encoder(stream, self._unit)
         return stream
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from errors_help import raises
 from video_help import facts_of, frames_of, moving, times_of, write_video
 
 from fststyle.errors import VideoError
+from fststyle.video.container import Frame
 from fststyle.video.convert import convert
 from fststyle.video.encoders import Output
 from fststyle.video.gif_writer import GifWriter
@@ -74,3 +76,19 @@ def test_gif_frames_in_another_format_keep_their_times(tmp_path: Path) -> None:
     with VideoReader(video) as reader:
         convert(reader, Output(target, "gif"), lambda pixels, seconds: pixels)
     assert times_of(target) == times_of(video)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".mkv"])
+def test_hevc_has_the_tag_of_apples_players(tmp_path: Path, suffix: str) -> None:
+    source = write_video(tmp_path / "video.mp4", moving(3))
+    output = Output(tmp_path / f"out{suffix}", codec="hevc")
+    with VideoReader(source) as reader, open_writer(output.path, output, reader) as writer:
+        for item in reader.items():
+            if isinstance(item, Frame):
+                assert item.pixels is not None
+                writer.add_frame(item.pixels, item.pts, item.duration)
+    with av.open(str(output.path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "hevc"
+        if suffix != ".mkv":
+            assert stream.codec_context.codec_tag == "hvc1"
