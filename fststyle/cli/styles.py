@@ -27,6 +27,8 @@ from fststyle.styles.find import (
     art_info,
     find_style,
     list_styles,
+    unlisted_styles,
+    user_styles_folder,
     zoo_folder,
 )
 from fststyle.styles.info import StyleInfo
@@ -125,6 +127,10 @@ def styles(options: argparse.Namespace) -> int:
             "-o sets the path of the image that --sheet saves.", remedy="Add --sheet PHOTO."
         )
     listed = [_read(found) for found in list_styles()]
+    if unlisted := [found.path.name for found in unlisted_styles()]:
+        folder = user_styles_folder()
+        print(f"Not listed, because of their names, in {folder}:", file=sys.stderr)
+        print(f"{', '.join(unlisted)}. Use only a-z, 0-9, _ and - in names.", file=sys.stderr)
     if options.json:
         document = {"styles": [_as_dict(style) for style in listed]}
         print(json.dumps(document, indent=2, ensure_ascii=False))

@@ -91,7 +91,7 @@ def find_style(text: str) -> FoundStyle:
             remedy = "Check the path, or use the name of a style."
             raise StyleError(_NO_FILE, path=text, remedy=remedy, code="not_found")
         return FoundStyle("network" if network else "picture", path, path.stem)
-    for style in _all_styles():
+    for style in (*_all_styles(), *unlisted_styles()):
         if style.name == text:
             return style
     raise _unknown("style", text, [style.name for style in list_styles()])
@@ -152,6 +152,20 @@ def list_styles() -> list[FoundStyle]:
     for style in _all_styles():
         styles.setdefault(style.name, style)
     return sorted(styles.values(), key=lambda style: style.name)
+
+
+def unlisted_styles() -> list[FoundStyle]:
+    """List the user's style files that `list_styles` omits because of their names.
+
+    Other programs give copies names such as ``wave (1).onnx``. `find_style` finds these files by
+    their exact names.
+    """
+    paths = _files(user_styles_folder(), ".onnx")
+    return [
+        FoundStyle("network", path, path.stem)
+        for path in paths
+        if not STYLE_NAME.fullmatch(path.stem)
+    ]
 
 
 def find_picture(text: str) -> Path:
@@ -219,9 +233,14 @@ def _is_path(text: str) -> bool:
     return bool(Path(text).suffix) or os.sep in text or "/" in text
 
 
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """List the visible files with an extension, whose upper and lower case do not matter."""
+    paths = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() == suffix)
+    return [path for path in paths if os.path.isfile(path)]
+
+
 def _named_files(folder: Path, suffix: str) -> list[Path]:
-    paths = folder.glob(f"*{suffix}")
-    return sorted(path for path in paths if STYLE_NAME.fullmatch(path.stem) and path.is_file())
+    return [path for path in _files(folder, suffix) if STYLE_NAME.fullmatch(path.stem)]
 
 
 def _all_styles() -> Iterator[FoundStyle]:

@@ -219,3 +219,13 @@ def test_no_torch_is_loaded(style_path: Path, photo: Path, arguments: list[str])
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_files_with_other_names_are_named(run: Run, style_path: Path) -> None:
+    own = find.user_styles_folder()
+    wave(style_path, own / "wave.onnx")
+    (own / "wave (1).onnx").write_bytes(style_path.read_bytes())
+    done = run()
+    assert done.status == 0
+    assert "wave (1)" not in done.out
+    assert "wave (1).onnx" in done.err

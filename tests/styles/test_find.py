@@ -14,9 +14,11 @@ from fststyle.styles.find import (
     find_picture,
     find_style,
     list_styles,
+    unlisted_styles,
     user_styles_folder,
 )
 from fststyle.styles.info import StyleInfo
+from fststyle.styles.style_file import read_info
 
 
 @pytest.fixture
@@ -152,3 +154,30 @@ def test_find_network(folders: dict[str, Path]) -> None:
         find_network("my wave.png")
     training = "\"style.image='my wave.png'\" style.name=NAME"
     assert caught.value.details == {"name": "my wave", "training": training}
+
+
+def test_files_with_other_names(folders: dict[str, Path]) -> None:
+    for name in ("wave.ONNX", "wave (1).onnx", "My Wave.onnx", "._wave.onnx", "wave.onnx.part"):
+        (folders["user"] / name).touch()
+    (folders["user"] / "folder.onnx").mkdir()
+    assert [style.name for style in list_styles()] == ["wave"]
+    assert [style.name for style in unlisted_styles()] == ["My Wave", "wave (1)"]
+    assert find_style("wave (1)").path == folders["user"] / "wave (1).onnx"
+    with raises(StyleError, "unknown_style", "did you mean wave"):
+        find_style("WAVE")
+
+
+def test_longest_names(folders: dict[str, Path]) -> None:
+    for length in (64, 65):
+        (folders["user"] / f"{'a' * length}.onnx").touch()
+    assert [len(style.name) for style in list_styles()] == [64]
+    assert [len(style.name) for style in unlisted_styles()] == [65]
+
+
+def test_a_renamed_or_read_only_style_file_stays_the_same_style(
+    folders: dict[str, Path], style_path: Path
+) -> None:
+    renamed = folders["user"] / "other.onnx"
+    renamed.write_bytes(style_path.read_bytes())
+    renamed.chmod(0o444)
+    assert read_info(find_network("other").path) == read_info(style_path)
