@@ -94,6 +94,17 @@ ADOBE_RGB: Final = MatrixProfile(
 """Colour space of camera JPEGs that have no profile but are marked R03 in EXIF (DCF 2.0)."""
 
 
+def gamma_profile(exponent: float) -> MatrixProfile | None:
+    """Return the colour space of a PNG file with a gAMA chunk, or ``None`` if it is close to sRGB.
+
+    Args:
+        exponent: Value of the chunk: the exponent with which light was encoded, such as 1 / 2.2.
+    """
+    if not 0.05 < exponent < 5 or abs(exponent * 2.2 - 1) < 0.05:
+        return None
+    return MatrixProfile((_power(1 / exponent),), None)
+
+
 def read_matrix_profile(profile: bytes) -> MatrixProfile | None:
     """Read an ICC profile that consists of curves and a matrix.
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 from fststyle.images.colour import (
     ADOBE_RGB,
+    MatrixProfile,
+    gamma_profile,
     is_srgb,
     read_matrix_profile,
     to_srgb,
@@ -129,20 +131,23 @@ def _decode(image: Image.Image, file: BinaryIO | None, as_bytes: bool) -> Photo:
     image.load()
     icc = image.info.get("icc_profile") or b""
     orientation, is_adobe_rgb = _read_exif(image)
+    matrix = ADOBE_RGB if is_adobe_rgb and image.mode == "RGB" else None
+    if image.format == "PNG" and "srgb" not in image.info:
+        matrix = gamma_profile(image.info.get("gamma", 0))
     colour, alpha = precise or _split(image)
     colour = _upright(colour, orientation)
     if alpha is not None:
         alpha = _upright(alpha, orientation)
     if not isinstance(colour, Image.Image):
-        pixels = _precisely_in_srgb(colour, icc)
+        pixels = _precisely_in_srgb(colour, icc, matrix)
         if pixels is not None:
             return Photo(pixels, _values(alpha, False), bits=16)
         colour = Image.fromarray(to_uint8(colour[..., 0] if colour.shape[2] == 1 else colour))
     values = _values(alpha, as_bytes)
     if icc:
         colour = to_srgb(colour, icc)
-    elif colour.mode == "RGB" and is_adobe_rgb:
-        return Photo(to_srgb_precisely(to_floats(colour), ADOBE_RGB), values)
+    elif matrix is not None:
+        return Photo(to_srgb_precisely(to_floats(colour.convert("RGB")), matrix), values)
     return Photo(_values(colour.convert("RGB"), as_bytes), values)
 
 
@@ -156,13 +161,17 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return rgba.convert("RGB").convert("L" if is_grey else "RGB"), rgba.getchannel("A")
 
 
-def _precisely_in_srgb(colour: NDArray[np.float32], profile: bytes) -> NDArray[np.float32] | None:
+def _precisely_in_srgb(
+    colour: NDArray[np.float32], profile: bytes, matrix: MatrixProfile | None
+) -> NDArray[np.float32] | None:
     """Convert floats to sRGB. Return ``None`` if only LittleCMS can apply the profile."""
     rgb = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
-    if not profile or is_srgb(profile):
-        return rgb
-    matrix = read_matrix_profile(profile)
-    return None if matrix is None else to_srgb_precisely(rgb, matrix)
+    if profile:
+        if is_srgb(profile):
+            return rgb
+        matrix = read_matrix_profile(profile)
+        return None if matrix is None else to_srgb_precisely(rgb, matrix)
+    return rgb if matrix is None else to_srgb_precisely(rgb, matrix)
 
 
 def _upright(values: _Channels, orientation: int) -> _Channels:

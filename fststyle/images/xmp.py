@@ -36,6 +36,7 @@ _DROPPED_SPACES: Final = (
     "{http://ns.adobe.com/hdr-gain-map/1.0/}", "{http://ns.google.com/photos/1.0/",
     "{http://ns.apple.com/HDRGainMap/1.0/}", "{http://ns.apple.com/pixeldatainfo/1.0/}",
 )  # fmt: skip
+_PANORAMA: Final = "{http://ns.google.com/photos/1.0/panorama/}"
 _DROPPED: Final = frozenset(
     (
         _XMP + "Thumbnails", _PHOTOSHOP + "ICCProfile", _TIFF + "Orientation",
@@ -121,7 +122,8 @@ def _parse(xmp: bytes) -> tuple[Element, dict[str, str]]:
 def _is_dropped(name: str, *, keep_gps: bool) -> bool:
     if name.startswith(_EXIF + "GPS"):
         return not keep_gps
-    return name in _DROPPED or name.startswith(_DROPPED_SPACES)
+    is_kept = name.startswith(_PANORAMA)  # viewers scale its numbers to the size of the image
+    return name in _DROPPED or (name.startswith(_DROPPED_SPACES) and not is_kept)
 
 
 def _drop(element: Element, *, keep_gps: bool) -> None:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from fststyle.errors import FststyleError, PhotoError, StyleError, TrainingError, VideoError
+from fststyle.images import exif as ex
+from fststyle.images.animation import load_frames
 from fststyle.images.load import load_photo
+from fststyle.images.save import encode
 from fststyle.styles.style_file import read_style
 
 MEMORY = 3 << 30  # address space, of which libraries map nearly half
@@ -82,6 +86,21 @@ def photos() -> dict[str, bytes]:
         "TGA": (rgb, {"compression": "tga_rle"}),
         "JPEG2000": (rgb, {}),
     }
+    signed = Image.fromarray(noise.integers(-30_000, 30_000, (34, 48), np.int32))
+    wanted |= {
+        "TIFF signed": (signed, {}),
+        "DIB": (rgb, {}),
+        "PPM grey": (rgb.convert("L"), {}),
+        "PPM bits": (rgb.convert("1"), {}),
+        "PPM float": (floats, {}),
+        "MPO": (rgb, {"append_images": [rgb], "save_all": True}),
+        "PCX": (rgb, {}),
+        "SGI": (rgb, {}),
+        "QOI": (alpha, {}),
+        "TGA raw": (alpha, {}),
+        "JPEG2000 raw": (rgb.convert("L"), {"no_jp2": True}),
+        "ICNS": (rgb, {}),
+    }
     if features.check("avif"):
         wanted["AVIF"] = (rgb, {"exif": exif, "speed": 10})
         wanted["AVIF alpha"] = (alpha, {"speed": 10})
@@ -90,8 +109,35 @@ def photos() -> dict[str, bytes]:
         file = BytesIO()
         image.save(file, name.split()[0], **options)
         files[name] = file.getvalue()
+    words = noise.integers(0, 65_536, (9, 12, 4), dtype=np.uint16)
+    for bits, samples in (("16 bits", words[..., :3]), ("16 bits alpha", words)):
+        for form in ("PNG", "TIFF"):
+            files[f"{form} {bits}"] = encode(samples, form)
+    files["TIFF planar"] = planar_tiff(words)
+    if find_spec("pillow_heif"):
+        from pillow_heif import HeifFile, from_pillow
+
+        heif: HeifFile = from_pillow(rgb)
+        file = BytesIO()
+        heif.save(file)
+        files["HEIF"] = file.getvalue()
     files["EPS"] = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     return files
+
+
+def planar_tiff(words: NDArray[np.uint16]) -> bytes:
+    """Return a TIFF with one strip for each channel."""
+    height, width, channels = words.shape
+    data = np.moveaxis(words, 2, 0).astype("<u2").tobytes()
+    size = len(data) // channels
+    exif = ex.Exif()
+    numbers = {
+        256: [width], 257: [height], 258: [16] * channels, 259: [1], 262: [2],
+        273: [8 + size * index for index in range(channels)], 277: [channels], 278: [height],
+        279: [size] * channels, 284: [2], 338: [2],
+    }  # fmt: skip
+    exif.image.update((tag, exif.entry(ex.LONG, *values)) for tag, values in numbers.items())
+    return ex.header("<", 8 + len(data)) + data + ex.folders(exif, start=8 + len(data))
 
 
 def mutated(rng: random.Random, original: bytes, files: list[bytes]) -> bytes:
@@ -129,6 +175,7 @@ def check_photo(path: Path) -> str:
     """Read a photo. Anything but a photo or a `PhotoError` is a fault."""
     try:
         photo = load_photo(path)
+        frames = [f.pixels.shape for f, _ in zip(load_frames(path).frames(), "abcde", strict=False)]
     except PhotoError as error:
         return refused(error)
     assert photo.pixels.dtype == np.float32
@@ -138,6 +185,7 @@ def check_photo(path: Path) -> str:
     assert photo.pixels.min() >= 0  # not a number fails too
     assert photo.pixels.max() <= 1
     assert photo.alpha is None or photo.alpha.shape == photo.pixels.shape[:2]
+    assert len(set(frames)) == 1
     return "read"
 
 

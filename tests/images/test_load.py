@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -403,3 +404,22 @@ def test_from_pil_leaves_its_argument_alone() -> None:
     assert photo.pixels.shape == (6, 4, 3)
     assert (picture.size, picture.mode, picture.tobytes()) == ((6, 4), "RGBA", before)
     assert picture.getexif()[ORIENTATION_TAG] == 6
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16"])
+@pytest.mark.parametrize("gamma", [1.0, 1 / 1.8, 1 / 2.2])
+def test_gamma_of_png(tmp_path: Path, mode: str, gamma: float) -> None:
+    value = 60
+    array = np.full((4, 4), value * 257 if mode == "I;16" else value, np.uint16)
+    image = Image.fromarray(array if mode == "I;16" else array.astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "photo.png")
+    content = (tmp_path / "photo.png").read_bytes()
+    chunk = b"gAMA" + struct.pack(">I", round(gamma * 100_000))
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "photo.png").write_bytes(content[:33] + chunk + content[33:])
+
+    actual = load.load_photo(tmp_path / "photo.png").pixels
+
+    linear = (value / 255) ** (1 / gamma)
+    expected = 1.055 * linear ** (1 / 2.4) - 0.055 if gamma != 1 / 2.2 else value / 255
+    np.testing.assert_allclose(actual, expected, atol=0.003)

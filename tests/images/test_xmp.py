@@ -190,3 +190,13 @@ def test_damage_always_gives_a_whole_packet(data: st.DataObject) -> None:
     packet = result(bytes(damaged))
 
     assert texts(packet, IPTC + "DigitalSourceType") == [ENHANCED]
+
+
+def test_panoramas_stay_panoramas() -> None:
+    space = b'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
+    panorama = space + b' GPano:ProjectionType="equirectangular" xmp:Rating'
+    depth = b' xmlns:D="http://ns.google.com/photos/1.0/depthmap/" D:Near="1" xmp:Rating'
+
+    packet = result(PHOTO.replace(b" xmp:Rating", b" " + panorama))
+    assert b'GPano:ProjectionType="equirectangular"' in packet
+    assert b"Near" not in result(PHOTO.replace(b" xmp:Rating", depth))
