@@ -133,7 +133,8 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
             flat, strength=control.strength, keep_colors=control.keep_colors
         )
         if inpt.shape[-3] == 1:
-            result = luma(result.double().movedim(-3, -1)).unsqueeze(-3)
+            grey: Any = luma(result.double().movedim(-3, -1))
+            result = grey.unsqueeze(-3)
             result = (result.round() if flat.dtype == torch.uint8 else result).to(flat.dtype)
         result = result.reshape(inpt.shape)
         result = result if is_supported else v2.functional.to_dtype(result, inpt.dtype, scale=True)

@@ -258,7 +258,7 @@ RAMP = np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 256)
         (RAMP * 7, RAMP),
         (RAMP * 2 - 1, RAMP),
         (RAMP * 1e6 - 5e5, RAMP),
-        (np.float32([[0, np.nan, 1, np.inf, -np.inf]]), [[0, 0, 1, 1, 0]]),
+        (np.array([[0, np.nan, 1, np.inf, -np.inf]], np.float32), [[0, 0, 1, 1, 0]]),
         (np.zeros((1, 3), np.float32), [[0, 0, 0]]),
         (np.full((1, 3), np.nan, np.float32), [[0, 0, 0]]),
         ((RAMP * 255).astype(np.int32), (RAMP * 255).astype(np.int32) / 255),
