@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.runtime.tiling import Forward, Sample
-from fststyle.styles.onnx_norms import fold_norms
+from fststyle.styles.onnx_norms import EPSILON, fold_norms
 
 
 def torch_forward(network: Any, device: str) -> Forward:
@@ -19,19 +19,18 @@ def torch_forward(network: Any, device: str) -> Forward:
     The network is moved to the device.
 
     Args:
-        network: A `TransformerNet`.
+        network: A `TransformerNet`. With a dial, the function also needs the positions.
         device: GPU to use: ``cuda`` or ``mps``.
     """
     import torch
 
     network = network.to(device, torch.float16, memory_format=torch.channels_last)
 
-    def forward(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forward(*inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            tensor = torch.from_numpy(photo).to(device, torch.float16)
-            result: NDArray[np.float32] = (
-                network(tensor.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
-            )
+            tensors = [torch.from_numpy(array).to(device, torch.float16) for array in inputs]
+            tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
+            result: NDArray[np.float32] = network(*tensors).float().cpu().numpy()
         return result
 
     return forward
@@ -42,6 +41,8 @@ def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
     import torch
     from torch import nn
 
+    if network.config.dial:
+        return _pin_mapped(network, device)
     weights = {n: tensor.float().cpu().numpy() for n, tensor in network.state_dict().items()}
 
     def pin(sample: Sample) -> Forward:
@@ -50,11 +51,7 @@ def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
         norms = {n: m for n, m in pinned.named_modules() if isinstance(m, nn.InstanceNorm2d)}
 
         def measure(name: str, norm: Any, hidden: Any) -> Any:
-            (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
-            top = sample.inset[0] * height // photo[0]
-            left = sample.inset[1] * width // photo[1]
-            counted = hidden[:, :, top : height - top, left : width - left].float()
-            variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
+            variance, mean = _statistics(hidden, sample)
             statistics[f"{name}.mean"] = mean.cpu().numpy()
             statistics[f"{name}.variance"] = variance.cpu().numpy()
             scale = norm.weight.float().view_as(mean) * (variance + norm.eps).rsqrt()
@@ -78,6 +75,45 @@ def torch_pin(network: Any, device: str) -> Callable[[Sample], Forward]:
         return torch_forward(pinned, device)
 
     return pin
+
+
+def _pin_mapped(network: Any, device: str) -> Callable[[Sample], Forward]:
+    """Return a function that pins the norms of a network that follows a map of positions."""
+    from fststyle.styles.network import ConditionalNorm
+
+    def pin(sample: Sample) -> Forward:
+        statistics: dict[str, tuple[Any, Any]] = {}
+        pinned = copy.deepcopy(network)
+
+        def normalise(name: str, norm: Any, hidden: Any, setting: Any) -> Any:
+            if name not in statistics:
+                statistics[name] = _statistics(hidden, sample)
+            variance, mean = statistics[name]
+            normal = (hidden.float() - mean) * (variance + EPSILON).rsqrt()
+            return norm.scaled(normal.to(hidden.dtype), setting)
+
+        for name, norm in pinned.named_modules():
+            if isinstance(norm, ConditionalNorm):
+                norm.register_forward_hook(
+                    lambda norm, inputs, _, name=name: normalise(name, norm, *inputs)
+                )
+        forward = torch_forward(pinned, device)
+        forward(sample.batch, sample.positions)
+        return forward
+
+    return pin
+
+
+def _statistics(hidden: Any, sample: Sample) -> tuple[Any, Any]:
+    """Return the variances and means, each ``(1, C, 1, 1)``, without the sample's margins."""
+    import torch
+
+    (height, width), photo = hidden.shape[2:], sample.batch.shape[2:]
+    top = sample.inset[0] * height // photo[0]
+    left = sample.inset[1] * width // photo[1]
+    counted = hidden[:, :, top : height - top, left : width - left].float()
+    variance, mean = torch.var_mean(counted, (0, 2, 3), correction=0, keepdim=True)
+    return variance, mean
 
 
 def cuda_memory() -> int:

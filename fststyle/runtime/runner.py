@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,12 @@ from fststyle.errors import (
     check_number,
 )
 from fststyle.images.photo import Pixels
-from fststyle.runtime.on_openvino import openvino_compiler, openvino_forward, openvino_pin
+from fststyle.runtime.on_openvino import (
+    compiled_network,
+    openvino_compiler,
+    openvino_forward,
+    openvino_pin,
+)
 from fststyle.runtime.on_torch import cuda_memory, torch_forward, torch_pin
 from fststyle.runtime.tiling import (
     SMALL_PIXELS,
@@ -33,13 +39,20 @@ from fststyle.runtime.tiling import (
     run_in_tiles,
     take_sample,
     to_batch,
+    to_positions,
 )
+from fststyle.styles.dial import WEAKEST, Strength, dial_position
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.onnx_graph import build_model
+from fststyle.styles.onnx_norms import InstanceNorm
 from fststyle.styles.shape import MIN_SIDE, receptive_radius
-from fststyle.styles.style_file import load_style, read_style
+from fststyle.styles.style_file import read_style
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+_KEPT_STRENGTHS: Final = 4
+"""Number of strengths for which the network is kept, for each style with a dial."""
 
 # Neither OpenVINO nor torch raises a specific out-of-memory exception on every device.
 _OUT_OF_MEMORY: Final = (
@@ -66,8 +79,24 @@ class Tiled:
     memory: Callable[[], int] = available_memory
 
 
+class Loaded(NamedTuple):
+    """A network that is ready to run at one strength, or with a map.
+
+    Attributes:
+        forward: Function that runs the network on a whole photo.
+        tiled: Functions to run the network tile by tile, or ``None`` if photos are never tiled.
+    """
+
+    forward: Forward
+    tiled: Tiled | None = None
+
+
 class ReadyStyle(Protocol):
     """A style that is ready to run, on photos (a `Runtime`) or on the frames of a video."""
+
+    @property
+    def has_dial(self) -> bool:
+        """``True`` if the network can run at any strength from `WEAKEST` to `STRONGEST`."""
 
     @property
     def info(self) -> StyleInfo:
@@ -77,7 +106,9 @@ class ReadyStyle(Protocol):
     def device(self) -> str:
         """The device that the style runs on: ``cpu``, ``cuda`` or ``mps``."""
 
-    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
+    def __call__(
+        self, pixels: Pixels, *, tile: int | None = None, strength: Strength = 1.0
+    ) -> Pixels:
         """Stylise an image ``(H, W, 3)`` in the same way as `Runtime`."""
 
 
@@ -105,11 +136,37 @@ class Runtime:
     ) -> None:
         self.info = info
         self.device = device
-        self._forward = finite(forward, info)
-        self._tiled = tiled
+        self.has_dial = False
+        loaded = Loaded(finite(forward, info), tiled)
+        self._load: Callable[[float | None], Loaded] = lambda strength: loaded
         self._lock = threading.Lock()
 
-    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
+    @classmethod
+    def with_dial(
+        cls, info: StyleInfo, device: str, load: Callable[[float | None], Loaded]
+    ) -> Runtime:
+        """Create a runtime for a network with a dial.
+
+        Args:
+            info: Information about the style's origin and training.
+            device: The device that the style runs on.
+            load: Function that loads the network for one strength, or for a map if the argument is
+                ``None``. The most recently used networks are kept.
+        """
+        runtime = cls.__new__(cls)
+        runtime.info, runtime.device, runtime.has_dial = info, device, True
+
+        def load_checked(strength: float | None) -> Loaded:
+            loaded = load(strength)
+            return loaded._replace(forward=finite(loaded.forward, info))
+
+        runtime._load = lru_cache(_KEPT_STRENGTHS)(load_checked)
+        runtime._lock = threading.Lock()
+        return runtime
+
+    def __call__(
+        self, pixels: Pixels, *, tile: int | None = None, strength: Strength = 1.0
+    ) -> Pixels:
         """Stylise a photo.
 
         Args:
@@ -118,6 +175,9 @@ class Runtime:
             tile: Maximum side length of the tiles that the photo is divided into, rounded up to a
                 multiple of 4. By default, the tile size depends on the size of the photo and the
                 free memory, and small photos are not divided.
+            strength: Strength of the style, from `WEAKEST` to `STRONGEST`: one number, or an array
+                ``(H, W)`` with one for each pixel. Weaker strengths have the same result as
+                `WEAKEST`. Without a dial, the strength is ignored.
 
         Returns:
             The stylised photo, a new array with the same shape, dtype and range. As in
@@ -132,21 +192,31 @@ class Runtime:
         if tile is not None:
             check_number("tile", tile, 1, whole=True)
         height, width = pixels.shape[:2]
-        with memory_errors(self.device, width, height):
+        with memory_errors(self.device, width, height), self._lock:
             pixels = extended(pixels)
-            tiled = self._tiled
+            positions, key = None, 1.0
+            if self.has_dial and isinstance(strength, np.ndarray):
+                positions = dial_position(extended(strength))
+            elif self.has_dial:
+                key = max(float(strength), WEAKEST)
+            loaded = self._load(key if positions is None else None)
+            tiled = loaded.tiled
             if tiled is not None and tile is None and height * width > SMALL_PIXELS:
                 tile = choose_tile(height, width, tiled.memory())
-            with self._lock:
-                if tiled is None or tile is None or tile >= max(pixels.shape):
-                    result = self._forward(to_batch(pixels))[:, :, :height, :width]
-                    return from_batch(result, pixels)
-                forward = finite(tiled.pin(take_sample(pixels)), self.info)
-                whole = run_in_tiles(pixels, forward, side=tile, margin=tiled.margin)
-                return whole[:height, :width]
+            if tiled is None or tile is None or tile >= max(pixels.shape):
+                maps = [] if positions is None else [to_positions(positions)]
+                result = loaded.forward(to_batch(pixels), *maps)[:, :, :height, :width]
+                return from_batch(result, pixels)
+            forward = finite(tiled.pin(take_sample(pixels, positions)), self.info)
+            whole = run_in_tiles(
+                pixels, forward, side=tile, margin=tiled.margin, positions=positions
+            )
+            return whole[:height, :width]
 
 
-def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = None) -> Runtime:
+def load_runtime(
+    path: Path, *, style: str = "", device: Device = "auto", threads: int | None = None
+) -> Runtime:
     """Load a style file so that it is ready to run.
 
     On the CPU, the style runs with OpenVINO and does not need torch. Computations use bfloat16 if
@@ -156,6 +226,7 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
 
     Args:
         path: Style file to load.
+        style: Name of the style in the file. By default, the first one.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``. With ``auto``, the style runs on the GPU if
             the program has already imported torch and torch can use a GPU. Otherwise, the style
             runs on the CPU, because importing torch takes longer than stylising a photo.
@@ -167,7 +238,7 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
 
     Raises:
         StyleError: The style file cannot be used, for one of the reasons listed in
-            `fststyle.styles.style_file.read_style`.
+            `fststyle.styles.style_file.read_style`, or it has no style with that name.
         SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
 
     Example:
@@ -178,26 +249,36 @@ def load_runtime(path: Path, *, device: Device = "auto", threads: int | None = N
         (48, 64, 3)
     """
     device = checked_device(device, threads)
-    if device == "cpu":
-        content = read_style(path)
-        compiler = openvino_compiler(threads)
-        model = build_model(content.network, content.weights, merged=True)
-        tiled = Tiled(openvino_pin(content, compiler), receptive_radius(content.network))
-        return Runtime(
-            content.info, device, openvino_forward(compiler(model.SerializeToString())), tiled
-        )
-    network, info = load_style(path)
-    forward = torch_forward(network, device)
+    content = read_style(path).selected(style)
+    margin = receptive_radius(content.network)
+    compiler = openvino_compiler(threads) if device == "cpu" else None
     memory = cuda_memory if device == "cuda" else available_memory
-    tiled = Tiled(torch_pin(network, device), receptive_radius(network.config), memory)
-    return Runtime(info, device, forward, tiled)
+
+    def load(strength: float | None) -> Loaded:
+        parameters = None
+        fixed = content if strength is None else content.folded(strength)
+        if compiler is None:
+            network = fixed.torch_network()
+            forward, pin = torch_forward(network, device), torch_pin(network, device)
+        else:
+            if strength is None:
+                fixed, parameters = content.separated()
+            forward = openvino_forward(
+                compiled_network(fixed, compiler, InstanceNorm(), parameters)
+            )
+            pin = openvino_pin(fixed, compiler, parameters)
+        return Loaded(forward, Tiled(pin, margin, memory))
+
+    if content.network.dial:
+        return Runtime.with_dial(content.info, device, load)
+    return Runtime(content.info, device, *load(1.0))
 
 
 def finite(forward: Forward, info: StyleInfo) -> Forward:
     """Return a network whose results are checked with `check_finite`."""
 
-    def checked(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-        result = forward(photo)
+    def checked(*inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        result = forward(*inputs)
         check_finite(result, info)
         return result
 
@@ -245,13 +326,15 @@ def memory_errors(device: str, width: int, height: int) -> Iterator[None]:
         ) from error
 
 
-def extended(pixels: Pixels) -> Pixels:
-    """Pad a photo ``(H, W, 3)`` at its lower and right edges to the minimum size."""
+def extended(pixels: _Array) -> _Array:
+    """Pad a photo or map ``(H, W, …)`` at its lower and right edges to the minimum size."""
     height, width = pixels.shape[:2]
     missing = (max(0, MIN_SIDE - height), max(0, MIN_SIDE - width))
     if not any(missing):
         return pixels
-    result: Pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    rest = [(0, 0)] * (pixels.ndim - 2)
+    padded: Any = np.pad(pixels, [(0, missing[0]), (0, missing[1]), *rest], mode="edge")
+    result: _Array = padded
     return result
 
 

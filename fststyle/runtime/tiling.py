@@ -16,7 +16,7 @@ measurements.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -42,8 +42,12 @@ _INSET: Final = 16
 _PLASTIC: Final = 1.324717957244746  # the real root of x³ = x + 1
 _BYTES_A_PIXEL: Final = 160
 
-Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Function from a photo ``(1, 3, H, W)`` to a result of the same shape, both RGB in [0, 1]."""
+Forward = Callable[..., NDArray[np.float32]]
+"""Function from a photo ``(1, 3, H, W)`` to a result of the same shape, both RGB in [0, 1].
+
+Networks that follow a map of the strength take its positions ``(1, 1, H, W)`` as a second argument,
+from `to_positions`.
+"""
 
 
 class Tile(NamedTuple):
@@ -99,17 +103,20 @@ class Sample(NamedTuple):
         inset: Number of pixels to ignore at the upper and lower borders of each part, and number
             of pixels to ignore at the left and right borders. Padding distorts these pixels if the
             photo continues beyond the part.
+        positions: The same parts of a map, ``(N, 1, H, W)``, from `to_positions`, if there is one.
     """
 
     batch: NDArray[np.float32]
     inset: tuple[int, int]
+    positions: NDArray[np.float32] | None = None
 
 
-def take_sample(pixels: Pixels) -> Sample:
+def take_sample(pixels: Pixels, positions: NDArray[np.float32] | None = None) -> Sample:
     """Choose the sample that is used to measure a photo's statistics.
 
     Args:
         pixels: The photo.
+        positions: Position of the dial for each pixel, ``(H, W)``, if there is a map.
 
     Returns:
         The whole photo if it has at most `SAMPLE_PIXELS` pixels, otherwise one crop from each cell
@@ -117,13 +124,13 @@ def take_sample(pixels: Pixels) -> Sample:
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLE_PIXELS:
-        return Sample(to_batch(pixels), (0, 0))
+        return Sample(to_batch(pixels), (0, 0), *_positions(positions, [np.s_[:, :]]))
     high, wide = min(_CROP, height), min(_CROP, width)
     share = math.sqrt(SAMPLE_PIXELS / (height * width))
     count = SAMPLE_PIXELS // (high * wide)
     down = max(1, min(round(height * share / high), count))
     across = max(1, min(count // down, width // wide))
-    crops = []
+    areas = []
     for row in range(down):
         for column in range(across):
             # Roberts' sequence varies the position within the cell, so that crops do not align
@@ -132,12 +139,20 @@ def take_sample(pixels: Pixels) -> Sample:
             y, x = (number / _PLASTIC % 1, number / _PLASTIC**2 % 1)
             top = int((row + y) * (height - high) / down)
             left = int((column + x) * (width - wide) / across)
-            crops.append(to_batch(pixels[top : top + high, left : left + wide]))
+            areas.append(np.s_[top : top + high, left : left + wide])
     inset = (_INSET if high < height else 0, _INSET if wide < width else 0)
-    return Sample(np.concatenate(crops), inset)
+    batch = np.concatenate([to_batch(pixels[area]) for area in areas])
+    return Sample(batch, inset, *_positions(positions, areas))
 
 
-def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) -> Pixels:
+def run_in_tiles(
+    pixels: Pixels,
+    forward: Forward,
+    *,
+    side: int,
+    margin: int,
+    positions: NDArray[np.float32] | None = None,
+) -> Pixels:
     """Run a network with pinned statistics on a photo, tile by tile.
 
     Args:
@@ -146,6 +161,7 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
         side: Maximum height and width of the kept part of a tile.
         margin: Width of the extra area computed around the kept part, which must be at least the
             network's receptive radius.
+        positions: Position of the dial for each pixel, ``(H, W)``, if there is a map.
 
     Returns:
         The result, with the photo's shape and dtype. If the dtype is uint8, values are rounded.
@@ -154,7 +170,8 @@ def run_in_tiles(pixels: Pixels, forward: Forward, *, side: int, margin: int) ->
     result = np.empty_like(pixels, order="C")
     for tile in tiles(height, width, side, margin):
         rows, columns = tile.inner
-        computed = forward(to_batch(pixels[tile.computed]))[:, :, rows, columns]
+        maps = _positions(positions, [tile.computed])
+        computed = forward(to_batch(pixels[tile.computed]), *maps)[:, :, rows, columns]
         result[tile.kept] = from_batch(computed, pixels)
     return result
 
@@ -165,6 +182,15 @@ def to_batch(pixels: Pixels) -> NDArray[np.float32]:
     if pixels.dtype == np.uint8:
         planes /= np.float32(255)  # bit for bit the same conversion as elsewhere
     return planes
+
+
+def to_positions(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert a map of positions ``(H, W)`` to the second input of a network, ``(1, 1, H, W)``.
+
+    The map is extended at its lower and right edges, so that its sides are multiples of `STRIDE`.
+    """
+    missing = [(0, -length % STRIDE) for length in positions.shape]
+    return np.pad(positions, missing, mode="edge")[np.newaxis, np.newaxis]
 
 
 def from_batch(batch: NDArray[np.float32], like: Pixels) -> Pixels:
@@ -220,6 +246,15 @@ _CGROUP_FILES: Final = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
+
+
+def _positions(
+    positions: NDArray[np.float32] | None, areas: Iterable[tuple[slice, slice]]
+) -> list[NDArray[np.float32]]:
+    """Return the parts of a map as one batch, in a list that is empty if there is no map."""
+    if positions is None:
+        return []
+    return [np.concatenate([to_positions(positions[area]) for area in areas])]
 
 
 def _spans(length: int, side: int, margin: int) -> Iterator[tuple[slice, slice]]:

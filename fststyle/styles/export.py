@@ -38,12 +38,14 @@ from fststyle import __version__
 from fststyle.errors import SettingError, check_choice, check_number
 from fststyle.files import write_atomically
 from fststyle.openvino_core import openvino_core
+from fststyle.styles.content import StyleFile
+from fststyle.styles.dial import STRONGEST, WEAKEST
 from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.onnx_norms import InstanceNorm
 from fststyle.styles.onnx_protobuf import OPSET
 from fststyle.styles.probe import Run, openvino_runner, probe_photo
 from fststyle.styles.shape import MIN_SIDE
-from fststyle.styles.style_file import StyleFile, read_style, refusal
+from fststyle.styles.style_file import read_style, refusal
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -97,6 +99,8 @@ def export_style(
     precision: Precision = "float32",
     opset: int | None = None,
     samples: Sequence[NDArray[np.float32]] = (),
+    strength: float = 1.0,
+    style: str = "",
 ) -> Exported:
     """Export a style for another runner, after comparing the results with the style file's.
 
@@ -110,6 +114,9 @@ def export_style(
         precision: ``float32``, ``float16`` or ``int8``, as described at the top of this module.
         opset: ONNX opset version, at least `LOWEST_OPSET`. By default, that of the style file.
         samples: Photos, ``(H, W, 3)`` in [0, 1], used to calibrate the activations for ``int8``.
+        strength: Strength of the style, from 0.25 to 4. Only styles with a dial can be exported at
+            strengths other than 1.
+        style: Name of the style, for style files with several styles.
 
     Returns:
         The files, and how far their results differ from those of the style file.
@@ -124,7 +131,12 @@ def export_style(
     wanted = _Request(target, size, precision, opset, samples)
     _check_paths(source, target)
     _check_settings(wanted)
-    content = read_style(source)
+    check_number("strength", strength, WEAKEST, STRONGEST)
+    content = read_style(source).selected(style)
+    if strength != 1 and not content.network.dial:
+        problem = "The style {path} has no dial, so it can only be exported at strength 1."
+        raise refusal(problem, source, "no_dial", "Choose a style that was trained with a dial.")
+    content = content.folded(strength)
     convert = _to_onnx if target.suffix == ".onnx" else _to_openvino
     files, run, runner = convert(content, wanted)
     sizes = _ODD_SIZES if size is None else (size,)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,6 +31,7 @@ class FoundStyle:
             network.
         path: Path of the style file or the style image.
         name: Name of the file, without its extension.
+        style: Name of the style in the file, or an empty string for the first style.
 
     Example:
         >>> from fststyle.styles.find import find_style
@@ -41,6 +42,7 @@ class FoundStyle:
     kind: Literal["network", "picture"]
     path: Path
     name: str
+    style: str = ""
 
 
 def user_styles_folder() -> Path:
@@ -64,6 +66,7 @@ def find_style(text: str) -> FoundStyle:
     Args:
         text: Path of a style file or a style image, or the name of a style. Names are looked up
             first among the user's styles, then in the zoo, and then among the bundled artworks.
+            Both may be followed by ``#`` and the name of a style in a file with several styles.
 
     Returns:
         The first style found.
@@ -81,6 +84,11 @@ def find_style(text: str) -> FoundStyle:
         fststyle.errors.StyleError: Unknown style 'great_wav'; did you mean great_wave? \
         See the names that list_styles returns.
     """
+    file, inner_name = split_reference(text)
+    if inner_name:
+        found = find_style(file)
+        if found.kind == "network":
+            return replace(found, style=inner_name)
     path = Path(text)
     if _is_path(text):
         network = path.suffix.lower() == ".onnx"
@@ -95,6 +103,28 @@ def find_style(text: str) -> FoundStyle:
         if style.name == text:
             return style
     raise _unknown("style", text, [style.name for style in list_styles()])
+
+
+def split_reference(text: str) -> tuple[str, str]:
+    """Split ``FILE#STYLE`` into the style file and the name of a style in it.
+
+    Args:
+        text: Path or name of a style, optionally followed by ``#`` and a name. A path of an
+            existing file is not split.
+
+    Returns:
+        The path or name, and the name of the style, or an empty string.
+
+    Example:
+        >>> split_reference("styles/marine.onnx#great_wave")
+        ('styles/marine.onnx', 'great_wave')
+        >>> split_reference("great_wave")
+        ('great_wave', '')
+    """
+    file, mark, style = text.rpartition("#")
+    if not mark or os.path.isfile(text) or not STYLE_NAME.fullmatch(style):
+        return text, ""
+    return file, style
 
 
 def find_network(text: str) -> FoundStyle:

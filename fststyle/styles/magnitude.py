@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from fststyle.styles.dial import DIAL_RANGE
 from fststyle.styles.onnx_protobuf import Weights
 from fststyle.styles.shape import Convolution, NetworkConfig, layers
 
@@ -25,6 +26,7 @@ def overflows(shape: NetworkConfig, weights: Weights) -> bool:
         weights: The network's weights.
     """
     parts = layers(shape)
+    factors = {"": 1.0, "dial_": DIAL_RANGE} if shape.dial else {"": 1.0}
     seen = [0.5]  # photos are centred around 0
 
     def convolve(value: float, name: str) -> float:
@@ -34,7 +36,11 @@ def overflows(shape: NetworkConfig, weights: Weights) -> bool:
 
     def normalise(name: str, before: float = 0.0) -> float:
         gain, shift = (
-            float(np.abs(weights[f"{name}.{kind}"]).max()) for kind in ("weight", "bias")
+            sum(
+                factor * float(np.abs(weights[f"{name}.{part}{kind}"]).max())
+                for part, factor in factors.items()
+            )
+            for kind in ("weight", "bias")
         )
         seen.append(before + _MOST_DEVIATIONS * gain + shift)
         return seen[-1]

@@ -18,14 +18,21 @@ second convolution of a residual block is followed by instance norm alone. Convo
 By default, only the last, small convolution runs at the photo's full size. The residual blocks run
 at a quarter of the size, as in the paper. Comments in the code explain all other deviations from
 the paper. `fststyle.styles.shape.layers` lists the layers.
+
+With several styles, or with a dial for the strength, the norms are conditional: each style has its
+own gains and shifts, and these depend on the position of the dial (`fststyle.styles.dial`).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fststyle.styles.shape import MIN_SIDE, Convolution, NetworkConfig, Upsample, layers
+from fststyle.styles.onnx_norms import EPSILON
+from fststyle.styles.shape import MIN_SIDE, STRIDE, Convolution, NetworkConfig, Upsample, layers
 
 
 class TransformerNet(nn.Module):
@@ -46,21 +53,25 @@ class TransformerNet(nn.Module):
         self.config = config
         parts = layers(config)
         # For a given random seed, the initial weights depend on the order in which layers are made.
-        encoder = nn.Sequential(*map(_layer, parts.encoder))
-        decoder = nn.Sequential(*map(_layer, parts.decoder))
+        encoder = _Sequence(*(_layer(layer, config) for layer in parts.encoder))
+        decoder = _Sequence(*(_layer(layer, config) for layer in parts.decoder))
         to_rgb = _convolution(parts.to_rgb)
         self.encoder = encoder
-        self.residual = nn.Sequential(
-            *(_ResidualBlock(*parts.residual) for _ in range(config.residual_blocks))
+        self.residual = _Sequence(
+            *(_ResidualBlock(*parts.residual, config) for _ in range(config.residual_blocks))
         )
         self.decoder = decoder
         self.to_rgb = to_rgb
 
-    def forward(self, photo: Tensor) -> Tensor:
+    def forward(self, photo: Tensor, position: float | Tensor = 0.0, style: int = 0) -> Tensor:
         """Stylise photos.
 
         Args:
             photo: ``(N, 3, H, W)``, RGB in [0, 1].
+            position: Position of the dial: one number for all photos, or a map
+                ``(N or 1, 1, H, W)`` with a number for each pixel. Without a dial, the position is
+                ignored.
+            style: Number of the style, from 0.
 
         Returns:
             The stylised photos, with the same shape and range. Photos that are smaller than
@@ -70,8 +81,11 @@ class TransformerNet(nn.Module):
         if height < MIN_SIDE or width < MIN_SIDE:
             missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
             photo = F.pad(photo, missing, mode="replicate")
+        setting = _Setting(_padded(position), style)
         # Centre the values around 0; jcjohnson's code subtracts the ImageNet mean instead.
-        hidden = self.decoder(self.residual(self.encoder(photo - 0.5)))
+        hidden = photo - 0.5
+        for part in (self.encoder, self.residual, self.decoder):
+            hidden = part(hidden, setting)
         # The authors' code ends with 150·tanh around the mean, which can exceed the range of
         # pixel values. By default, a sigmoid keeps every output in [0, 1] without clamping.
         result = self.to_rgb(hidden)
@@ -81,7 +95,99 @@ class TransformerNet(nn.Module):
         return cropped
 
 
-def _layer(layer: Convolution | Upsample) -> nn.Module:
+class _Setting(NamedTuple):
+    """The setting of all conditional norms.
+
+    Attributes:
+        position: Position of the dial: one number, or a map ``(N, 1, H, W)`` of the photo's size,
+            with H and W rounded up to a multiple of `STRIDE`.
+        style: Number of the style.
+    """
+
+    position: float | Tensor
+    style: int
+
+
+class _Sequence(nn.Sequential):
+    """Layers that run one after another, of which some need the setting of the norms."""
+
+    def forward(self, hidden: Tensor, setting: _Setting) -> Tensor:  # type: ignore[override]
+        for layer in self:
+            needs_setting = isinstance(layer, _Sequence | _ResidualBlock | ConditionalNorm)
+            hidden = layer(hidden, setting) if needs_setting else layer(hidden)
+        return hidden
+
+
+class ConditionalNorm(nn.Module):
+    """Instance norm whose gain and shift depend on the style and on the position of the dial.
+
+    For style s and position t, the gain is γ_s + t γ'_s, and the shift is β_s + t β'_s. Source of
+    norms for each style: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style"
+    (ICLR 2017).
+
+    Args:
+        channels: Number of channels, C.
+        config: The network's shape, with S styles.
+
+    Attributes:
+        weight: The gains γ, ``(S, C)``.
+        bias: The shifts β, ``(S, C)``.
+        dial_weight: The slopes γ', ``(S, C)``. Missing if there is no dial.
+        dial_bias: The slopes β', ``(S, C)``. Missing if there is no dial.
+    """
+
+    def __init__(self, channels: int, config: NetworkConfig) -> None:
+        super().__init__()
+        shape = (config.styles, channels)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.has_dial = config.dial
+        if config.dial:
+            self.dial_weight = nn.Parameter(torch.zeros(shape))
+            self.dial_bias = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, hidden: Tensor, setting: _Setting) -> Tensor:
+        """Normalise ``(N, C, h, w)``."""
+        position, style = setting
+        gain, shift = self.weight[style], self.bias[style]
+        if not self.has_dial:
+            return F.instance_norm(hidden, weight=gain, bias=shift, eps=EPSILON)
+        slopes = self.dial_weight[style], self.dial_bias[style]
+        if not isinstance(position, Tensor):
+            gain, shift = gain + position * slopes[0], shift + position * slopes[1]
+            return F.instance_norm(hidden, weight=gain, bias=shift, eps=EPSILON)
+        return self.scaled(F.instance_norm(hidden, eps=EPSILON), setting)
+
+    def scaled(self, normal: Tensor, setting: _Setting) -> Tensor:
+        """Apply gain and shift to normalised values ``(N, C, h, w)``."""
+        position, style = setting
+        if isinstance(position, Tensor):
+            position = _reduced(position, normal)
+        gain, shift = (
+            (base[style].view(1, -1, 1, 1) + position * slope[style].view(1, -1, 1, 1))
+            for base, slope in (
+                (self.weight, self.dial_weight),
+                (self.bias, self.dial_bias),
+            )
+        )
+        return normal * gain + shift
+
+
+def _padded(position: float | Tensor) -> float | Tensor:
+    """Extend a map at its lower and right edges, so that its sides are multiples of `STRIDE`."""
+    if not isinstance(position, Tensor):
+        return position
+    height, width = position.shape[-2:]
+    return F.pad(position, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+
+
+def _reduced(position: Tensor, hidden: Tensor) -> Tensor:
+    """Average a map over the area that each value of ``hidden`` stands for."""
+    reduced = F.avg_pool2d(position, position.shape[-2] // hidden.shape[-2])
+    return reduced[..., : hidden.shape[-2], : hidden.shape[-1]].to(hidden.dtype)
+
+
+def _layer(layer: Convolution | Upsample, config: NetworkConfig) -> nn.Module:
     """Create a layer: upsampling, a convolution, or a convolution with norm and ReLU."""
     if isinstance(layer, Upsample):
         # The paper upsamples with transposed convolutions. Nearest-neighbour upsampling followed
@@ -93,7 +199,7 @@ def _layer(layer: Convolution | Upsample) -> nn.Module:
     # Instance norm instead of the paper's batch norm: Ulyanov, Vedaldi, Lempitsky, "Instance
     # Normalization: The Missing Ingredient for Fast Stylization" (2016). The norm's shift takes
     # the place of a bias.
-    return nn.Sequential(_convolution(layer), _norm(layer), nn.ReLU())
+    return _Sequence(_convolution(layer), _norm(layer, config), nn.ReLU())
 
 
 def _convolution(layer: Convolution) -> nn.Conv2d:
@@ -110,8 +216,10 @@ def _convolution(layer: Convolution) -> nn.Conv2d:
     )
 
 
-def _norm(layer: Convolution) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(layer.outputs, affine=True)
+def _norm(layer: Convolution, config: NetworkConfig) -> nn.Module:
+    if config.is_plain:
+        return nn.InstanceNorm2d(layer.outputs, affine=True)
+    return ConditionalNorm(layer.outputs, config)
 
 
 class _ResidualBlock(nn.Module):
@@ -120,10 +228,10 @@ class _ResidualBlock(nn.Module):
     Source: Gross and Wilber 2016.
     """
 
-    def __init__(self, first: Convolution, second: Convolution) -> None:
+    def __init__(self, first: Convolution, second: Convolution, config: NetworkConfig) -> None:
         super().__init__()
-        self.body = nn.Sequential(_layer(first), _convolution(second), _norm(second))
+        self.body = _Sequence(_layer(first, config), _convolution(second), _norm(second, config))
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = hidden + self.body(hidden)
+    def forward(self, hidden: Tensor, setting: _Setting) -> Tensor:
+        out: Tensor = hidden + self.body(hidden, setting)
         return out

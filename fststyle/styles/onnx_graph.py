@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.styles import onnx_protobuf
+from fststyle.styles.onnx_dial import DialNorm
 from fststyle.styles.onnx_norms import InstanceNorm, Norm
 from fststyle.styles.onnx_protobuf import Graph, Weights
 from fststyle.styles.shape import Convolution, NetworkConfig, Upsample, layers
 from fststyle.styles.upsampling import add_cells, add_upsampling, merge_weights
 
 _OPERATORS: Final = frozenset(
-    ("Add", "Cast", "Clip", "Conv", "InstanceNormalization", "Pad", "Relu", "Resize")
-    + ("Shape", "Sigmoid", "Slice", "Sub")
+    ("Add", "Cast", "Clip", "Conv", "Div", "Gather", "InstanceNormalization", "Log", "Mul", "Pad")
+    + ("Relu", "Resize", "Shape", "Sigmoid", "Slice", "Sub")
 )
 _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
     1: np.dtype("<f4"),
@@ -52,7 +53,7 @@ def build_model(
         weights: All weights of the network and no others. For `FoldedNorm`, these are the result
             of `fold_norms`.
         norm: Kind of norms, which also determines the model's inputs and outputs. By default,
-            the norms of the network as trained.
+            the norms of the network as trained: `InstanceNorm` or `DialNorm`.
         half: Run convolutions in float16. Norms stay in float32, because they sum over every
             pixel of the photo.
         merged: Merge upsampling with the convolutions after it (`fststyle.styles.upsampling`).
@@ -64,7 +65,8 @@ def build_model(
     Raises:
         ValueError: A weight is missing, or has the wrong shape or type.
     """
-    norm = norm or InstanceNorm()
+    if norm is None:
+        norm = InstanceNorm() if shape.is_plain else DialNorm(shape)
     merged_norms = merged and norm.can_merge
     if merged:
         weights = merge_weights(shape, weights, norms=merged_norms)
@@ -149,12 +151,13 @@ def _to_single(graph: Graph, hidden: str) -> str:
     return graph.cast(hidden, "float32") if graph.half else hidden
 
 
-def rebuild(model: Any, shape: NetworkConfig) -> Any:
+def rebuild(model: Any, shape: NetworkConfig, norm: Norm | None = None) -> Any:
     """Rebuild a model from its weights, and check that the rebuilt model equals the original.
 
     Args:
         model: An ``onnx.ModelProto`` of unknown origin.
         shape: The shape that the network should have.
+        norm: The norms that the model should have, as for `build_model`.
 
     Returns:
         The rebuilt ``onnx.ModelProto``, without metadata.
@@ -162,7 +165,7 @@ def rebuild(model: Any, shape: NetworkConfig) -> Any:
     Raises:
         ValueError: ``model`` differs from what `build_model` builds for ``shape`` and the weights.
     """
-    rebuilt = build_model(shape, {t.name: _array(t) for t in model.graph.initializer})
+    rebuilt = build_model(shape, {t.name: _array(t) for t in model.graph.initializer}, norm)
     if _structure(model) != _structure(rebuilt):
         raise ValueError("its operations are different")
     return rebuilt
@@ -180,7 +183,7 @@ def read_weights(model: Any) -> Weights:
     return {
         tensor.name: _array(tensor)
         for tensor in model.graph.initializer
-        if tensor.name.endswith((".weight", ".bias"))
+        if "." in tensor.name  # constants have no module
     }
 
 

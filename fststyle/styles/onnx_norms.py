@@ -86,16 +86,16 @@ class InstanceNorm:
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:
         """Add an instance norm."""
-        return _instance_norm(graph, hidden, *_parameters(graph, name, channels))
+        return instance_norm(graph, hidden, *_parameters(graph, name, channels))
 
     def finish(self, graph: Graph, result: str, margin: int) -> None:
         """Crop the result to the photo's size, as the output ``picture``."""
         graph.output("picture", *self._shape)
         if self._size is None:
-            _crop(graph, result, self._photo_size(graph), margin, output="picture")
+            crop(graph, result, self._photo_size(graph), margin, output="picture")
         elif margin or any(length % STRIDE for length in self._size):
             size = graph.constant("size", self._size, np.int64)
-            _crop(graph, result, size, margin, output="picture")
+            crop(graph, result, size, margin, output="picture")
         else:
             graph.add("Identity", result, output="picture")
 
@@ -217,7 +217,7 @@ class SmoothedNorm:
         """
         gain, shift = (_per_channel(graph, p) for p in _parameters(graph, name, channels))
         units = [graph.constant(f"{n}_{channels}", [n] * channels, np.float32) for n in (1, 0)]
-        normal = _instance_norm(graph, hidden, *units)
+        normal = instance_norm(graph, hidden, *units)
         mean, deviation = _derived_statistics(graph, hidden, normal, channels)
         new_mean = self._smoothed(graph, mean)
         new_deviation = self._smoothed(graph, deviation)
@@ -236,7 +236,7 @@ class SmoothedNorm:
         """Add the outputs ``picture`` (cropped and rounded) and ``statistics``."""
         graph.add("Concat", *self._used, output="statistics", axis=1)
         size = graph.add("Shape", "planes", start=2, end=4)
-        result = _crop(graph, result, size, margin)
+        result = crop(graph, result, size, margin)
         result = graph.add("Round", graph.add("Mul", result, "levels"))
         result = graph.add("Transpose", result, perm=[0, 2, 3, 1])
         graph.cast(result, "uint8", output="picture")
@@ -299,7 +299,8 @@ def _add_constants(graph: Graph) -> None:
     graph.constant("epsilon", EPSILON, np.float32)
 
 
-def _instance_norm(graph: Graph, hidden: str, gain: str, shift: str) -> str:
+def instance_norm(graph: Graph, hidden: str, gain: str, shift: str) -> str:
+    """Add an instance norm with the given gains and shifts, each ``(C,)``."""
     return graph.add("InstanceNormalization", hidden, gain, shift, epsilon=EPSILON)
 
 
@@ -311,7 +312,8 @@ def _average(graph: Graph, hidden: str) -> str:
     return graph.add("ReduceMean", hidden, "all_but_channels")
 
 
-def _crop(graph: Graph, result: str, size: str, margin: int, output: str = "") -> str:
+def crop(graph: Graph, result: str, size: str, margin: int = 0, output: str = "") -> str:
+    """Crop a tensor to a height and width, from ``margin`` pixels below and right of its corner."""
     if margin:
         origin = graph.constant("inner_origin", [margin, margin], np.int64)
         end = graph.add("Add", size, origin)

@@ -94,6 +94,7 @@ def value_info(name: str, dtype: str, shape: Sequence[str | int]) -> Any:
     """
     made = messages().ValueInfoProto(name=name)
     made.type.tensor_type.elem_type = _data_type(dtype)
+    made.type.tensor_type.shape.SetInParent()  # even if there are no dimensions
     for length in shape:
         dimension = made.type.tensor_type.shape.dim.add()
         if isinstance(length, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Final, NamedTuple
 
 from fststyle.errors import SettingError, check_number
@@ -24,7 +24,11 @@ _RANGES: Final = {
     "trunk": (1, 1024),
     "residual_blocks": (0, 32),
     "linear_output": (0, 1),
+    "styles": (1, 64),
 }
+# Files include these values only if they differ from the defaults, so that a file without them is
+# the same as before they existed.
+_OPTIONAL: Final = {"linear_output": 0, "styles": 1, "dial": False}
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,17 @@ class NetworkConfig:
         linear_output: If 1, the values of the last convolution are clamped to [0, 1] instead of
             passed through a sigmoid. Only networks from other programs need this. A clamp has no
             gradient for values outside its range.
+        styles: Number of styles, from 1 to 64. They share all kernels, and each has its own norms.
+        dial: Whether the norms depend on the strength of the style, as
+            `fststyle.styles.dial` describes.
 
     Raises:
-        SettingError: A value is not a whole number within its range.
+        SettingError: A value is not a whole number within its range, or ``dial`` is not a boolean.
 
     Example:
         >>> NetworkConfig(width=16)
-        NetworkConfig(first_stride=2, width=16, trunk=64, residual_blocks=5, linear_output=0)
+        NetworkConfig(first_stride=2, width=16, trunk=64, residual_blocks=5, linear_output=0, \
+        styles=1, dial=False)
         >>> NetworkConfig.from_json(NetworkConfig().to_json()) == NetworkConfig()
         True
     """
@@ -59,17 +67,32 @@ class NetworkConfig:
     trunk: int = 64
     residual_blocks: int = 5
     linear_output: int = 0
+    styles: int = 1
+    dial: bool = False
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
             check_number(f"network.{name}", value, lowest, highest, whole=True)
+        if not isinstance(self.dial, bool):
+            raise SettingError(f"network.dial must be true or false, not {self.dial!r:.80}.")
+
+    @property
+    def is_plain(self) -> bool:
+        """``True`` if there is one style and no dial, so that the norms are ordinary ones."""
+        return self.styles == 1 and not self.dial
+
+    @property
+    def format_version(self) -> int:
+        """Version of the file format that style files of such networks have."""
+        return 1 if self.is_plain else 2
 
     def to_json(self) -> str:
         """Return the values as a JSON object, in the form that style files store."""
         values = asdict(self)
-        if not self.linear_output:  # the file format includes it only if it is set
-            del values["linear_output"]
+        for name, default in _OPTIONAL.items():
+            if values[name] == default:
+                del values[name]
         return json.dumps(values)
 
     @classmethod
@@ -77,7 +100,8 @@ class NetworkConfig:
         """Read the values that `to_json` wrote.
 
         Args:
-            text: A JSON object with all values. Only ``linear_output`` may be missing.
+            text: A JSON object with all values. Only ``linear_output``, ``styles`` and ``dial`` may
+                be missing.
 
         Returns:
             The shape.
@@ -87,13 +111,14 @@ class NetworkConfig:
                 ``setting``), or there are unknown keys (code ``unknown_key``).
         """
         try:
-            values = {"linear_output": 0} | json.loads(text)
+            values = _OPTIONAL | json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
             raise SettingError("The network's shape is not a JSON object.") from error
-        missing, unknown = _RANGES.keys() - values.keys(), values.keys() - _RANGES.keys()
+        known = {field.name for field in fields(cls)}
+        missing, unknown = known - values.keys(), values.keys() - known
         if missing:
             raise SettingError(f"The network's shape is missing the value {min(missing)}.")
-        shape = cls(**{name: values[name] for name in _RANGES})
+        shape = cls(**{name: values[name] for name in known})
         if unknown:
             raise SettingError(f"Unknown value {min(unknown):.40}.", code="unknown_key")
         return shape
@@ -185,6 +210,34 @@ def layers(shape: NetworkConfig) -> Layers:
         ),
         to_rgb=Convolution(HEAD, 3, 3, has_norm=False),
     )
+
+
+def norm_strides(shape: NetworkConfig) -> dict[str, int]:
+    """Return the number of the photo's pixels, across, that a value of each norm stands for.
+
+    Args:
+        shape: The network's shape.
+
+    Returns:
+        1, 2 or 4 for each norm, by its name in `TransformerNet`.
+
+    Example:
+        >>> norm_strides(NetworkConfig(residual_blocks=0))
+        {'encoder.0.1': 2, 'encoder.1.1': 4, 'decoder.1.1': 2}
+    """
+    parts = layers(shape)
+    strides, stride = {}, 1
+    for index, convolution in enumerate(parts.encoder):
+        stride *= convolution.stride
+        strides[f"encoder.{index}.1"] = stride
+    for block in range(shape.residual_blocks):
+        strides |= {f"residual.{block}.body.{name}": stride for name in ("0.1", "2")}
+    for index, layer in enumerate(parts.decoder):
+        if isinstance(layer, Upsample):
+            stride //= layer.factor
+        elif layer.has_norm:
+            strides[f"decoder.{index}.1"] = stride
+    return strides
 
 
 def receptive_radius(shape: NetworkConfig) -> int:

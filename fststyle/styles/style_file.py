@@ -7,6 +7,13 @@ browsers and on phones without conversion. The input ``photo`` and the output ``
 (`NetworkConfig` as JSON) and ``style`` (`StyleInfo` as JSON). Weights have the same names as in
 `TransformerNet`. Kernels are stored in half precision if this does not visibly change the result.
 
+Files of networks with several styles, or with a dial for the strength, have format version 2. Their
+model has the additional inputs of `fststyle.styles.onnx_dial.DialNorm`, which other runners need
+not set. Instead of ``style``, the metadata contain ``styles``, a JSON list with an object for each
+style: its ``info`` (`StyleInfo`) and its recommended ``strength``. The metadata may also contain
+``grain``, reserved for a JSON object with a ``level`` and a ``seed``. Files with a level above 0
+are rejected, because this version cannot apply grain. All other files have format version 1.
+
 A file is rejected unless its graph exactly matches the one that `fststyle.styles.onnx_graph`
 builds for its ``network``. Even then, runners never get the file's own graph, only one rebuilt
 from the weights. The weights are all that runners use from the file.
@@ -14,8 +21,10 @@ from the weights. The weights are all that runners use from the file.
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle import __version__
-from fststyle.errors import SettingError, StyleError
+from fststyle.errors import FststyleError, SettingError, StyleError
 from fststyle.files import cannot_write, reason, write_atomically
+from fststyle.styles.content import OneStyle, StyleFile, norm_of, torch_network
+from fststyle.styles.dial import STRONGEST, WEAKEST, dial_position
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.magnitude import overflows
 from fststyle.styles.onnx_graph import (
@@ -34,17 +45,16 @@ from fststyle.styles.onnx_graph import (
     read_weights,
     rebuild,
 )
+from fststyle.styles.onnx_norms import Norm
 from fststyle.styles.onnx_protobuf import Weights, messages
 from fststyle.styles.probe import openvino_runner, probe_photo
 from fststyle.styles.shape import NetworkConfig
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from fststyle.styles.network import TransformerNet
 
-FORMAT_VERSION: Final = 1
-"""Version of the file format. Files with a later version are rejected."""
+FORMAT_VERSION: Final = 2
+"""Latest version of the file format. Files with a later version are rejected."""
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest size of a style file, in bytes. Larger files are rejected."""
@@ -55,25 +65,7 @@ _COPY_AGAIN: Final = (
 _UNSAFE: Final = "Only use style files from people you trust, or train the style again."
 
 
-@dataclass(frozen=True, eq=False)
-class StyleFile:
-    """The checked content of a style file.
-
-    Attributes:
-        info: Origin and training of the style.
-        network: Shape of the network.
-        weights: Weights by their names in `TransformerNet`, as stored. Kernels are float16 or
-            float32, and all other weights are float32.
-        model: ONNX model for a runner, built only from ``network`` and ``weights``.
-    """
-
-    info: StyleInfo
-    network: NetworkConfig
-    weights: Weights
-    model: bytes
-
-
-def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
+def save_style(network: TransformerNet, info: StyleInfo | Sequence[OneStyle], path: Path) -> None:
     """Write a style file, after checking that the same network can be read from it.
 
     Kernels are stored as float16 if this does not change any pixel of two test images by more than
@@ -81,7 +73,8 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
 
     Args:
         network: A trained network on any device. The network is not modified.
-        info: Origin and training of the style.
+        info: Origin and training of the style. If the network has several styles, or if the
+            recommended strength is not 1, a list with an entry for each style.
         path: Path of the new file, with the extension ``.onnx``. The folder is created if
             necessary, and an existing file is replaced.
 
@@ -115,16 +108,18 @@ def save_style(network: TransformerNet, info: StyleInfo, path: Path) -> None:
         remedy = "Train again with a lower learning rate."
         raise StyleError(problem, remedy=remedy, code="diverged")
     shape = network.config
+    styles = (OneStyle(info),) if isinstance(info, StyleInfo) else tuple(info)
     photos = [probe_photo(height, width) for height, width in ((131, 173), (99, 66))]
 
     with np.errstate(over="ignore"):  # values too large for float16 become infinite, see below
         stored = {n: a.astype(np.float16) if a.ndim == 4 else a for n, a in exact.items()}
-    expected = _run_torch(shape, stored, photos)
-    originals = _run_torch(shape, exact, photos)
+    settings = _settings(shape, styles)
+    expected = _run_torch(shape, stored, settings, photos)
+    originals = _run_torch(shape, exact, settings, photos)
     if not _difference(expected, originals) <= 1 / 255:  # written so that NaN does not pass
         stored, expected = exact, originals
 
-    data = _serialise(shape, info, stored)
+    data = _serialise(shape, styles, stored)
     if len(data) > MAX_BYTES:
         size = f"{len(data) / 2**20:.0f} MB"
         problem = f"The network takes {size}, but the limit is {MAX_BYTES >> 20} MB."
@@ -157,7 +152,7 @@ def load_style(path: Path) -> tuple[TransformerNet, StyleInfo]:
         'Katsushika Hokusai'
     """
     content = read_style(path)
-    return _network(content.network, content.weights), content.info
+    return content.torch_network(), content.info
 
 
 def read_style(path: Path) -> StyleFile:
@@ -242,7 +237,7 @@ def save_info(source: Path, info: StyleInfo, target: Path) -> None:
 
     Args:
         source: A style file, which may be the same as ``target``.
-        info: Information for the new file.
+        info: Information for the new file, about its first style.
         target: Path of the new file, in an existing folder. If writing fails, any existing file is
             left unchanged.
 
@@ -251,7 +246,8 @@ def save_info(source: Path, info: StyleInfo, target: Path) -> None:
         FststyleError: The file cannot be written.
     """
     content = read_style(source)
-    data = _serialise(content.network, info, content.weights)
+    styles = (replace(content.styles[0], info=info), *content.styles[1:])
+    data = _serialise(content.network, styles, content.weights)
     _parse(data, target)  # never write a file that cannot be read back
     write_atomically(target, data)
 
@@ -268,8 +264,13 @@ def _check_written(
     if any(not np.array_equal(written.weights[name], weights[name]) for name in weights):
         problem = "The weights read from {path} differ from those of the network."
         raise refusal(problem, path, "not_verified", "Please report this.")
-    run = openvino_runner(data)
-    difference = _difference([run(photo) for photo in photos], expected)
+    # The first setting is the file's default, so it can be checked with the file itself.
+    names = [style.info.name for style in written.styles]
+    others = _settings(written.network, written.styles)[1:]
+    models = [written.selected(names[number]).folded(strength).model for strength, number in others]
+    models.insert(0, data)
+    actual = [run(photo) for run in map(openvino_runner, models) for photo in photos]
+    difference = _difference(actual, expected)
     if not difference <= 0.5 / 255:
         problem = (
             f"OpenVINO's result differs from torch's by {difference:.2g} of the range, so {{path}} "
@@ -279,15 +280,21 @@ def _check_written(
         raise refusal(problem, path, "not_verified", remedy)
 
 
-def _serialise(shape: NetworkConfig, info: StyleInfo, weights: Weights) -> bytes:
-    model = build_model(shape, weights)
+def _serialise(shape: NetworkConfig, styles: Sequence[OneStyle], weights: Weights) -> bytes:
+    if len(styles) != shape.styles:
+        raise ValueError(f"{len(styles)} descriptions of {shape.styles} styles")
+    model = build_model(shape, weights, norm_of(shape, styles))
     metadata = {
         "format": "fststyle",
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(shape.format_version),
         "fststyle_version": __version__,
         "network": shape.to_json(),
-        "style": info.to_json(),
     }
+    if shape.is_plain:
+        metadata["style"] = styles[0].info.to_json()
+    else:
+        items = [{"info": asdict(style.info), "strength": style.strength} for style in styles]
+        metadata["styles"] = json.dumps(items, ensure_ascii=False)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     model.producer_name, model.producer_version = "fststyle", __version__
@@ -313,28 +320,55 @@ def _parse(data: bytes, path: Path) -> StyleFile:
         raise refusal(f"Unknown format version {version!r:.40} in {{path}}.", path)
     if int(version) > FORMAT_VERSION:
         raise _newer(path)
-    shape = _read_shape(metadata.get("network", ""), path)
-    try:
-        info = StyleInfo.from_json(metadata.get("style", ""))
-    except StyleError as error:
-        problem = f"Cannot read the description in {{path}}: {error!s:.300}"
-        raise refusal(problem, path, remedy="") from error
-    rebuilt = _rebuild(model, shape, path)
+    shape = _read_shape(metadata.get("network", ""), int(version), path)
+    styles = _read_styles(metadata, shape, path)
+    rebuilt = _rebuild(model, shape, norm_of(shape, styles), path)
     weights = read_weights(rebuilt)
     if overflows(shape, weights):
         problem = "The weights in {path} contain NaN, or results computed with them overflow."
         raise refusal(problem, path, remedy="Train the style again.")
-    return StyleFile(info, shape, weights, rebuilt.SerializeToString())
+    return StyleFile(styles, shape, weights)
 
 
-def _read_shape(text: str, path: Path) -> NetworkConfig:
+def _read_shape(text: str, version: int, path: Path) -> NetworkConfig:
+    problem = "{path} does not describe the network that it contains."
     try:
-        return NetworkConfig.from_json(text)
+        shape = NetworkConfig.from_json(text)
     except SettingError as error:
         if error.code == "unknown_key":
             raise _newer(path) from error
-        problem = "{path} does not describe the network that it contains."
         raise refusal(problem, path) from error
+    if version != shape.format_version:
+        raise refusal(problem, path)
+    return shape
+
+
+def _read_styles(
+    metadata: Mapping[str, str], shape: NetworkConfig, path: Path
+) -> tuple[OneStyle, ...]:
+    try:
+        if shape.is_plain:
+            return (OneStyle(StyleInfo.from_json(metadata.get("style", ""))),)
+        styles = tuple(
+            OneStyle(StyleInfo.from_json(json.dumps(item["info"])), item["strength"])
+            for item in json.loads(metadata.get("styles", ""))
+        )
+        if len({style.info.name for style in styles}) != shape.styles or len(styles) > shape.styles:
+            raise ValueError(f"it must describe {shape.styles} styles with different names")
+        has_grain = json.loads(metadata.get("grain", '{"level": 0}'))["level"] != 0
+    except (FststyleError, KeyError, TypeError, ValueError, RecursionError) as error:
+        problem = f"Cannot read the description in {{path}}: {error!s:.300}"
+        raise refusal(problem, path, remedy="") from error
+    if has_grain:
+        raise _newer(path)
+    return styles
+
+
+def _settings(shape: NetworkConfig, styles: Sequence[OneStyle]) -> list[tuple[float, int]]:
+    """Return the strengths and styles for which a file is checked. The first is its default."""
+    strengths = (WEAKEST, STRONGEST) if shape.dial else () if shape.is_plain else (1.0,)
+    rest = [(strength, number) for number in range(shape.styles) for strength in strengths]
+    return [(styles[0].strength, 0), *rest]
 
 
 def _newer(path: Path) -> StyleError:
@@ -342,7 +376,7 @@ def _newer(path: Path) -> StyleError:
     return refusal(problem, path, "newer_version", "Update fststyle.")
 
 
-def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
+def _rebuild(model: Any, shape: NetworkConfig, norm: Norm, path: Path) -> Any:
     """Rebuild the model from its weights, or reject a model that contains anything else."""
     foreign = foreign_operators(model)
     if has_external_data(model):
@@ -351,35 +385,27 @@ def _rebuild(model: Any, shape: NetworkConfig, path: Path) -> Any:
         problem = f"{{path}} contains the operator {foreign[0]!r:.80}, which style files never use."
     else:
         try:
-            return rebuild(model, shape)
+            return rebuild(model, shape, norm)
         except ValueError as error:
             problem = f"{{path}} does not contain the network that it describes ({error!s:.200})."
     raise refusal(problem, path, "unsafe", _UNSAFE)
 
 
-def _network(shape: NetworkConfig, weights: Weights) -> TransformerNet:
-    import torch
-
-    from fststyle.styles.network import TransformerNet
-
-    # The meta device avoids drawing random weights that would only be overwritten.
-    with torch.device("meta"):
-        network = TransformerNet(shape)
-    state: dict[str, Tensor] = {
-        name: torch.tensor(array.astype(np.float32)) for name, array in weights.items()
-    }
-    network.load_state_dict(state, assign=True)
-    return network.eval()
-
-
 def _run_torch(
-    shape: NetworkConfig, weights: Weights, photos: list[NDArray[np.float32]]
+    shape: NetworkConfig,
+    weights: Weights,
+    settings: Sequence[tuple[float, int]],
+    photos: list[NDArray[np.float32]],
 ) -> list[NDArray[np.float32]]:
     import torch
 
-    network = _network(shape, weights)
+    network = torch_network(shape, weights)
     with torch.inference_mode():
-        return [network(torch.from_numpy(photo)).numpy() for photo in photos]
+        return [
+            network(torch.from_numpy(photo), float(dial_position(strength)), style).numpy()
+            for strength, style in settings
+            for photo in photos
+        ]
 
 
 def _difference(actual: list[NDArray[np.float32]], expected: list[NDArray[np.float32]]) -> float:

@@ -53,7 +53,11 @@ def read_mask(mask: object) -> NDArray[np.float32]:
 
 def fitted_mask(mask: object, height: int, width: int) -> NDArray[np.float32]:
     """Read a mask with `read_mask`, and stretch it to ``(height, width)``."""
-    values = read_mask(mask)
+    return stretched(read_mask(mask), height, width)
+
+
+def stretched(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Stretch a mask or map ``(H, W)`` to ``(height, width)``."""
     if values.shape == (height, width):
         return values
     # Not Lanczos: its ringing would let a little of the style show next to every edge.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
 from numpy.typing import NDArray
 from PIL.Image import Image
 
 from fststyle.errors import check_choice, check_number
+from fststyle.styles.dial import STRONGEST
 from fststyle.stylize.strokes import HIGHEST_SCALE, LOWEST_SCALE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Size = int | Literal["full"] | None
+Mask = Union[str, os.PathLike[str], Image, NDArray[Any], "Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,13 @@ class Control:
             the scale is 3.2 for a 12-megapixel photo and 6.3 for a 48-megapixel photo.
         tile: Side length of the tiles that the network processes, in pixels. By default, only
             photos that do not fit into memory or that exceed 16 megapixels are tiled.
-        strength: Strength of the style, from 0 (the unchanged photo) to 1 (the full style).
+        strength: Strength of the style, from 0 (the unchanged photo) to 4. At 1, the style is
+            applied as it was trained. Styles with a dial compute each strength from 0.25 with
+            their network. Weaker results, and those of other styles, are blended with the photo.
+            Styles without a dial can only be applied at strengths up to 1.
+        strength_map: A strength for each pixel. Where the map is white, ``strength`` applies, and
+            where it is black or transparent, the photo is unchanged. The types are those of
+            ``mask``, and a map of a different size is stretched in the same way.
         keep_colors: Keep the photo's colours and use only the brightness of the stylised image
             (see `fststyle.stylize.blend.keep_colors`).
         mask: Area to stylise. The style is applied fully where the mask is white, not at all
@@ -49,11 +57,12 @@ class Control:
         >>> from dataclasses import replace
         >>> control = Control(size=800, strength=0.6)
         >>> replace(control, keep_colors=True)
-        Control(size=800, scale=None, tile=None, strength=0.6, keep_colors=True, mask=None)
-        >>> Control(strength=2)
+        Control(size=800, scale=None, tile=None, strength=0.6, keep_colors=True, mask=None, \
+        strength_map=None)
+        >>> Control(strength=5)
         Traceback (most recent call last):
         ...
-        fststyle.errors.SettingError: strength must be a number from 0 to 1, not 2.
+        fststyle.errors.SettingError: strength must be a number from 0 to 4, not 5.
     """
 
     size: Size = None
@@ -61,7 +70,8 @@ class Control:
     tile: int | None = None
     strength: float = 1.0
     keep_colors: bool = False
-    mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None = None
+    mask: Mask | None = None
+    strength_map: Mask | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.size, str):
@@ -72,7 +82,7 @@ class Control:
             check_number("scale", self.scale, LOWEST_SCALE, HIGHEST_SCALE)
         if self.tile is not None:
             check_number("tile", self.tile, 1, whole=True)
-        check_number("strength", self.strength, 0, 1)
+        check_number("strength", self.strength, 0, STRONGEST)
 
 
 class ControlSettings(TypedDict, total=False):
@@ -83,4 +93,5 @@ class ControlSettings(TypedDict, total=False):
     tile: int | None
     strength: float
     keep_colors: bool
-    mask: str | os.PathLike[str] | Image | NDArray[Any] | Tensor | None
+    mask: Mask | None
+    strength_map: Mask | None

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, Unpack, overload
 
 import numpy as np
@@ -19,6 +18,7 @@ from fststyle.images.photo import Photo, Pixels, to_pil
 from fststyle.images.resize import fitted_size
 from fststyle.images.transparency import fill_transparent, fit_transparent
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
+from fststyle.styles.dial import Strength, style_share
 from fststyle.styles.find import find_network
 from fststyle.styles.info import StyleInfo
 from fststyle.stylize.arrays import (
@@ -28,6 +28,7 @@ from fststyle.stylize.arrays import (
     floats_of,
     is_tensor,
     split_array,
+    stretched,
     tensor_like,
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
@@ -233,13 +234,38 @@ class Stylizer:
             The stylised photo, of the same size as ``photo`` unless ``control.size`` is given.
 
         Raises:
-            SettingError: The stylizer has a style for the area outside the mask, but the mask is
-                missing.
-            PhotoError: The mask cannot be read as an image.
+            SettingError: The controls do not suit the styles, as in `check`.
+            PhotoError: The mask or the map cannot be read as an image.
             FststyleError: The photo does not fit into memory.
         """
         pixels, alpha = _prepared(photo.pixels, photo.alpha, control.size)
         return replace(photo, pixels=self.pixels(pixels, control), alpha=alpha)
+
+    def check(self, control: Control) -> None:
+        """Check that controls suit the styles.
+
+        Args:
+            control: The controls.
+
+        Raises:
+            SettingError: There is a style for the area outside the mask, but no mask (code
+                ``mask_missing``), or the strength is above 1, but a style has no dial
+                (``no_dial``).
+        """
+        if control.mask is None and self._outside:
+            raise SettingError(
+                "A style outside the mask needs a mask.",
+                remedy="Set mask to an image that is black where that style should be applied.",
+                code="mask_missing",
+            )
+        fixed = [r.info.name for r, _ in (*self._inside, *self._outside) if not r.has_dial]
+        if control.strength > 1 and fixed:
+            raise SettingError(
+                f"The style {fixed[0]} has no dial, so its strength can be at most 1, not "
+                f"{control.strength:g}.",
+                remedy="Choose a strength from 0 to 1, or a style that was trained with a dial.",
+                code="no_dial",
+            )
 
     def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
         """Stylise the pixels of a photo without transparency.
@@ -254,32 +280,31 @@ class Stylizer:
             A new array ``(H, W, 3)`` of the same dtype.
 
         Raises:
-            SettingError: The stylizer has a style for the area outside the mask, but the mask is
-                missing.
-            PhotoError: The mask cannot be read as an image.
+            SettingError: The controls do not suit the styles, as in `check`.
+            PhotoError: The mask or the map cannot be read as an image.
             FststyleError: The photo does not fit into memory.
         """
-        if control.mask is None and self._outside:
-            raise SettingError(
-                "A style outside the mask needs a mask.",
-                remedy="Set mask to an image that is black where that style should be applied.",
-                code="mask_missing",
-            )
+        self.check(control)
         photo = pixels
         if isinstance(control.size, int):
             photo = resized(pixels, *fitted_size(pixels.shape[0], pixels.shape[1], control.size))
         mask = None if control.mask is None else fitted_mask(control.mask, *photo.shape[:2])
         if control.strength == 0:
             return photo.copy()
-        if len(self._inside) == control.strength == 1 and mask is None and not control.keep_colors:
-            return self._paint(self._inside, photo, control)
+        strength: Strength = float(control.strength)
+        if control.strength_map is not None:
+            strength = np.float32(strength) * fitted_mask(control.strength_map, *photo.shape[:2])
+        is_plain = mask is None and not control.keep_colors and len(self._inside) == 1
+        if is_plain and _is_one(_common_share(self._inside, strength)):
+            return self._paint(self._inside, photo, control, strength)
         floats = floats_of(photo)
 
         def painted(parts: _Parts) -> NDArray[np.float32]:
-            result = self._paint(parts, floats, control)
+            result = self._paint(parts, floats, control, strength)
             if control.keep_colors:
                 result = keep_colors(floats, result)
-            return result if control.strength == 1 else between(floats, result, control.strength)
+            share = _common_share(parts, strength)
+            return result if share is None or _is_one(share) else between(floats, result, share)
 
         result = painted(self._inside)
         if mask is not None:
@@ -289,7 +314,7 @@ class Stylizer:
             np.rint(result, out=result)
         return result.astype(photo.dtype, copy=False)
 
-    def _paint(self, parts: _Parts, photo: Pixels, control: Control) -> Pixels:
+    def _paint(self, parts: _Parts, photo: Pixels, control: Control, strength: Strength) -> Pixels:
         """Run the networks at their working size, and resize the result to the photo's size."""
         height, width = photo.shape[:2]
         scale = control.scale
@@ -298,10 +323,19 @@ class Stylizer:
         network_size = working_size(height, width, scale)
         network_input = resized(photo, *network_size)
 
-        def paint(pixels: Pixels) -> Pixels:
+        def paint(pixels: Any) -> Any:
+            local = strength
+            if isinstance(local, np.ndarray):
+                local = stretched(local, *pixels.shape[:2])
+
+            def run(runtime: ReadyStyle) -> Any:
+                result = runtime(pixels, tile=control.tile, strength=local)
+                if _common_share(parts, local) is not None:
+                    return result
+                return between(pixels, result, _own_share(runtime, local))
+
             # The results of a blend are mixed before upscaling, so that only one image is upscaled.
-            results = (runtime(pixels, tile=control.tile) for runtime, _ in parts)
-            return mix(results, [weight for _, weight in parts])
+            return mix((run(runtime) for runtime, _ in parts), [weight for _, weight in parts])
 
         result = self._painter(network_input, paint)
         if network_size == (height, width):
@@ -321,12 +355,13 @@ class Stylizer:
         return result.astype(image.dtype, copy=False)
 
 
-def load_parts(style: Style, load: Callable[[Path], _Ready]) -> list[tuple[_Ready, float]]:
+def load_parts(style: Style, load: Callable[..., _Ready]) -> list[tuple[_Ready, float]]:
     """Load the networks of a style or a blend.
 
     Args:
         style: One style, or a blend of styles.
-        load: Function that loads the network from a style file.
+        load: Function that loads a network, given the path of its style file and, as ``style``,
+            the name of the style in the file.
 
     Returns:
         The networks and their weights, which add up to 1.
@@ -336,7 +371,24 @@ def load_parts(style: Style, load: Callable[[Path], _Ready]) -> list[tuple[_Read
         SettingError: A weight is negative.
     """
     weights = style_weights(style).items()
-    return [(load(find_network(name).path), weight) for name, weight in weights]
+    found = [(find_network(name), weight) for name, weight in weights]
+    return [(load(style.path, style=style.style), weight) for style, weight in found]
+
+
+def _own_share(runtime: ReadyStyle, strength: Strength) -> Strength:
+    """Return the share of a network's result, from 0 to 1. The rest is the photo."""
+    return style_share(strength) if runtime.has_dial else strength
+
+
+def _common_share(parts: _Parts, strength: Strength) -> Strength | None:
+    """Return the share of all networks' results, or ``None`` if only some of them have a dial."""
+    if len({runtime.has_dial for runtime, _ in parts}) > 1:
+        return None
+    return _own_share(parts[0][0], strength)
+
+
+def _is_one(share: Strength | None) -> bool:
+    return isinstance(share, float) and share == 1
 
 
 def _prepared(pixels: Any, alpha: Any, size: Size) -> tuple[Any, Any]:

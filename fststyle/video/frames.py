@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,11 @@ from fststyle.runtime.runner import (
     memory_errors,
 )
 from fststyle.runtime.tiling import from_batch, to_batch
+from fststyle.styles.dial import WEAKEST, Strength
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.onnx_norms import SmoothedNorm
-from fststyle.styles.style_file import load_style, read_style
+from fststyle.styles.style_file import read_style
 
 FrameForward = Callable[[NDArray[np.uint8], float], NDArray[np.uint8]]
 """Function that stylises a frame ``(H, W, 3)``, given the weight of the previous statistics."""
@@ -51,44 +53,74 @@ class FrameRuntime:
     def __init__(self, info: StyleInfo, device: str, forward: FrameForward) -> None:
         self.info = info
         self.device = device
+        self.has_dial = False
         self.keep = 0.0
-        self._forward = forward
+        self._load: Callable[[float], FrameForward] = lambda strength: forward
 
-    def __call__(self, pixels: Pixels, *, tile: int | None = None) -> Pixels:
+    @classmethod
+    def with_dial(
+        cls, info: StyleInfo, device: str, load: Callable[[float], FrameForward]
+    ) -> FrameRuntime:
+        """Create a runtime for a network with a dial.
+
+        Args:
+            info: Origin and training of the style.
+            device: The device that the style runs on.
+            load: Function that loads the network for one strength. The most recently used network
+                is kept. With another strength, the statistics start again.
+        """
+        runtime = cls.__new__(cls)
+        runtime.info, runtime.device, runtime.has_dial = info, device, True
+        runtime.keep = 0.0
+        runtime._load = lru_cache(1)(load)
+        return runtime
+
+    def __call__(
+        self, pixels: Pixels, *, tile: int | None = None, strength: Strength = 1.0
+    ) -> Pixels:
         """Stylise the next frame with 8 bits per channel, without tiling.
 
         Args:
             pixels: Frame ``(H, W, 3)``, uint8 or float32 in [0, 1].
             tile: Always ``None``. The parameter exists for compatibility with photo runtimes.
+            strength: Strength of the style, as for photos, but not an array.
 
         Returns:
             The stylised frame, of the same shape and dtype.
 
         Raises:
-            SettingError: ``tile`` is not ``None``.
+            SettingError: ``tile`` is not ``None``, or the strength is an array.
             StyleError: The result contains NaN or infinity (code ``diverged``).
             FststyleError: The frame does not fit into memory.
         """
         if tile is not None:
             raise SettingError("tile must be None for videos.")
+        if self.has_dial and isinstance(strength, np.ndarray):
+            raise SettingError(
+                "A strength map can only be used with photos.",
+                remedy="Set one strength for the whole video.",
+                code="map_for_video",
+            )
         height, width = pixels.shape[:2]
         levels: Any = pixels if pixels.dtype == np.uint8 else np.rint(255 * pixels).astype(np.uint8)
         # The statistics are sampled, which is not accurate enough for tiny frames.
         keep = self.keep if min(height, width) >= _LEAST_STEADY else 0.0
         with memory_errors(self.device, width, height):
-            image: Any = self._forward(np.ascontiguousarray(extended(levels)), keep)
+            forward = self._load(max(float(strength), WEAKEST) if self.has_dial else 1.0)
+            image: Any = forward(np.ascontiguousarray(extended(levels)), keep)
         image = image[:height, :width]
         result: Pixels = image if pixels.dtype == np.uint8 else image / np.float32(255)
         return result
 
 
 def load_frame_runtime(
-    path: Path, *, device: Device = "auto", threads: int | None = None
+    path: Path, *, style: str = "", device: Device = "auto", threads: int | None = None
 ) -> FrameRuntime:
     """Load a style file so that it can run on the frames of a video.
 
     Args:
         path: Path of the style file.
+        style: Name of the style in the file. By default, the first one.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``, as in
             `fststyle.runtime.runner.load_runtime`.
         threads: Number of CPU threads. OpenVINO decides by default.
@@ -101,13 +133,19 @@ def load_frame_runtime(
         SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
     """
     device = checked_device(device, threads)
-    if device == "cpu":
-        content = read_style(path)
-        model = build_model(content.network, content.weights, SmoothedNorm(), merged=True)
-        compiled = openvino_compiler(threads)(model.SerializeToString())
-        return FrameRuntime(content.info, device, _openvino_forward(compiled, content.info))
-    network, info = load_style(path)
-    return FrameRuntime(info, device, _torch_forward(network, device, info))
+    content = read_style(path).selected(style)
+    compiler = openvino_compiler(threads) if device == "cpu" else None
+
+    def load(strength: float) -> FrameForward:
+        fixed = content.folded(strength)
+        if compiler is None:
+            return _torch_forward(fixed.torch_network(), device, content.info)
+        model = build_model(fixed.network, fixed.weights, SmoothedNorm(), merged=True)
+        return _openvino_forward(compiler(model.SerializeToString()), content.info)
+
+    if content.network.dial:
+        return FrameRuntime.with_dial(content.info, device, load)
+    return FrameRuntime(content.info, device, load(1.0))
 
 
 def _openvino_forward(compiled: Any, info: StyleInfo) -> FrameForward:

@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from _command import benchmark_parser
 from _records import Table, processor, write_record
@@ -138,7 +138,7 @@ def tables(results: dict[str, Measured], sizes: Sequence[str]) -> dict[str, Tabl
     }
 
 
-def random_style(path: Path, **shape: int) -> str:
+def random_style(path: Path, **shape: Any) -> str:
     """Write a style file with random weights."""
     import torch
 

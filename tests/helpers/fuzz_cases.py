@@ -245,6 +245,8 @@ def check_style(path: Path) -> str:
         return refused(error)
     assert all(np.isfinite(array).all() for array in style.weights.values())
     assert len(style.model) < 2 * path.stat().st_size + 20_000
+    folded = style.selected().folded(4.0)
+    assert all(np.isfinite(array).all() for array in folded.weights.values())
     return "read"
 
 

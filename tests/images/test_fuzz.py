@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dialled import make_dialled_network, save_dialled_style
 from errors_help import raises
 from PIL import Image
 
@@ -55,6 +56,7 @@ def test_photos(tmp_path: Path) -> None:
 def test_style_files(each_style_path: Path, style_path: Path, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(each_style_path.read_bytes())
     (tmp_path / "b.onnx").write_bytes(style_path.read_bytes())
+    save_dialled_style(make_dialled_network(styles=2), tmp_path / "c.onnx")
     outcome = run_cases("styles", tmp_path)
     assert outcome["read"] > 1
     assert outcome["refused"] > 10

@@ -37,6 +37,12 @@ from fststyle.styles.shape import STRIDE, NetworkConfig, receptive_radius
 from fststyle.styles.style_file import load_style
 
 
+def tiled_of(run: Runtime) -> Tiled:
+    tiled = run._load(1.0).tiled
+    assert tiled is not None
+    return tiled
+
+
 def photo_of(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
     """Return noise that gets coarser and brighter to the right and below."""
     random = np.random.default_rng(seed)
@@ -148,9 +154,8 @@ def test_plain_photo_in_tiles(stride: int, exact_by_stride: dict[int, Runtime]) 
 
 def test_margin_matters(exact_by_stride: dict[int, Runtime]) -> None:
     run = exact_by_stride[2]
-    assert run._tiled is not None
     photo = photo_of(60, 120)
-    forward = run._tiled.pin(take_sample(photo))
+    forward = tiled_of(run).pin(take_sample(photo))
     tiled = run_in_tiles(photo, forward, side=60, margin=0)
     assert np.abs(tiled - run(photo)).max() > 0.02
 
@@ -176,7 +181,7 @@ def test_sample_is_spread_over_the_photo(
     monkeypatch.setattr(tiling, "_INSET", 4)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     photo = np.stack(((y + 0.5) / height, x / width, 0 * y), axis=2)
-    batch, inset = take_sample(photo)
+    batch, inset, _ = take_sample(photo)
     assert batch.shape[2:] == (min(height, 32), min(width, 32))
     assert inset == (4 if height > 32 else 0, 4 if width > 32 else 0)
     assert 10_000 < batch[:, 0].size <= 33_000
@@ -198,15 +203,14 @@ def test_sample_has_about_the_statistics_of_the_photo(
 
 def test_inset_does_not_count(exact_by_stride: dict[int, Runtime]) -> None:
     run = exact_by_stride[2]
-    assert run._tiled is not None
     photo = photo_of(96, 128)
     framed = photo.copy()
     framed[:4] = 1
     framed[:, -4:] = 0
     batch, window = to_batch(photo), to_batch(photo)[:, :, :64, :64]
-    plain = run._tiled.pin(Sample(batch, (40, 40)))(window).copy()
-    same = run._tiled.pin(Sample(to_batch(framed), (40, 40)))(window).copy()
-    other = run._tiled.pin(Sample(to_batch(framed), (0, 0)))(window)
+    plain = tiled_of(run).pin(Sample(batch, (40, 40)))(window).copy()
+    same = tiled_of(run).pin(Sample(to_batch(framed), (40, 40)))(window).copy()
+    other = tiled_of(run).pin(Sample(to_batch(framed), (0, 0)))(window)
     np.testing.assert_allclose(same, plain, atol=1e-5)
     assert np.abs(other - plain).max() > 0.01
 
@@ -226,8 +230,7 @@ def test_torch_pins_the_same_statistics(each_style_path: Path) -> None:
     window = photo[:64]
     pinned = tiled.pin(Sample(to_batch(photo), (8, 12)))(to_batch(window))
     expected = load_runtime(each_style_path, device="cpu", threads=1)
-    assert expected._tiled is not None
-    other = expected._tiled.pin(Sample(to_batch(photo), (8, 12)))(to_batch(window))
+    other = tiled_of(expected).pin(Sample(to_batch(photo), (8, 12)))(to_batch(window))
     assert np.abs(pinned - other).mean() < 0.01
 
 
@@ -251,8 +254,7 @@ def test_photo_beyond_the_memory_is_tiled(
     run = exact_by_stride[2]
     photo = photo_of(300, 290)
     expected = run(photo, tile=SMALLEST_TILE)
-    assert run._tiled is not None
-    poor = Tiled(run._tiled.pin, run._tiled.margin, lambda: 0)
+    poor = Tiled(tiled_of(run).pin, tiled_of(run).margin, lambda: 0)
 
     def must_not_be_called(photo: NDArray[np.float32]) -> NDArray[np.float32]:
         raise AssertionError

@@ -63,7 +63,7 @@ def test_equal_networks_give_equal_files(config: NetworkConfig, weights: Weights
 
 def test_other_network_is_not_rebuilt(config: NetworkConfig, weights: Weights) -> None:
     model = build_model(config, weights)
-    others = [
+    others: list[dict[str, Any]] = [
         {"first_stride": 3 - config.first_stride},
         {"width": 3},
         {"trunk": 13},

@@ -120,8 +120,9 @@ def test_file_is_valid_onnx_that_describes_itself(
     assert metadata["format"] == "fststyle"
     assert metadata["format_version"] == "1"
     expected = asdict(each_network.config)
-    if not expected["linear_output"]:  # as the first files, which programs before it read too
-        del expected["linear_output"]
+    for key in ("linear_output", "styles", "dial"):  # as in the first files
+        if not expected[key] or expected[key] == 1 and key == "styles":
+            del expected[key]
     assert json.loads(metadata["network"]) == expected
     assert json.loads(metadata["style"])["title"] == "A small one"
     assert [value.name for value in model.graph.input] == ["photo"]
@@ -415,7 +416,7 @@ OTHER = "unsafe", "does not contain the network that it describes"
     [
         (_remove_metadata, ("not_a_style", "is not a style file")),
         (set_metadata("format", "other"), ("not_a_style", "is not a style file")),
-        (set_metadata("format_version", "2"), ("newer_version", "newer version of fststyle")),
+        (set_metadata("format_version", "3"), ("newer_version", "newer version of fststyle")),
         (set_metadata("format_version", "9" * 5000), ("damaged", "format version")),
         (set_metadata("format_version", "one"), ("damaged", "format version")),
         (set_metadata("style", "{}"), ("damaged", 'a "name"')),
@@ -435,6 +436,9 @@ OTHER = "unsafe", "does not contain the network that it describes"
         (_other_network(linear_output=-1), NO_NETWORK),
         (_other_network(linear_output=False), NO_NETWORK),
         (_other_network(linear_output=2), NO_NETWORK),
+        (set_metadata("format_version", "2"), NO_NETWORK),
+        (_other_network(dial=True), NO_NETWORK),
+        (_other_network(styles=2), NO_NETWORK),
         (_other_network(depth=3), ("newer_version", "newer version of fststyle")),
         (_other_first_stride, OTHER),
         (_other_output, OTHER),
