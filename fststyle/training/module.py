@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 import pytorch_lightning as pl
@@ -16,7 +17,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from fststyle.errors import SettingError, check_number
 from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.perceptual.vgg import Features
 from fststyle.styles.network import TransformerNet
+from fststyle.training.dial import (
+    VALIDATED,
+    DialConfig,
+    at_position,
+    draw_position,
+    with_own_rate,
+)
 from fststyle.training.guards import FallGuard, StepGuard
 from fststyle.training.steady import SteadyConfig, consistency, draw
 
@@ -169,6 +178,7 @@ class StyleModule(pl.LightningModule):
         optimizer: Function that makes the optimiser for the network's parameters.
         schedule: Duration and learning rates.
         steady: Settings for the steadiness term; ``None`` turns it off.
+        dial: Settings for training the dial, if the network has one.
         warm_start: ``True`` if the network is already trained, so its loss need not fall.
     """
 
@@ -179,6 +189,7 @@ class StyleModule(pl.LightningModule):
         optimizer: OptimizerFactory,
         schedule: Schedule,
         steady: SteadyConfig | None = None,
+        dial: DialConfig | None = None,
         warm_start: bool = False,
     ) -> None:
         super().__init__()
@@ -188,6 +199,7 @@ class StyleModule(pl.LightningModule):
         self.loss = loss
         self.schedule = schedule
         self.steady = SteadyConfig(weight=0.0) if steady is None else steady
+        self.dial = (dial or DialConfig()) if network.config.dial else None
         self.steps_made = 0
         """Number of batches used, including those of failed steps; a resumed run continues here."""
         self.guard = StepGuard()
@@ -215,7 +227,11 @@ class StyleModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimiser for the network; VGG is frozen."""
-        optimizer = self._make_optimizer(self.network.parameters())
+        named = dict(self.network.named_parameters())
+        slopes = [named.pop(name) for name in list(named) if ".dial_" in name]
+        optimizer = self._make_optimizer(named.values())
+        if self.dial is not None:
+            with_own_rate(optimizer, slopes, self.dial.lr)
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer
@@ -239,12 +255,14 @@ class StyleModule(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self.guard.pace * factor * group["base_lr"]
         targets = self.loss.content_targets(batch)
-        output = self.network(batch).float()
-        terms = self.loss(output, targets)
+        position = 0.0 if self.dial is None else draw_position(self.dial, self.steps_made)
+        network = partial(self.network, position=position)
+        output = network(batch).float()
+        terms = at_position(self.loss(output, targets), self.loss.config, position)
         values = {"total": terms.total, **terms._asdict()}
         if self.steady.is_due(self.steps_made, self.progress()):
             motion = draw(self.steady, self.steps_made)
-            unsteady = consistency(self.network, batch, output, motion)
+            unsteady = consistency(network, batch, output, motion)
             values["steady"] = self.steady.weight * self.steady.every * unsteady
             values["total"] = terms.total + values["steady"]
         optimizer.zero_grad()
@@ -309,21 +327,32 @@ class StyleModule(pl.LightningModule):
         )
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Log the unweighted relative losses of the averaged network for a held-out photo."""
+        """Log the unweighted relative losses of the averaged network for a held-out photo.
+
+        With a dial, the losses at the positions in `VALIDATED` are also logged, as
+        ``val/t-2/total`` and so on.
+        """
         targets = self.loss.content_targets(batch)
         output = self.average.module(batch).float()
-        self.log("val/total", self.loss(output, targets).total, on_epoch=True)
-        losses = self.loss.relative(output, targets)
-        for kind, layers in (("content", losses.content), ("style", losses.style)):
-            for layer, value in layers.items():
-                self.log(f"val/{kind}_{layer}", value.mean(), on_epoch=True)
-        self.log("val/palette", losses.palette.mean(), on_epoch=True)
-        self.log("val/tv", losses.tv.mean(), on_epoch=True)
+        self._log_losses("val", output, targets, 0)
+        for position in VALIDATED if self.dial is not None else ():
+            turned = self.average.module(batch, position).float()
+            self._log_losses(f"val/t{position:+d}", turned, targets, position)
         motion = draw(
             SteadyConfig(), batch_idx
         )  # identical in all runs, so that runs can be compared
         unsteady = consistency(self.average.module, batch, output, motion)
         self.log("val/steady", unsteady, on_epoch=True)
+
+    def _log_losses(self, prefix: str, output: Tensor, targets: Features, position: float) -> None:
+        terms = at_position(self.loss(output, targets), self.loss.config, position)
+        self.log(f"{prefix}/total", terms.total, on_epoch=True)
+        losses = self.loss.relative(output, targets)
+        for kind, layers in (("content", losses.content), ("style", losses.style)):
+            for layer, value in layers.items():
+                self.log(f"{prefix}/{kind}_{layer}", value.mean(), on_epoch=True)
+        self.log(f"{prefix}/palette", losses.palette.mean(), on_epoch=True)
+        self.log(f"{prefix}/tv", losses.tv.mean(), on_epoch=True)
 
     def on_validation_end(self) -> None:
         """Keep the validation losses for the style file and the checkpoint."""

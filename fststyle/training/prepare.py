@@ -29,6 +29,7 @@ from fststyle.training.callbacks import (
     StopSignals,
 )
 from fststyle.training.data import PhotoDataModule
+from fststyle.training.dial import DialConfig
 from fststyle.training.module import OptimizerFactory, Schedule
 from fststyle.training.run_folder import Run
 from fststyle.training.settings import (
@@ -60,6 +61,7 @@ class Plan:
         schedule: Duration and learning rates.
         optimizer: Function that makes the optimiser.
         steady: Settings for the steadiness term.
+        dial: Settings for training the dial, if the network has one.
         data: Photos to train on.
         settings: Settings that must match for a run to be resumed, as JSON values.
         cfg: Composed configuration, used for plain values and to create the callbacks and loggers
@@ -74,6 +76,7 @@ class Plan:
     schedule: Schedule
     optimizer: OptimizerFactory
     steady: SteadyConfig
+    dial: DialConfig
     data: PhotoDataModule
     settings: dict[str, Any]
     cfg: DictConfig
@@ -107,17 +110,20 @@ def prepare(cfg: DictConfig) -> Plan:
     info = style.info(path)
     loss = read_loss(cfg.loss)
     network = construct(NetworkConfig, cfg.network, "network")
+    if network.styles != 1:
+        raise SettingError("Only networks with one style can be trained.")
     trainer = construct(TrainerSettings, cfg.trainer, "trainer")
     schedule = read_schedule(cfg, trainer)
     optimizer = read_optimizer(cfg.optim)
     steady = construct(SteadyConfig, cfg.steady, "steady")
+    dial = construct(DialConfig, cfg.dial, "dial")
     check_start(cfg.init)
     style_image = load_image(path)
     data = cast(PhotoDataModule, instantiate(cfg.data, "data"))
     settings = comparable(cfg, info)
     return Plan(
-        info, style_image, loss, network, trainer, schedule, optimizer, steady, data, settings,
-        cfg,
+        info, style_image, loss, network, trainer, schedule, optimizer, steady, dial, data,
+        settings, cfg,
     )  # fmt: skip
 
 

@@ -269,6 +269,7 @@ def _start(plan: Plan, run: Run) -> Trained:
         plan.optimizer,
         plan.schedule,
         plan.steady,
+        plan.dial,
         warm_start=started_from is not None,
     )
     return Trained(module, weights, started_from)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fststyle.errors import StyleError
 from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.styles.dial import fold_dial, select_style
 from fststyle.styles.find import find_network, zoo_folder
 from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig
@@ -100,9 +101,9 @@ def nearest_network(
             log.warning("Cannot start from %s: %s", path.name, error)
             continue
         same_image = style_image_sha256 and style.info.style_image_sha256 == style_image_sha256
-        if style.network != config or same_image:
+        if not _fits(style.network, config) or same_image:
             continue
-        network, _ = load_style(path)
+        network = _extended(load_style(path)[0], config)
         distance = _style_distance(network, loss, photos)
         if nearest is None or distance < nearest[0]:
             nearest = distance, network, style.info.name
@@ -124,7 +125,7 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
             ``other_shape``).
     """
     network, info = load_style(path)
-    if network.config != config:
+    if not _fits(network.config, config):
         shape = " ".join(f"network.{key}={value}" for key, value in asdict(network.config).items())
         raise StyleError(
             "The network in {path} has a different shape, so training cannot start from it.",
@@ -132,7 +133,32 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
             remedy=f"Set {shape}, or init=none.",
             code="other_shape",
         )
-    return network, info.name
+    return _extended(network, config), info.name
+
+
+def _fits(shape: NetworkConfig, config: NetworkConfig) -> bool:
+    """Return whether two shapes have the same kernels. Their styles and dials may differ."""
+    return replace(shape, styles=config.styles, dial=config.dial) == config
+
+
+def _extended(network: TransformerNet, config: NetworkConfig) -> TransformerNet:
+    """Return a network with another number of styles, or with or without a dial.
+
+    Each of its styles is the first style of ``network``, at strength 1. At first, a new dial has no
+    effect.
+    """
+    if network.config == config:
+        return network
+    arrays = {name: value.numpy() for name, value in network.state_dict().items()}
+    shape, weights = select_style(network.config, arrays, 0)
+    if shape.dial:
+        _, weights = fold_dial(shape, weights)
+    with torch.random.fork_rng():
+        extended = TransformerNet(config).eval()
+    state = extended.state_dict()
+    for name, array in weights.items():
+        state[name].copy_(torch.from_numpy(array))  # (C,) to (S, C)
+    return extended
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from fststyle.styles.info import StyleInfo
 from fststyle.styles.shape import NetworkConfig
 from fststyle.training import callbacks
 from fststyle.training.data import PhotoDataModule
+from fststyle.training.dial import DialConfig
 from fststyle.training.main import main
 from fststyle.training.prepare import make_trainer, prepare
 from fststyle.training.run_folder import Run
@@ -134,7 +135,7 @@ def test_loss_values_are_all_listed() -> None:
 def test_network(name: str) -> None:
     cfg = compose(f"network={name}", RUN).network
     config = construct(NetworkConfig, cfg, "network")
-    assert set(cfg) == {item.name for item in dataclasses.fields(NetworkConfig)}
+    assert {*cfg, "styles"} == {item.name for item in dataclasses.fields(NetworkConfig)}
     if name == "slim":
         assert config == NetworkConfig()
     if name == "johnson":
@@ -171,6 +172,17 @@ def test_steady(name: str) -> None:
         assert config == SteadyConfig(seed=7)
     nothing = compose(f"steady={name}", RUN, "seed=null").steady
     assert construct(SteadyConfig, nothing, "steady").seed == 0
+
+
+@pytest.mark.parametrize("name", names("dial"))
+def test_dial(name: str) -> None:
+    cfg = compose(f"dial={name}", RUN, "seed=7").dial
+    assert set(cfg) == {item.name for item in dataclasses.fields(DialConfig)}
+    config = construct(DialConfig, cfg, "dial")
+    if name == "default":
+        assert config == DialConfig(seed=7)
+    nothing = compose(f"dial={name}", RUN, "seed=null").dial
+    assert construct(DialConfig, nothing, "dial").seed == 0
 
 
 @pytest.mark.parametrize("name", names("trainer"))

@@ -391,7 +391,8 @@ def test_same_seed_same_style(tmp_path: Path) -> None:
 
 
 @pytest.mark.force
-def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dial", ["false", "true"])
+def test_run_that_is_killed_and_resumed(dial: str, tmp_path: Path) -> None:
     """Processes of their own: one is killed between two checkpoints, another goes on."""
     arguments = (
         "style=thanos_poster",
@@ -401,6 +402,7 @@ def test_run_that_is_killed_and_resumed(tmp_path: Path) -> None:
         "trainer.validate_every=3",
         "trainer.warmup_steps=2",
         "steady.weight=1",
+        f"network.dial={dial}",
     )
     killed = start(tmp_path / "killed", *arguments, kill_at=7, poisoned=(3, 6))
     assert killed.wait() == -signal.SIGKILL
