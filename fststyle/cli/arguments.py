@@ -60,6 +60,13 @@ def share(text: str) -> float:
     return _number(text, 0, 1)
 
 
+def strength(text: str) -> float:
+    """Read the strength of a style."""
+    from fststyle.styles.dial import STRONGEST
+
+    return _number(text, 0, STRONGEST)
+
+
 def stroke_scale(text: str) -> float:
     """Read a scale factor for brush strokes."""
     from fststyle.stylize.strokes import HIGHEST_SCALE, LOWEST_SCALE

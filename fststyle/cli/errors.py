@@ -27,6 +27,7 @@ REMEDIES: Final[dict[str, str]] = {
     "mask_missing": (
         "With --mask, choose an image that is black where that style should be applied."
     ),
+    "no_dial": "Choose a --strength of at most 1, or train a style with network.dial=true.",
     "output_is_a_file": "Choose a folder with -o.",
     "would_replace": "Choose another file or folder with -o.",
     "single_weight": "To apply {style} only partially, use --strength.",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from fststyle.cli.arguments import height_and_width
+from fststyle.cli.arguments import height_and_width, strength
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
 from fststyle.styles.export import LOWEST_OPSET, Precision
@@ -55,6 +55,13 @@ def add_command(commands: Any) -> None:
         choices=get_args(Precision),
         default="float32",
         help="int8: weights and activations quantised by NNCF; default float32",
+    )
+    command.add_argument(
+        "--strength",
+        type=strength,
+        default=1.0,
+        metavar="0.25..4",
+        help="strength of the style, for styles with a dial; default 1",
     )
     command.add_argument(
         "--opset",
@@ -134,6 +141,8 @@ def _export(options: argparse.Namespace) -> int:
         precision=options.precision,
         opset=options.opset,
         samples=samples,
+        strength=options.strength,
+        style=found.style,
     )
     for path in exported.paths:
         print(f"{path}  {path.stat().st_size / 1024:.0f} kB")

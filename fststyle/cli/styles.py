@@ -156,6 +156,10 @@ def info(options: argparse.Namespace) -> int:
     facts: dict[str, Any] = {"path": str(found.path), "kind": found.kind}
     if found.kind == "network":
         style = read_style(found.path)
+        facts["format_version"] = style.network.format_version
+        facts["styles"] = [each.info.name for each in style.styles]
+        style = style.selected(found.style)
+        facts["recommended_strength"] = style.styles[0].strength
         network = dataclasses.asdict(style.network)
         facts |= {"network": network, **json.loads(style.info.to_json())}
     elif found.path.parent == art_folder():

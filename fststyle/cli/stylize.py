@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
-from fststyle.cli.arguments import given, pixels_or_full, positive, quality, share, stroke_scale
+from fststyle.cli.arguments import given, pixels_or_full, positive, quality, strength, stroke_scale
 from fststyle.cli.errors import CommandError, sentence
 from fststyle.cli.extras import require_packages
 from fststyle.cli.optimize import run_request
@@ -46,9 +46,10 @@ _STREAM: Final = "-"
 _ANIMATED: Final = (".gif", ".apng")
 _MAX_STREAM_BYTES: Final = 2**30
 _CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors")
+_MASKS: Final = ("mask", "strength_map")
 _FILES: Final = ("strip", "keep_gps", "quality")
 # If there is no network, the photo is optimised, which supports only the size.
-_NEEDS_NETWORK: Final = (*_CONTROL[1:], *_FILES, "mask", "style_outside", "json")
+_NEEDS_NETWORK: Final = (*_CONTROL[1:], *_FILES, "mask", "strength_map", "style_outside", "json")
 
 
 def add_command(commands: Any) -> None:
@@ -140,9 +141,15 @@ def _add_control(group: Any) -> None:
     )
     group.add_argument(
         "--strength",
-        type=share,
-        metavar="0..1",
-        help="strength of the style; 0 is the unchanged photo, 1 (default) is the full style",
+        type=strength,
+        metavar="0..4",
+        help="0 is the unchanged photo; only styles with a dial can exceed 1, the default",
+    )
+    group.add_argument(
+        "--strength-map",
+        type=Path,
+        metavar="IMAGE",
+        help="strength of each pixel, from 0 where this image is black to --strength at white",
     )
     group.add_argument("--keep-colors", action="store_true", help="keep the photo's colours")
     group.add_argument(
@@ -327,8 +334,9 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
         device=options.device,
         **given(options, "threads"),
     )
-    mask: dict[str, Any] = {n: read_mask(path) for n, path in given(options, "mask").items()}
-    control = Control(**given(options, *_CONTROL), **mask)
+    masks: dict[str, Any] = {n: read_mask(path) for n, path in given(options, *_MASKS).items()}
+    control = Control(**given(options, *_CONTROL), **masks)
+    stylizer.check(control)
     return FileStylizer(stylizer, control, **given(options, *_FILES))
 
 
@@ -423,10 +431,10 @@ class _Report:
 
 
 def _needed_files(options: argparse.Namespace) -> list[Path]:
-    """Return the mask and the styles, which no result may replace."""
+    """Return the masks and the styles, which no result may replace."""
     styles = given(options, "style", "style_outside").values()
     files = [find_style(name).path for style in styles for name in style_weights(style)]
-    return [*files, *given(options, "mask").values()]
+    return [*files, *given(options, *_MASKS).values()]
 
 
 def _copy(stream: IO[bytes], target: Path) -> None:

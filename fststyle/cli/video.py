@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from fststyle.cli.arguments import given, positive, seconds, share, stroke_scale
+from fststyle.cli.arguments import given, positive, seconds, share, strength, stroke_scale
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
 from fststyle.images.save import check_output
@@ -96,7 +96,7 @@ def _add_control(command: argparse.ArgumentParser) -> None:
     control.add_argument(
         "--scale", type=stroke_scale, metavar="0.25..64", help="size of the brush strokes"
     )
-    control.add_argument("--strength", type=share, metavar="0..1", help="as for stylize")
+    control.add_argument("--strength", type=strength, metavar="0..4", help="as for stylize")
     control.add_argument("--keep-colors", action="store_true", help="as for stylize")
     control.add_argument(
         "--start", type=seconds, metavar="TIME", help="time to start at, in seconds or as H:MM:SS"

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from fststyle.styles.dial import STRONGEST
 from fststyle.styles.info import STYLE_NAME
 from fststyle.stylize.control import Control
 from fststyle.web.formats import IMAGE_KINDS
@@ -48,7 +49,12 @@ class StylizeRequest(_Settings):
         description="long side of the result in pixels, never upscaled; default: as in the photo",
     )
     scale: float | None = Field(default=None, ge=0.25, le=64, description=_SCALE)
-    strength: float = Field(default=1.0, ge=0, le=1)
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=STRONGEST,
+        description="0 is the unchanged photo; only styles with a dial can be stronger than 1",
+    )
     keep_colors: bool = False
     quality: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG and WebP")
     strip: bool = Field(default=False, description="remove all metadata from the photo")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fststyle.errors import FststyleError, PhotoError
 from fststyle.images.animation import ANIMATION_SUFFIXES
@@ -76,7 +76,8 @@ def stylize_file(
     """Stylise a photo file, as ``fststyle stylize`` does.
 
     Args:
-        files: The file ``photo``, and optionally ``mask``. The result is written next to them.
+        files: The file ``photo``, and optionally ``mask`` and ``strength_map``. The result is
+            written next to them.
         request: The style and the settings.
         networks: The server's networks.
         max_pixels: Largest number of pixels allowed.
@@ -87,20 +88,20 @@ def stylize_file(
     Raises:
         FststyleError: An image or a setting cannot be used. The message contains no path.
     """
-    photo, mask = files["photo"], files.get("mask")
+    photo = files["photo"]
+    masks = {name: files[name] for name in ("mask", "strength_map") if name in files}
     file_format = request.format or _own_format(photo)
     target = photo.with_name(f"result{FORMATS[file_format]}")
     animated = target.suffix in ANIMATION_SUFFIXES
     pixels = check_image(photo, "photo", max_pixels, animated=animated)
-    if mask is not None:
-        check_image(mask, "mask", max_pixels)
+    for name, path in masks.items():
+        check_image(path, name.replace("_", " "), max_pixels)
     stylizer = networks.stylizer(request.style, pixels)
     # Large photos are processed one at a time, to limit memory use.
     with _one_large_photo if pixels > _LARGE_PIXELS else nullcontext():
         try:
-            control = request.control()
-            if mask is not None:
-                control = replace(control, mask=read_mask(mask))
+            planes: dict[str, Any] = {name: read_mask(path) for name, path in masks.items()}
+            control = replace(request.control(), **planes)
             steps = FileStylizer(
                 stylizer,
                 control,
@@ -117,7 +118,7 @@ def stylize_file(
 
 
 def _refusal(error: FststyleError, files: Mapping[str, Path]) -> Refusal:
-    names = {str(path): f"The {name}" for name, path in files.items()}
+    names = {str(path): f"The {name.replace('_', ' ')}" for name, path in files.items()}
     return Refusal(public_message(error, names), code=error.code)
 
 

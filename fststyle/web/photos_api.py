@@ -65,7 +65,7 @@ def style_file(name: Annotated[str, Path(pattern=NAME)]) -> Response:
         **problems(*UPLOAD, 404, 503),
     },
     response_class=Response,
-    openapi_extra=image_body("photo", "mask"),
+    openapi_extra=image_body("photo", "mask", "strength_map"),
     dependencies=[Depends(refuse_doubled_settings)],
 )
 async def stylize(
@@ -75,7 +75,9 @@ async def stylize(
     if settings.strip and settings.keep_gps:
         raise Refusal("strip and keep_gps cannot be combined.", code="setting")
     async with state.queue.slot() as slot:
-        files = await receive(request, slot.folder, ("photo", "mask"), state.limits.upload)
+        files = await receive(
+            request, slot.folder, ("photo", "mask", "strength_map"), state.limits.upload
+        )
         begin = time.perf_counter()
         work = functools.partial(stylize_file, files, settings, state.networks, state.limits.pixels)
         image, name = await slot.run(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_help import Done, Run, run_command
+from dialled import make_dialled_network, save_dialled_style
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -144,8 +145,8 @@ def test_nothing_is_done_where_one_thing_is_wrong(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--strength", "1.5"], "from 0 to 1, not '1.5'"),
-        (["--strength", "x"], "from 0 to 1, not 'x'"),
+        (["--strength", "4.5"], "from 0 to 4, not '4.5'"),
+        (["--strength", "x"], "from 0 to 4, not 'x'"),
         (["--scale", "0.1"], "from 0.25 to 64, not '0.1'"),
         (["--scale", "nan"], "from 0.25 to 64, not 'nan'"),
         (["--overwrite", "--skip-existing"], "not allowed with"),
@@ -374,6 +375,7 @@ def test_control(run: Run, style_path: Path) -> None:
     np.testing.assert_allclose(result("--strength", ".5"), (photo + styled) / 2, **half_ulp)
     np.testing.assert_allclose(result("--keep-colors"), keep_colors(photo, styled), **half_ulp)
     masked = result("--mask", "mask.png")
+    np.testing.assert_array_equal(result("--strength-map", "mask.png"), masked)
     np.testing.assert_array_equal(masked[:, :6], photo[:, :6])
     np.testing.assert_allclose(masked[:, 6:], styled[:, 6:], **half_ulp)
     everywhere = result("--mask", "mask.png", "--style-outside", style_path)
@@ -435,3 +437,25 @@ def test_too_little_memory_for_one_photo(run: Run, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Stylizer, "stylize", fail)
     assert_refused(run("in/a.png", "-o", "out.png"), "in/a.png", "--size")
+
+
+def test_strength_beyond_one_needs_a_dial(run: Run, tmp_path: Path) -> None:
+    assert_refused(
+        run("in/a.png", "-o", "o.png", "--strength", "2"), "no dial", "network.dial=true"
+    )
+    assert not Path("o.png").exists()
+    path = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    photo = load_image("in/a.png")
+    for strength in ("0", "0.2", "1", "4"):
+        done = run(
+            "in/a.png",
+            "-o",
+            "o.png",
+            "--overwrite",
+            "--strength",
+            strength,
+            style=f"{path}#style_0",
+        )
+        assert (done.status, done.err) == (0, "")
+        expected = Stylizer(path, device="cpu")(photo, strength=float(strength))
+        np.testing.assert_allclose(load_image("o.png"), expected, atol=0.51 / 255)

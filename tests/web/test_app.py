@@ -164,6 +164,21 @@ def test_format_and_mask(server: Server, by_command_line: CommandLine, tmp_path:
     assert response.content == by_command_line(body, ".jpg", "--mask", mask)
 
 
+def test_strength_map(server: Server, by_command_line: CommandLine, tmp_path: Path) -> None:
+    body, strength_map = encoded(2), tmp_path / "map.png"
+    save_photo(picture(3, 20, 20), strength_map)
+    response = httpx.post(
+        f"{server.url}api/stylize",
+        params={"style": "small", "strength": 0.8},
+        files={
+            "photo": ("x", body, "image/png"),
+            "strength_map": ("y", strength_map.read_bytes(), "image/png"),
+        },
+    )
+    options = ("--strength", "0.8", "--strength-map", strength_map)
+    assert response.content == by_command_line(body, ".png", *options)
+
+
 def test_blend_with_a_shipped_style(server: Server, style_path: Path, tmp_path: Path) -> None:
     from fststyle.stylize.stylizer import Stylizer
 
@@ -192,7 +207,8 @@ def test_animation_stays_one(server: Server) -> None:
         ({"style": "small.onnx"}, 422, "setting"),
         ({"style": "small:0"}, 422, "bad_weight"),
         ({"style": "small,small,small,small,small"}, 422, "setting"),
-        ({"strength": 2}, 422, "setting"),
+        ({"strength": 2}, 422, "no_dial"),
+        ({"strength": 4.5}, 422, "setting"),
         ({"strength": "nan"}, 422, "setting"),
         ({"scale": 0.1}, 422, "setting"),
         ({"size": 0}, 422, "setting"),
