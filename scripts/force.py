@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -286,43 +286,77 @@ def server(folder: Path) -> Iterator[tuple[psutil.Process, httpx.Client]]:
         process.stdout.close()
 
 
+def page_job(
+    process: psutil.Process, client: httpx.Client, row: Row, kill_after: float | None = None
+) -> tuple[dict[str, Any], float, bytes]:
+    """Let the server repaint a photo. Returns the state of the job, its time and its result."""
+    photo = builtin_held_out()[0].read_bytes()
+    settings: dict[str, str | int] = {"style": "ink_wash", "iterations": 4, "size": 64}
+    begin = time.monotonic()
+    facts = client.post("/api/optimize", content=photo, params=settings).json()
+    while facts["status"] == "running" and time.monotonic() - begin < PATIENCE:
+        time.sleep(0.02)
+        if kill_after is not None and time.monotonic() - begin > kill_after:
+            for child in process.children():
+                child.kill()
+        with suppress(psutil.Error):  # a process that has just ended
+            for child in process.children():
+                row.megabytes = max(row.megabytes, child.memory_info().rss / 2**20)
+        facts = client.get(f"/api/jobs/{facts['id']}").json()
+    is_done = facts["status"] == "done"
+    image = client.get(f"/api/jobs/{facts['id']}/picture").content if is_done else b""
+    return facts, time.monotonic() - begin, image
+
+
 def kill_jobs(count: int, seed: int, folder: Path) -> Row:
     """Kill the process of a job of the page, and let the server do the same job again."""
     row = Row("kill -9: a page's job", half_written=0, equal=0)
     moments = random.Random(seed)
-    photo = builtin_held_out()[0].read_bytes()
-    settings: dict[str, str | int] = {"style": "ink_wash", "iterations": 4, "size": 64}
-
     with server(folder) as (process, client):
-
-        def job(seconds: float | None) -> tuple[dict[str, Any], float, bytes]:
-            begin = time.monotonic()
-            facts = client.post("/api/optimize", content=photo, params=settings).json()
-            while facts["status"] == "running" and time.monotonic() - begin < PATIENCE:
-                time.sleep(0.02)
-                if seconds is not None and time.monotonic() - begin > seconds:
-                    for child in process.children():
-                        child.kill()
-                for child in process.children():
-                    memory = child.memory_info().rss / 2**20 if child.is_running() else 0
-                    row.megabytes = max(row.megabytes, memory)
-                facts = client.get(f"/api/jobs/{facts['id']}").json()
-            image = client.get(f"/api/jobs/{facts['id']}/picture")
-            is_done = facts["status"] == "done"
-            return facts, time.monotonic() - begin, image.content if is_done else b""
-
-        facts, whole, expected = job(None)
+        facts, whole, expected = page_job(process, client, row)
         assert facts["status"] == "done", facts
         for _ in range(count):
             row.tries += 1
-            facts, taken, _ = job(moments.uniform(0, whole))
+            facts, taken, _ = page_job(process, client, row, moments.uniform(0, whole))
             row.refused += facts["status"] == "failed" and "\n" not in facts["error"]
             row.hangs += facts["status"] == "running"
-            facts, again, content = job(None)
+            facts, again, content = page_job(process, client, row)
             row.results += facts["status"] == "done"
             row.equal = (row.equal or 0) + (content == expected)
             row.seconds = max(row.seconds, taken, again)
     row.half_written = sum(path.is_file() for path in folder.rglob("*"))  # the server cleans up
+    return row
+
+
+def kill_servers(count: int, seed: int, folder: Path) -> Row:
+    """Kill the page's server during a job, and let the next server do the same job again."""
+    row = Row("kill -9: the page's server", half_written=0, equal=0)
+    moments = random.Random(seed)
+    with server(folder) as (process, client):
+        _, whole, expected = page_job(process, client, row)
+    for _ in range(count):
+        row.tries += 1
+        with server(folder) as (process, client):
+            children: list[psutil.Process] = []
+
+            def stop(server: psutil.Process = process, jobs: list[Any] = children) -> None:
+                jobs += server.children()
+                server.kill()
+
+            timer = threading.Timer(moments.uniform(0, whole), stop)
+            timer.start()
+            with suppress(httpx.TransportError, json.JSONDecodeError):
+                page_job(process, client, row)
+            timer.join()
+        _, alive = psutil.wait_procs(children, PATIENCE)  # jobs end when their server has gone
+        row.hangs += len(alive)
+        with server(folder) as (process, client):
+            row.half_written = (row.half_written or 0) + len(list(folder.glob("fststyle-*"))) - 1
+            facts, taken, content = page_job(process, client, row)
+            row.results += facts["status"] == "done"
+            row.equal = (row.equal or 0) + (content == expected)
+            row.seconds = max(row.seconds, taken)
+    row.half_written = (row.half_written or 0) + len(list(folder.glob("fststyle-*")))
     return row
 
 
@@ -357,7 +391,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder.mkdir()
                 rows.append(kill(f"kill -9: {name}", make(folder), given.kills, given.seed, folder))
         if re.search(given.only, "page"):
-            rows.append(kill_jobs(given.kills, given.seed, Path(place)))
+            for kill_page in (kill_jobs, kill_servers):
+                folder = Path(place, kill_page.__name__)
+                folder.mkdir()
+                rows.append(kill_page(given.kills, given.seed, folder))
     header = ["", "tries", "results", "errors", "crashes", "hangs", "worst s", "worst MB"]
     header += ["half-written", "equal"]
     print(markdown_table(header, [row.cells() for row in rows]))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import create_task_group
@@ -16,6 +13,7 @@ from fastapi import Depends, Request
 from fststyle.web.errors import Refusal
 from fststyle.web.jobs import Jobs
 from fststyle.web.networks import Networks
+from fststyle.web.private_folder import private_folder
 from fststyle.web.uploads import UploadLimits
 from fststyle.web.work_queue import WorkQueue
 
@@ -70,9 +68,8 @@ class State:
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
         """Create the private folder, the queue and the jobs, and remove them on shutdown."""
-        folder = Path(tempfile.mkdtemp(prefix="fststyle-serve-"))  # mode 700
         threads, slots = self.limits.threads, self.limits.slots
-        try:
+        with private_folder() as folder:
             async with create_task_group() as tasks:
                 self.queue = WorkQueue(folder, tasks, threads=threads, slots=slots)
                 self.jobs = Jobs(folder, training=self.training, vgg_weights=self.vgg_weights)
@@ -81,8 +78,6 @@ class State:
                 finally:
                     self.jobs.close()
                     tasks.cancel_scope.cancel()  # does not stop threads that are already running
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _state(request: Request) -> State:

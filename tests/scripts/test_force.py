@@ -36,3 +36,10 @@ def test_killed_jobs_of_the_page(tmp_path: Path) -> None:
     row = force.kill_jobs(2, 1, tmp_path)
     assert row.is_good()
     assert row.results == row.refused == 2
+
+
+@pytest.mark.usefixtures("original_weights")
+def test_killed_servers(tmp_path: Path) -> None:
+    row = force.kill_servers(2, 1, tmp_path)
+    assert row.is_good()
+    assert row.results == 2
