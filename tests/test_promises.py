@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from training_help import compose
@@ -15,8 +16,9 @@ from fststyle.images.save import QUALITIES
 from fststyle.runtime import tiling
 from fststyle.styles.export import LOWEST_OPSET
 from fststyle.styles.find import art_folder, zoo_folder
-from fststyle.styles.shape import NetworkConfig, receptive_radius
+from fststyle.styles.shape import NetworkConfig, Upsample, layers, receptive_radius
 from fststyle.stylize.strokes import WORKING_SIDE
+from fststyle.stylize.stylizer import Stylizer
 from fststyle.training.gates import probe_photos
 from fststyle.training.settings import read_loss
 from fststyle.video.encoders import CRF, PRESET
@@ -129,3 +131,41 @@ def test_lengths_of_a_training() -> None:
     page = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
     assert "train for 3 or 45 minutes" in page
     assert "| `minutes=10`, `steps=2000` | 10 minutes |" in page
+
+
+def test_every_checkpoint_is_a_minute_apart() -> None:
+    cfg = compose("style=thanos_poster", "output_dir=run")
+    assert cfg.callbacks.checkpoint.every_seconds == 60
+    page = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
+    assert "checkpoint is written every minute" in " ".join(page.split())
+
+
+def multiplications(shape: NetworkConfig) -> float:
+    """Return the multiplications of a network per pixel of the photo."""
+    total, size = 0.0, 1.0
+    parts = layers(shape)
+    trunk = parts.residual * shape.residual_blocks
+    for layer in (*parts.encoder, *trunk, *parts.decoder, parts.to_rgb):
+        if isinstance(layer, Upsample):
+            size *= layer.factor
+        else:
+            size /= layer.stride
+            total += size**2 * layer.inputs * layer.outputs * layer.kernel**2
+    return total
+
+
+def test_multiplications_of_the_network_of_the_paper() -> None:
+    network = compose("style=thanos_poster", "network=johnson", "output_dir=run").network
+    paper = multiplications(NetworkConfig(**network))
+    times = paper / multiplications(NetworkConfig())
+    page = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
+    assert f"needs {times:.1f} times as many multiplications" in page
+
+
+def test_photos_of_one_colour_give_the_same_flat_result() -> None:
+    stylizer = Stylizer("great_wave", device="cpu")
+    red, blue = (
+        stylizer(np.full((64, 80, 3), colour, np.uint8)) for colour in ((200, 30, 30), (0, 0, 255))
+    )
+    assert np.ptp(red.reshape(-1, 3).astype(int), axis=0).max() <= 1
+    np.testing.assert_allclose(red.astype(int), blue, atol=1)
