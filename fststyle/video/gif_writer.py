@@ -3,120 +3,53 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fststyle.errors import VideoError
-from fststyle.video.container import Copied
-from fststyle.video.encoders import Output
 from fststyle.video.output_file import OutputFile
-from fststyle.video.reader import VideoReader
 
 _CENTISECOND: Final = Fraction(1, 100)
 _LEAST_DELAY: Final = 2
 """Minimum duration of a GIF frame, in 1/100 s. Viewers play frames with shorter ones too slowly."""
 
 
-class GifWriter:
-    """Writes an animated GIF with a palette for each frame. Use in a ``with`` statement.
+class GifWriter(OutputFile):
+    """Writes an animated GIF with a palette for each frame.
 
-    Args:
-        file: File to write.
-        output: Output format and encoder.
-        source: The video whose metadata is copied.
-
-    Attributes:
-        frames: Number of frames written so far.
-        seconds: Time at which the last frame ends.
-
-    Raises:
-        VideoError: The codec cannot be used for GIF, or the file cannot be written.
+    Frames that follow the previous frame too closely are left out, and so are other streams.
     """
 
-    def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
-        self._time_base = source.info.time_base
+    def _open_streams(self) -> None:
         self._last: int | None = None
         self._waiting: dict[int, int] = {}
-        self._file = OutputFile(file, output, source)
-        try:
-            with self._file.errors():
-                self._stream = self._file.add_stream(source)
-                self._stream.pix_fmt = "pal8"
-                self._stream.width, self._stream.height = source.info.width, source.info.height
-                self._file.open_encoder(self._stream, _CENTISECOND)
-                self._graph = _palettes(*self.size)
-                self._file.container.start_encoding()
-        except VideoError:
-            self._file.abandon()
-            raise
+        info = self._source.info
+        self._stream = self._add_stream()
+        self._stream.pix_fmt = "pal8"
+        self._stream.width, self._stream.height = info.width, info.height
+        self._open_encoder(_CENTISECOND)
+        self._graph = _palettes(*self.size)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the frames in the file, in pixels."""
-        return self._stream.width, self._stream.height
+    def _finish(self) -> None:
+        self._graph.push(None)
+        self._encode_ready()
+        super()._finish()
 
-    @property
-    def frames(self) -> int:
-        """Number of frames written so far."""
-        return self._file.frames
-
-    @property
-    def seconds(self) -> float:
-        """Time at which the last frame ends, in seconds."""
-        return self._file.seconds
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._file.abandon()
-            return
-        with self._file.errors():
-            self._graph.push(None)
-            self._encode_ready()
-            self._file.encode(self._stream, None)
-            self._file.container.close()
-
-    def add_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
-        """Encode a frame, unless it follows the previous frame too closely.
-
-        Args:
-            pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame, in units of the video's time base. The time must be later
-                than that of the previous frame.
-            duration: Duration of the frame, in the same units.
-
-        Raises:
-            VideoError: The frame cannot be encoded or written.
-        """
+    def _encode_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> bool:
         import av
 
-        begin = round(pts * self._time_base * 100)
+        begin = round(pts * self._unit * 100)
         if self._last is not None and begin < self._last + _LEAST_DELAY:
-            return
+            return False
         self._last = begin
-        length = max(_LEAST_DELAY, round(duration * self._time_base * 100))
-        with self._file.errors():
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
-            frame.pts, frame.time_base, frame.duration = begin, _CENTISECOND, length
-            self._waiting[begin] = length
-            self._graph.push(frame)
-            self._encode_ready()
-        self._file.frames += 1
-        self._file.seconds = float((pts + duration) * self._time_base)
-
-    def add_copied(self, copied: Copied) -> None:
-        """Ignore a packet: GIF has neither sound nor subtitles."""
+        length = max(_LEAST_DELAY, round(duration * self._unit * 100))
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+        frame.pts, frame.time_base, frame.duration = begin, _CENTISECOND, length
+        self._waiting[begin] = length
+        self._graph.push(frame)
+        self._encode_ready()
+        return True
 
     def _encode_ready(self) -> None:
         """Encode the frames that have received their palette."""
@@ -127,7 +60,7 @@ class GifWriter:
                 frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            self._file.encode(self._stream, frame, self._waiting.pop(frame.pts, 0))
+            self._encode(frame, self._waiting.pop(frame.pts, 0))
 
 
 def _palettes(width: int, height: int) -> Any:

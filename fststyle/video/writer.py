@@ -7,8 +7,7 @@ source are preserved. GIF and WebP have neither sound nor subtitles, and always 
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ _HALF_WIDTH: Final = frozenset({"yuv420p", "yuv422p", "yuv422p10le"})
 """Pixel formats that store colours at half the horizontal resolution."""
 
 
-def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter | GifWriter:
+def open_writer(file: Path, output: Output, source: VideoReader) -> OutputFile:
     """Open the writer for the format of the output.
 
     Args:
@@ -38,130 +37,62 @@ def open_writer(file: Path, output: Output, source: VideoReader) -> VideoWriter 
     return kind(file, output, source)
 
 
-class VideoWriter:
-    """Writes one video. The file is finished at the end of the ``with`` statement.
+class VideoWriter(OutputFile):
+    """Writes a video in any format but GIF."""
 
-    Args:
-        file: File to write.
-        output: Output format and encoder.
-        source: The video whose other streams and metadata are copied.
-
-    Attributes:
-        frames: Number of frames written so far.
-        seconds: Time at which the last frame ends.
-
-    Raises:
-        VideoError: The format does not support a stream, or the file cannot be written.
-    """
-
-    def __init__(self, file: Path, output: Output, source: VideoReader) -> None:
+    def _open_streams(self) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._source = source
-        self._unit = source.info.time_base
-        self._colours = None if output.is_silent else source.info.colours
-        self._file = OutputFile(file, output, source)
-        try:
-            with self._file.errors():
-                self._stream = self._add_frames()
-                self._copies = {s.index: self._add_copy(s) for s in source.copied}
-                self._file.container.start_encoding()
-        except VideoError:
-            self._file.abandon()
-            raise
+        self._colours = None if self._output.is_silent else self._source.info.colours
+        self._add_frames()
+        self._copies = {s.index: self._add_copy(s) for s in self._source.copied}
         self._reformatter = VideoReformatter()
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the frames in the file, in pixels."""
-        return self._stream.width, self._stream.height
+    def _finish(self) -> None:
+        super()._finish()
+        # The end of the video, which chapters depend on, is known only now.
+        chapters = self._source.chapters(self.seconds)
+        if chapters and not self._output.is_silent:
+            self._container.set_chapters(chapters)
 
-    @property
-    def frames(self) -> int:
-        """Number of frames written so far."""
-        return self._file.frames
-
-    @property
-    def seconds(self) -> float:
-        """Time at which the last frame ends, in seconds."""
-        return self._file.seconds
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._file.abandon()
-            return
-        with self._file.errors():
-            self._file.encode(self._stream, None)
-            # The end of the video, which chapters depend on, is known only now.
-            chapters = self._source.chapters(self.seconds)
-            if chapters and not self._file.output.is_silent:
-                self._file.container.set_chapters(chapters)
-            self._file.container.close()
-
-    def add_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> None:
-        """Encode a frame.
-
-        Args:
-            pixels: Frame ``(H, W, 3)``, RGB.
-            pts: Time of the frame, in units of the video's time base. The time must be later
-                than that of the previous frame.
-            duration: Duration of the frame, in the same units.
-
-        Raises:
-            VideoError: The frame cannot be encoded or written.
-        """
+    def _encode_frame(self, pixels: NDArray[np.uint8], pts: int, duration: int) -> bool:
         import av
         from av.video.reformatter import Interpolation
 
         width, height = self.size
         colours = self._colours
-        with self._file.errors():
-            pixels = np.ascontiguousarray(pixels[:height, :width])
-            frame = self._reformatter.reformat(
-                av.VideoFrame.from_ndarray(pixels, "rgb24"),
-                format=self._stream.pix_fmt,
-                src_color_range=FULL,
-                dst_colorspace=None if colours is None else colours.scaler_matrix,
-                dst_color_range=FULL if colours is None else colours.scaler_range,
-                interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
-            )
-            if colours is not None:
-                frame.colorspace = colours.matrix
-                frame.color_range = colours.scaler_range
-                frame.color_primaries, frame.color_trc = colours.primaries, colours.transfer
-            frame.pts, frame.time_base, frame.duration = pts, self._unit, duration
-            self._file.encode(self._stream, frame, duration)
-        self._file.frames += 1
-        self._file.seconds = float((pts + duration) * self._unit)
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "rgb24"),
+            format=self._stream.pix_fmt,
+            src_color_range=FULL,
+            dst_colorspace=None if colours is None else colours.scaler_matrix,
+            dst_color_range=FULL if colours is None else colours.scaler_range,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        )
+        if colours is not None:
+            frame.colorspace = colours.matrix
+            frame.color_range = colours.scaler_range
+            frame.color_primaries, frame.color_trc = colours.primaries, colours.transfer
+        frame.pts, frame.time_base, frame.duration = pts, self._unit, duration
+        self._encode(frame, duration)
+        return True
 
     def add_copied(self, copied: Copied) -> None:
-        """Write a copied packet, if its stream is part of the result.
-
-        Raises:
-            VideoError: The packet cannot be written.
-        """
+        """Write a copied packet, if its stream is part of the result."""
         stream = self._copies.get(copied.index)
         # The MP4 muxer inserts the gaps between subtitles itself.
         is_gap = copied.packet.size <= 2 and copied.packet.stream.type == "subtitle"
         if stream is not None and not is_gap:
             copied.packet.stream = stream
-            with self._file.errors():
-                self._file.container.mux(copied.packet)
+            with self._errors():
+                self._container.mux(copied.packet)
 
-    def _add_frames(self) -> Any:
+    def _add_frames(self) -> None:
         import av
 
-        output, info = self._file.output, self._source.info
+        output, info = self._output, self._source.info
         encoder = output.encoder
-        stream = self._file.add_stream(self._source)
+        self._stream = stream = self._add_stream()
         formats = [f.name for f in av.Codec(encoder.name, "w").video_formats or ()]
         usual = [name for name in _PIXEL_FORMATS if name in formats]
         pixels: str = [*usual, *formats, _PIXEL_FORMATS[0]][0]
@@ -181,22 +112,21 @@ class VideoWriter:
             context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         if stream.codec_context.codec.canonical_name == "hevc" and output.is_quicktime:
             stream.codec_context.codec_tag = "hvc1"  # Apple's players refuse hev1
-        self._file.open_encoder(stream, self._unit)
-        return stream
+        self._open_encoder(self._unit)
 
     def _add_copy(self, source: Any) -> Any:
-        output, info = self._file.output, self._source.info
+        output, info = self._output, self._source.info
         if output.is_silent:
             return None
         kind = "sound" if source.type == "audio" else "subtitles"
-        name = source.codec_context.name if source.codec_context is not None else "unknown"
         try:
-            stream = self._file.container.add_stream_from_template(source, opaque=True)
+            stream = self._container.add_stream_from_template(source, opaque=True)
         except ValueError as error:
             own = info.path.suffix.lower()
             extension = own if own in FORMATS and own != output.suffix else ".mkv"
             raise VideoError(
-                f"{output.suffix} files cannot contain the video's {kind} ({name}).",
+                f"{output.suffix} files cannot contain the video's {kind} "
+                f"({source.codec_context.name}).",
                 path=output.path,
                 remedy=f"Use the extension {extension}, or omit the {kind}.",
                 code=f"format_lacks_{kind}",
