@@ -250,9 +250,9 @@ def _report(
         _warn(f"{options.video} is truncated: it ends after {result.seconds:.1f} s; {why}.")
     if source.left_out:
         kinds = ", ".join(sorted({"sound" if k == "audio" else k for k in source.left_out}))
-        count = len(source.left_out)
-        stream = "stream has" if count == 1 else "streams have"
-        _warn(f"{options.video}: {count} {kinds} {stream} an unknown codec and cannot be copied.")
+        number = len(source.left_out)
+        streams = "stream has" if number == 1 else "streams have"
+        _warn(f"{options.video}: {number} {kinds} {streams} an unknown codec and cannot be copied.")
     if source.resized:
         _warn(f"{options.video}: the size changes; {source.resized} frames were fitted.")
     if not result.is_whole:

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
-from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from fststyle.errors import SettingError
 from fststyle.images.load import load_image
@@ -90,7 +90,7 @@ class Plan:
     def folder_chosen(self) -> bool:
         """``True`` if the user chose that folder, ``False`` if its name contains the time."""
         values = cast(dict[str, Any], OmegaConf.to_container(self.cfg, resolve=False))
-        return values["output_dir"] != "${hydra:runtime.output_dir}"
+        return bool(values["output_dir"] != "${hydra:runtime.output_dir}")
 
 
 def prepare(cfg: DictConfig) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -20,12 +21,11 @@ from errors_help import raises
 from training_help import PATIENCE, SMALL, newest_folder, small, start
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.training import data as data_module
-from fststyle.training import module as training_module
 from fststyle.training.callbacks import stop_signals
 from fststyle.training.data import PhotoDataModule
 from fststyle.training.main import INTERRUPTED
 from fststyle.training.module import Stopwatch, StyleModule
+from fststyle.training.photo_crops import PhotoCrops
 from fststyle.training.run_folder import Run
 from fststyle.training.train import train
 
@@ -70,12 +70,13 @@ def test_folder_that_disappears_before_it_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
-    removed = []
+    removed: list[Path] = []
     whole = filelock.FileLock.acquire
 
     def acquire_late(self: Any, *arguments: Any, **options: Any) -> Any:
         if not removed:
-            removed.append(folder.rmdir())
+            folder.rmdir()
+            removed.append(folder)
         return whole(self, *arguments, **options)
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire_late)
@@ -152,8 +153,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.busy = 100.0
-        monkeypatch.setattr(training_module.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(training_module.time, "process_time", lambda: self.busy)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "process_time", lambda: self.busy)
 
     def work(self, seconds: float) -> None:
         self.now += seconds
@@ -272,7 +273,7 @@ def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         def Lock(self) -> None:  # noqa: N802
             raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(data_module.multiprocessing, "get_context", Context)
+    monkeypatch.setattr(multiprocessing, "get_context", Context)
     with raises(SettingError, "no_shared_memory", "data.num_workers=0"):
         PhotoDataModule(size=64, num_workers=2)
 
@@ -281,7 +282,7 @@ def test_killed_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(data_module.PhotoCrops, "__getitems__", die)
+    monkeypatch.setattr(PhotoCrops, "__getitems__", die)
     with raises(TrainingError, "worker_died", "data.num_workers"):
         train(small(tmp_path / "run", "steps=2", "data.num_workers=1"))
 

@@ -33,7 +33,8 @@ def grey_ramp(path: Path, colours: tuple[int, int, int, int], levels: int = 64) 
         )
         frame: Any = av.VideoFrame(stream.width, 64, "yuv420p10le")
         ramp = np.repeat(np.linspace(64, 940, levels).round().astype(np.uint16), 4)
-        for plane, row in zip(frame.planes, (ramp, 512, 512), strict=True):
+        rows: list[Any] = [ramp, 512, 512]
+        for plane, row in zip(frame.planes, rows, strict=True):
             view = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
             view[:, : plane.width] = row
         frame.pts, frame.time_base = 0, Fraction(1, 10)
