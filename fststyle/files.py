@@ -132,7 +132,7 @@ def _host() -> str:
 def _is_running(process: int) -> bool:
     import psutil
 
-    return psutil.pid_exists(process)
+    return bool(psutil.pid_exists(process))
 
 
 @overload

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from fststyle.errors import SettingError
 from fststyle.images.load import load_image

@@ -325,7 +325,7 @@ class VideoReader:
             | Interpolation.FULL_CHR_H_INT
             | Interpolation.ACCURATE_RND,
         )
-        pixels = converted.to_ndarray()
+        pixels: Any = converted.to_ndarray()
         if hdr:
             pixels = to_bt709(pixels, colours.transfer)
         return turn(_centred(pixels, *room))
