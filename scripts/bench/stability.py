@@ -269,7 +269,7 @@ def main() -> None:
         held_out = (path for path in find_photos(arguments.photos) if is_held_out(path))
         paths = list(itertools.islice(held_out, arguments.count))
     if not paths or arguments.size < 64:
-        parser.error("there are no held-out photos, or --size is less than 64")
+        parser.error("no held-out photos were found, or --size is less than 64")
     photos = [scene(path, arguments.size) for path in paths]
     photographs = measure("the photos themselves", None, None, photos, arguments.size)
     networks = []

@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{wrong} Run: python scripts/docs/gallery.py", file=sys.stderr)
             return 1 if wrong else 0
         if not any(zoo.glob("*.onnx")):
-            print(f"Error: There is no network in {zoo}; train the zoo first.", file=sys.stderr)
+            print(f"Error: {zoo} contains no network; train the zoo first.", file=sys.stderr)
             return 1
         for path in write(zoo, DOCS):
             print(f"{path}  {path.stat().st_size / 1000:.0f} kB")

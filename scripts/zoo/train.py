@@ -314,7 +314,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     for folder in (given.paintings, given.photos):
         if not folder.is_dir():
-            parser.error(f"there is no folder {folder}")
+            parser.error(f"cannot find the folder {folder}")
     if not 0 < given.minutes <= MAX_MINUTES:
         parser.error(f"--minutes must be greater than 0 and at most {MAX_MINUTES}")
     if given.iterations < 1:

@@ -348,7 +348,7 @@ def test_unknown_style(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
 def test_folders_must_be_there(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_zoo.main(["--paintings", str(bench.folder), "--photos", str(bench.folder / "no")])
-    assert "there is no folder" in capsys.readouterr().err
+    assert "cannot find the folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         train_zoo.main([])
     assert "required: --paintings, --photos" in capsys.readouterr().err
