@@ -7,9 +7,10 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar, overload
@@ -24,27 +25,38 @@ _REMEDIES: Final = {
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
 
+NO_HOME: Final = Path(os.devnull)
+"""Start of the paths of the user's folders if the home folder is unknown."""
+
 SomeError = TypeVar("SomeError", bound=FststyleError)
 
 
 def user_data_folder() -> Path:
     """Return the folder for files that the user creates: ``$XDG_DATA_HOME/fststyle`` on Linux.
 
-    The folder may not exist yet.
+    The folder may not exist yet. If the home folder is unknown, it can never exist.
     """
     from platformdirs import user_data_path
 
-    return user_data_path("fststyle", appauthor=False)
+    return _user_folder(user_data_path)
 
 
 def user_cache_folder() -> Path:
     """Return the folder for files that can be recreated: ``$XDG_CACHE_HOME/fststyle`` on Linux.
 
-    The folder may not exist yet.
+    The folder may not exist yet. If the home folder is unknown, it can never exist.
     """
     from platformdirs import user_cache_path
 
-    return user_cache_path("fststyle", appauthor=False)
+    return _user_folder(user_cache_path)
+
+
+def _user_folder(find: Callable[..., Path]) -> Path:
+    with suppress(RuntimeError):  # neither HOME nor the user's entry in the system exists
+        folder = find("fststyle", appauthor=False)
+        if folder.is_absolute():
+            return folder
+    return NO_HOME / "fststyle"
 
 
 def write_atomically(path: Path | str, data: bytes) -> None:
@@ -98,6 +110,39 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create a temporary folder, and remove it at the end of the ``with`` block.
+
+    Raises:
+        FststyleError: The folder cannot be created (code ``no_temporary_folder``). An error with
+            the code ``cannot_write`` for a file in the folder becomes such an error as well.
+    """
+    import tempfile
+
+    try:
+        created = tempfile.TemporaryDirectory(prefix="fststyle-")
+    except OSError as error:
+        raise _no_temporary_folder(error) from error
+    with created as name:
+        try:
+            yield Path(name)
+        except FststyleError as error:
+            is_inside = error.path is not None and Path(error.path).is_relative_to(name)
+            if error.code != "cannot_write" or not is_inside:
+                raise
+            raise _no_temporary_folder(error.__cause__, os.path.dirname(name)) from error
+
+
+def _no_temporary_folder(error: BaseException | None, folder: str = "") -> FststyleError:
+    return FststyleError(
+        f"Cannot write temporary files{' to {path}' if folder else ''}: {reason(error)}.",
+        path=folder or None,
+        remedy="Free some space, or set the environment variable TMPDIR to another folder.",
+        code="no_temporary_folder",
+    )
 
 
 def temporary_beside(target: Path) -> Path:
@@ -164,7 +209,25 @@ def cannot_write(
     )
 
 
-def reason(error: Exception) -> str:
+def shell_word(text: str | os.PathLike[str]) -> str:
+    """Quote a path or another argument, so that a command with it can be pasted into a shell.
+
+    Double quotes are used if they suffice, because they work on all systems.
+
+    Example:
+        >>> print(shell_word("a.jpg"), shell_word("my photo.jpg"), shell_word("$1.jpg"))
+        a.jpg "my photo.jpg" '$1.jpg'
+    """
+    text = os.fspath(text)
+    text = f"./{text}" if text.startswith("-") else text  # not an option
+    if re.fullmatch(r"[\w./:+=-]+", text):
+        return text
+    if os.name != "posix" or re.fullmatch(r"[\w ./@:+,=\[\]'()-]+", text):
+        return f'"{text}"'
+    return shlex.quote(text)
+
+
+def reason(error: BaseException | None) -> str:
     """Return an error's message on one line, without a full stop at the end."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__

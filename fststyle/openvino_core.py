@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from functools import cache
@@ -42,6 +43,8 @@ def import_without_converter() -> None:
 
 @cache
 def _core() -> openvino.Core:
+    if os.path.expanduser("~") == "~":  # the converter cannot be imported without a home folder
+        import_without_converter()
     import openvino
 
     return openvino.Core()

@@ -62,7 +62,8 @@ def test_other_import_errors_keep_their_traceback() -> None:
     assert "no such thing" in done.stderr
 
 
-def test_sigterm_leaves_no_temporary_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_leave_no_temporary_file(tmp_path: Path, number: signal.Signals) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\n"
         "from fststyle import files\nfrom fststyle.cli import main as cli\n"
@@ -73,10 +74,21 @@ def test_sigterm_leaves_no_temporary_file(tmp_path: Path) -> None:
         "        print('ready', flush=True)\n        time.sleep(60)\n"
         "cli.main = slow\nmain()\n"
     )
-    done = run_until(signal.SIGTERM, program)
+    done = run_until(number, program)
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nohup_is_respected() -> None:
+    program = (
+        "import os, signal\nfrom fststyle.cli import main as cli\n"
+        "from fststyle.__main__ import main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "cli.main = lambda: os.kill(os.getpid(), signal.SIGHUP)\nmain()\nprint('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "went on\n")
 
 
 def test_it_is_the_command_line() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fststyle.cli.arguments import positive
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import local_path, local_text, output_path, style_text
 from fststyle.cli.optimize import style_image
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
@@ -27,10 +28,12 @@ def add_command(commands: Any) -> None:
         description="Measure how many iterations of optimisation (L-BFGS) a photo needs to reach "
         "the same loss as with the trained style, and write a report.",
     )
-    command.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
-    command.add_argument("--style", required=True, help="name or file of a trained style")
+    command.add_argument("photos", type=local_path, nargs="+", metavar="PHOTO")
     command.add_argument(
-        "--picture", type=Path, help="style image, if it is not bundled with fststyle"
+        "--style", type=style_text, required=True, help="name or file of a trained style"
+    )
+    command.add_argument(
+        "--picture", type=local_path, help="style image, if it is not bundled with fststyle"
     )
     command.add_argument(
         "--size", type=positive, default=256, help="long side of the photos in pixels; default 256"
@@ -41,12 +44,13 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=output_path,
         default=Path(),
         help="existing folder for report.md and its images; default: the current folder",
     )
     command.add_argument(
         "--vgg-weights",
+        type=local_text,
         metavar="FILE",
         help="VGG weights to use instead of those found automatically",
     )
@@ -68,7 +72,7 @@ def evaluate(options: argparse.Namespace) -> int:
     require_packages("train", "torch", "safetensors", "skimage")
     if not options.output.is_dir():
         raise CommandError(
-            "There is no folder {path}.",
+            "The folder {path} does not exist.",
             path=options.output,
             remedy="Create it, or choose another one with -o.",
             code="not_found",
@@ -109,9 +113,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
         result = evaluation.evaluate(
             info.name,
-            lambda photo: stylizer(
-                photo, size="full"
-            ),  # the size at which photos are optimised, too
+            # The size is the one at which photos are optimised, too.
+            lambda photo: stylizer(photo, size="full"),
             measure,
             photos,
             iterations=[n for n in evaluation.ITERATIONS if n < options.iterations]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import re
 from pathlib import Path
 
 from fststyle.errors import SettingError
+from fststyle.files import shell_word
 
 # importlib.metadata and urllib are slow to import. Only errors and `fststyle doctor` need them.
 
@@ -46,7 +45,7 @@ def install_line(extra: str) -> str:
     """
     source, is_editable = _installed_from()
     what = f"{'fststyle' if source is None else source}[{extra}]"
-    return f"pip install {'-e ' if is_editable else ''}{_quoted(what)}"
+    return f"pip install {'-e ' if is_editable else ''}{shell_word(what)}"
 
 
 def _installed_from() -> tuple[Path | None, bool]:
@@ -67,15 +66,6 @@ def _installed_from() -> tuple[Path | None, bool]:
     if not path.exists():
         return None, False
     return path, bool(origin.get("dir_info", {}).get("editable"))
-
-
-def _quoted(text: str) -> str:
-    """Quote text for a shell. Plain names get double quotes, which work on all systems."""
-    if os.name != "posix" or re.fullmatch(r"[\w ./@:+,=\[\]~-]+", text):
-        return f'"{text}"'
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _listed(names: list[str]) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from fststyle.cli.arguments import height_and_width, strength
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import local_path, output_path, style_text
+from fststyle.files import shell_word
 from fststyle.styles.export import LOWEST_OPSET, Precision
 from fststyle.styles.find import find_network
 from fststyle.styles.onnx_protobuf import OPSET
@@ -29,8 +31,8 @@ def add_command(commands: Any) -> None:
         description="Convert a checkpoint from pytorch/examples (fast_neural_style) or "
         "gordicaleksa/pytorch-neural-style-transfer-johnson to a style file.",
     )
-    command.add_argument("checkpoint", type=Path, help="checkpoint file, such as candy.pth")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.onnx")
+    command.add_argument("checkpoint", type=local_path, help="checkpoint file, such as candy.pth")
+    command.add_argument("-o", "--output", type=output_path, required=True, metavar="NAME.onnx")
     command.add_argument("--name", help="name of the style; default: the file's name")
     for key in ("title", "artist", "licence", "source"):
         command.add_argument(f"--{key}", default="", help=f"{key} of the style image")
@@ -42,8 +44,10 @@ def add_command(commands: Any) -> None:
         description="Convert a style for use in another program, and print how much the results "
         "differ from those of the style file.",
     )
-    command.add_argument("style", help="name or file of a trained style")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.onnx|OUT.xml")
+    command.add_argument("style", type=style_text, help="name or file of a trained style")
+    command.add_argument(
+        "-o", "--output", type=output_path, required=True, metavar="OUT.onnx|OUT.xml"
+    )
     command.add_argument(
         "--format", choices=("onnx", "openvino"), help="default: according to the extension of OUT"
     )
@@ -71,7 +75,7 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--photos",
-        type=Path,
+        type=local_path,
         metavar="FOLDER",
         help="photos for calibrating int8; default: photos that come with scikit-image",
     )
@@ -84,7 +88,7 @@ def _import(options: argparse.Namespace) -> int:
         raise CommandError(
             "A style file must have the extension .onnx, but {path} does not.",
             path=output,
-            remedy=f"Use -o {output.with_suffix('.onnx')}.",
+            remedy=f"Use -o {shell_word(output.with_suffix('.onnx'))}",
             code="unknown_extension",
         )
     require_packages("train", "torch")
@@ -93,9 +97,8 @@ def _import(options: argparse.Namespace) -> int:
     from fststyle.styles.info import StyleInfo
     from fststyle.styles.style_file import save_style
 
-    info = StyleInfo(
-        output.stem if options.name is None else options.name
-    )  # checks the name before reading
+    # The name is checked before the checkpoint is read.
+    info = StyleInfo(output.stem if options.name is None else options.name)
     checkpoint = read_checkpoint(options.checkpoint)
     info = StyleInfo(
         info.name,
@@ -126,7 +129,7 @@ def _export(options: argparse.Namespace) -> int:
         raise CommandError(
             f"For the format {options.format}, {{path}} must have the extension {suffix}.",
             path=output,
-            remedy=f"Use -o {output.with_suffix(suffix)}.",
+            remedy=f"Use -o {shell_word(output.with_suffix(suffix))}",
             code="unknown_extension",
         )
     found = find_network(options.style)

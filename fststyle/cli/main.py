@@ -14,6 +14,7 @@ from typing import Final
 
 from fststyle import __version__
 from fststyle.cli.errors import sentence
+from fststyle.cli.local_files import local_files
 from fststyle.errors import FststyleError, record_error
 from fststyle.files import cannot_write
 
@@ -39,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # File names may contain characters that the terminal's encoding does not support.
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
-        status = options.run(options)
+        with local_files():
+            options = parser(arguments[0] if arguments else None).parse_args(arguments)
+            status = options.run(options)
         sys.stdout.flush()
     except FststyleError as error:
         record_error(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +19,15 @@ from fststyle.cli.arguments import (
 )
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import local_path, local_text, output_path, style_text
 from fststyle.cli.optimize_request import OPTIMIZE_SIZE, OptimizeRequest
 from fststyle.errors import NoNetworkError, StyleError
+from fststyle.files import shell_word
 from fststyle.images.load import load_image, load_photo
 from fststyle.images.save import check_output
 from fststyle.perceptual.presets import PRESETS
 from fststyle.styles.find import FoundStyle, find_network, find_picture, find_style
+from fststyle.stylize.output_paths import check_replaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +52,11 @@ def add_command(commands: Any) -> None:
         "works with any image as the style and does not need a trained network.",
         argument_default=argparse.SUPPRESS,
     )
-    command.add_argument("photo", type=Path, metavar="PHOTO")
-    command.add_argument("--style", required=True, help="style image, or the name of an artwork")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    command.add_argument("photo", type=local_path, metavar="PHOTO")
+    command.add_argument(
+        "--style", type=style_text, required=True, help="style image, or the name of an artwork"
+    )
+    command.add_argument("-o", "--output", type=output_path, required=True, metavar="OUT")
     command.add_argument(
         "--size",
         type=pixels_or_full,
@@ -59,6 +65,7 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--init",
+        type=style_text,
         help="where to start: content (the photo, the default), noise, style (the result of the "
         "style's network), or the path of an image or a style file",
     )
@@ -86,7 +93,7 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--sheet",
-        type=Path,
+        type=output_path,
         metavar="PNG",
         help="also save one image with the photo, the style image, the result and the loss curve",
     )
@@ -105,6 +112,7 @@ def add_command(commands: Any) -> None:
     )
     loss.add_argument(
         "--vgg-weights",
+        type=local_text,
         metavar="FILE",
         help="VGG weights to use instead of those found automatically",
     )
@@ -190,13 +198,8 @@ def style_image(style: str, *, option: str = "--style") -> Path:
 
 def _check_outputs(request: OptimizeRequest) -> None:
     check_output(request.output)
-    if _is_same(request.output, request.photo):
-        raise CommandError(
-            "The result would replace the photo {path}.",
-            path=request.photo,
-            remedy="Choose another name with -o.",
-            code="replaces_input",
-        )
+    inputs = [request.photo, *map(Path, (request.style, request.init))]
+    check_replaced([request.output], inputs)
     sheet = request.sheet
     if sheet is None:
         return
@@ -204,21 +207,11 @@ def _check_outputs(request: OptimizeRequest) -> None:
         raise CommandError(
             "The sheet is a PNG file, but {path} does not have the extension .png.",
             path=sheet,
-            remedy=f"Use --sheet {sheet.with_suffix('.png')}.",
+            remedy=f"Use --sheet {shell_word(sheet.with_suffix('.png'))}",
             code="unknown_extension",
         )
-    if sheet.resolve() == request.output.resolve():
-        raise CommandError(
-            "The sheet would replace the result {path}.",
-            path=sheet,
-            remedy="Choose another name with --sheet.",
-            code="replaces_input",
-        )
+    check_replaced([sheet], [request.output, *inputs])
     check_output(sheet)
-
-
-def _is_same(output: Path, photo: Path) -> bool:
-    return output.exists() and output.resolve() == photo.resolve()
 
 
 def _start(request: OptimizeRequest) -> str | NDArray[np.float32] | FoundStyle:
@@ -230,7 +223,7 @@ def _start(request: OptimizeRequest) -> str | NDArray[np.float32] | FoundStyle:
         return _network(request.style)
     if init.lower().endswith(".onnx"):
         return _network(init)
-    if not Path(init).exists():
+    if not os.path.exists(init):
         raise CommandError(
             "The image {path} to start from does not exist.",
             path=init,

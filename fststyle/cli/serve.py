@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fststyle.cli.arguments import port, positive
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import local_text, output_path
 from fststyle.errors import SettingError
 
 # Every command loads this module, so anything that only `serve` needs is imported in functions.
@@ -59,7 +60,7 @@ def add_command(commands: Any) -> None:
     command.add_argument("--no-jobs", action="store_true", help="disable training and repainting")
     command.add_argument(
         "--export",
-        type=Path,
+        type=output_path,
         metavar="DIR",
         help="write the page and all styles to a folder, to be published on a static host",
     )
@@ -82,7 +83,10 @@ def add_command(commands: Any) -> None:
         help="setting for every training run, such as trainer.gates=false; may be repeated",
     )
     command.add_argument(
-        "--vgg-weights", metavar="FILE", help="VGG weights to use instead of those found by default"
+        "--vgg-weights",
+        type=local_text,
+        metavar="FILE",
+        help="VGG weights to use instead of those found by default",
     )
     command.set_defaults(run=serve)
 

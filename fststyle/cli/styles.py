@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fststyle.cli.arguments import positive
 from fststyle.cli.errors import CommandError, sentence
+from fststyle.cli.local_files import local_path, output_path, style_text
 from fststyle.errors import StyleError
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
@@ -25,6 +26,7 @@ from fststyle.styles.find import (
     FoundStyle,
     art_folder,
     art_info,
+    check_user_styles,
     find_style,
     list_styles,
     unlisted_styles,
@@ -33,6 +35,7 @@ from fststyle.styles.find import (
 )
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.style_file import read_info, read_style
+from fststyle.stylize.output_paths import check_replaced
 
 STYLE_HELP: Final = "name of a style (see 'fststyle styles'), a style file, or an image"
 _SHEET: Final = Path("sheet.png")
@@ -87,12 +90,16 @@ def add_command(commands: Any) -> None:
     )
     what.add_argument(
         "--sheet",
-        type=Path,
+        type=local_path,
         metavar="PHOTO",
         help="save one image that shows a photo in every style",
     )
     command.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help=f"path of that image; default: {_SHEET}"
+        "-o",
+        "--output",
+        type=output_path,
+        metavar="OUT",
+        help=f"path of that image; default: {_SHEET}",
     )
     command.add_argument(
         "--size",
@@ -103,7 +110,7 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=styles)
 
     command = commands.add_parser("info", help="print what a style file contains, as JSON")
-    command.add_argument("style", help=STYLE_HELP)
+    command.add_argument("style", type=style_text, help=STYLE_HELP)
     command.set_defaults(run=info)
 
 
@@ -117,8 +124,8 @@ def styles(options: argparse.Namespace) -> int:
         The exit status, 0.
 
     Raises:
-        FststyleError: The photo cannot be read, the image cannot be written, or no style can
-            be used.
+        FststyleError: The photo cannot be read, the image cannot be written, no style can be
+            used, or the folder of the user's styles cannot be read.
     """
     if options.sheet is not None:
         return _draw(options.sheet, options.output or _SHEET, options.size)
@@ -134,9 +141,9 @@ def styles(options: argparse.Namespace) -> int:
     if options.json:
         document = {"styles": [_as_dict(style) for style in listed]}
         print(json.dumps(document, indent=2, ensure_ascii=False))
-        return 0
-    for line in _table([_HEADER, *(_row(style) for style in listed)]):
-        print(line)
+    else:
+        print(*_table([_HEADER, *(_row(style) for style in listed)]), sep="\n")
+    check_user_styles()
     return 0
 
 
@@ -222,13 +229,7 @@ def _draw(photo_path: Path, output: Path, size: int) -> int:
     """Draw the photo and the results of all trained networks in one image."""
     from fststyle.images.sheets import contact_sheet  # slow to import
 
-    if output.exists() and output.resolve() == photo_path.resolve():
-        raise CommandError(
-            "The result would replace the photo {path}.",
-            path=photo_path,
-            remedy="Choose another name with -o.",
-            code="replaces_input",
-        )
+    check_replaced([output], [photo_path])
     check_output(output)
     photo = fit_long_side(load_image(photo_path), size)
     networks = [found for found in list_styles() if found.kind == "network"]

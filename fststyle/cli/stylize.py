@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
 from fststyle.cli.arguments import given, pixels_or_full, positive, quality, strength, stroke_scale
-from fststyle.cli.errors import CommandError, sentence
+from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import (
+    copied,
+    is_pipe,
+    local_path,
+    local_text,
+    style_text,
+    temporary_path,
+    with_home,
+)
 from fststyle.cli.optimize import run_request
 from fststyle.cli.optimize_request import OPTIMIZE_SIZE, OptimizeRequest
+from fststyle.cli.photo_report import PhotoReport
 from fststyle.cli.styles import STYLE_HELP
-from fststyle.errors import FststyleError
+from fststyle.files import cannot_write
+from fststyle.images.folder import FolderPhotos
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 from fststyle.openvino_core import import_without_converter
 from fststyle.runtime.runner import Device
@@ -37,14 +45,13 @@ from fststyle.stylize.output_paths import (
     suffix_by_content,
     suffix_of,
 )
-from fststyle.stylize.pipeline import Outcome, default_jobs, run
+from fststyle.stylize.pipeline import default_jobs, run
 
 if TYPE_CHECKING:
     from fststyle.stylize.file_stylizer import FileStylizer
 
 _STREAM: Final = "-"
 _ANIMATED: Final = (".gif", ".apng")
-_MAX_STREAM_BYTES: Final = 2**30
 _CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors")
 _MASKS: Final = ("mask", "strength_map")
 _FILES: Final = ("strip", "keep_gps", "quality")
@@ -60,16 +67,21 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "inputs",
         nargs="+",
+        type=local_text,
         metavar="INPUT",
         help="photos, folders, patterns such as 'photos/**/*.jpg', or - for standard input; "
         "if a name begins with -, write it as ./-name",
     )
     command.add_argument(
-        "--style", required=True, help=f"{STYLE_HELP}; or a blend such as NAME:0.6,OTHER:0.4"
+        "--style",
+        type=style_text,
+        required=True,
+        help=f"{STYLE_HELP}; or a blend such as NAME:0.6,OTHER:0.4",
     )
     command.add_argument(
         "-o",
         "--output",
+        type=with_home,
         required=True,
         metavar="OUT",
         help="output file, or - for standard output; for a folder, a pattern or several inputs, "
@@ -147,20 +159,21 @@ def _add_control(group: Any) -> None:
     )
     group.add_argument(
         "--strength-map",
-        type=Path,
+        type=local_path,
         metavar="IMAGE",
         help="strength of each pixel, from 0 where this image is black to --strength at white",
     )
     group.add_argument("--keep-colors", action="store_true", help="keep the photo's colours")
     group.add_argument(
         "--mask",
-        type=Path,
+        type=local_path,
         metavar="IMAGE",
         help="stylise only where this image is white, and partly where it is grey; it is resized "
         "to fit the photo",
     )
     group.add_argument(
         "--style-outside",
+        type=style_text,
         metavar="STYLE",
         help="style to apply where the mask is black; default: the photo is unchanged there",
     )
@@ -206,8 +219,8 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
     needs.append("A folder or more than one photo")
     raise CommandError(
         f"{needs[0]} needs a trained network, but {options.style} is only an image.",
-        remedy=f"Train one: fststyle train {training_settings(found[0])}. Or choose a style from: "
-        "fststyle styles.",
+        remedy="Choose one of the styles that 'fststyle styles' lists, or train one: "
+        f"fststyle train {training_settings(found[0])}",
         code="no_network",
     )
 
@@ -232,83 +245,96 @@ def _stylize(options: argparse.Namespace) -> int:
             "--style-outside needs a mask.", remedy="Add --mask IMAGE.", code="no_mask"
         )
     inputs = options.inputs
-    if _STREAM in (*inputs, options.output):
+    if _STREAM in inputs or options.output == _STREAM or is_pipe(options.output):
         return _stylize_stream(options)
-    existing: Existing = getattr(options, "existing", "refuse")
-    protected = _needed_files(options)
     output = Path(options.output)
     if is_one_file(inputs):
         suffix_of(options.format, output)
-        job = plan_one(Path(inputs[0]), output, existing, protected)
-        return _run(options, [job], sys.stdout)
-    suffix = suffix_of(options.format)
-    jobs = plan_many(inputs, output, suffix=suffix, existing=existing, protected=protected)
-    return _run(options, jobs, sys.stdout, folder=output)
+        task = plan_one(Path(inputs[0]), output, _existing(options), _needed_files(options))
+        return _run(options, [task], sys.stdout)
+    tasks, found = plan_many(
+        inputs,
+        output,
+        suffix=suffix_of(options.format),
+        existing=_existing(options),
+        protected=_needed_files(options),
+    )
+    return _run(options, tasks, sys.stdout, found=found, folder=output)
+
+
+def _existing(options: argparse.Namespace) -> Existing:
+    existing: Existing = getattr(options, "existing", "refuse")
+    return existing
 
 
 def _stylize_stream(options: argparse.Namespace) -> int:
-    """Read from standard input or write to standard output, using temporary files."""
-    from_stream, to_stream = options.inputs == [_STREAM], options.output == _STREAM
+    """Read from standard input or write to a stream, using temporary files."""
+    from_stream, to_stdout = options.inputs == [_STREAM], options.output == _STREAM
+    to_stream = to_stdout or is_pipe(options.output)
     if not from_stream and not (is_one_file(options.inputs) and options.inputs != [_STREAM]):
         raise CommandError("- stands for a single photo.", remedy="Pass it as the only input.")
     # The command line replaces a closed standard output with os.devnull.
-    if to_stream and sys.stdout.name == os.devnull:
+    if to_stdout and sys.stdout.name == os.devnull:
         raise CommandError("Standard output is closed.", remedy="Redirect it to a file: > OUT")
     if from_stream and sys.stdin.isatty():
         raise CommandError(
             "- reads a photo from standard input.",
             remedy="Pipe a photo in, or name a file.",
         )
-    if to_stream and sys.stdout.isatty():
+    if to_stdout and sys.stdout.isatty():
         raise CommandError(
             "-o - writes an image to standard output, which is a terminal.",
             remedy="Redirect it to a file (> OUT) or pipe it to a program.",
         )
-    with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
-        source, target = Path(options.inputs[0]), Path(options.output)
-        names: dict[str, str] = {}
-        if from_stream:
-            source = Path(folder, "photo")
-            names[str(source)] = "standard input"
-            _copy(sys.stdin.buffer, source)
-        if to_stream:
-            suffix = suffix_of(options.format) or suffix_by_content(source)
-            target = Path(folder, f"result{suffix}")
-            names[str(target)] = "standard output"
-        else:
-            suffix_of(options.format, target)
-        existing: Existing = getattr(options, "existing", "replace")
-        job = plan_one(source, target, existing, _needed_files(options))
-        report = io.StringIO()
-        status = _run(options, [job], report, names=names)
-        if to_stream:
-            with target.open("rb") as result:
+    source, target = Path(options.inputs[0]), Path(options.output)
+    if from_stream:
+        source = copied(sys.stdin.buffer, "standard input")
+    if to_stream:
+        suffix = suffix_of(options.format, target) or target.suffix or suffix_by_content(source)
+        shown = "standard output" if to_stdout else str(target)
+        target = temporary_path(f"result{suffix}", shown)
+    else:
+        suffix_of(options.format, target)
+    task = plan_one(source, target, _existing(options), _needed_files(options))
+    report = io.StringIO()
+    status = _run(options, [task], report)
+    if to_stream:
+        with target.open("rb") as result:
+            if to_stdout:
                 shutil.copyfileobj(result, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        # Report the result only after it has been written.
-        print(report.getvalue(), end="", file=sys.stderr if to_stream else sys.stdout, flush=True)
+                sys.stdout.buffer.flush()
+            else:
+                _write_pipe(result, options.output)
+    # Report the result only after it has been written.
+    print(report.getvalue(), end="", file=sys.stderr if to_stdout else sys.stdout, flush=True)
     return status
+
+
+def _write_pipe(result: IO[bytes], path: str) -> None:
+    try:
+        with open(path, "wb") as pipe:
+            shutil.copyfileobj(result, pipe)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _run(
     options: argparse.Namespace,
-    jobs: Sequence[Task],
+    tasks: Sequence[Task],
     out: IO[str],
     *,
+    found: FolderPhotos | None = None,
     folder: Path | None = None,
-    names: dict[str, str] | None = None,
 ) -> int:
-    """Run the tasks, and report each one on ``out``.
-
-    ``names`` maps paths to the names that are shown instead.
-    """
-    report = _Report(options, out, names or {}, single=folder is None)
-    todo = [job for job in jobs if not job.skip]
-    for job in jobs:
-        if job.skip:
-            report.skipped(job)
+    """Run the tasks, and report each one on ``out``."""
+    style = "+".join(Path(name).stem for name in style_weights(options.style))
+    report = PhotoReport(style, out, as_json=bool(given(options, "json")), found=found)
+    todo = [task for task in tasks if not task.skip]
+    for task in tasks:
+        if task.skip:
+            report.skipped(task)
     if not todo:
-        return 0
+        return report.status()
     files = _prepared(options)
     if folder is not None:
         check_folder(folder)
@@ -340,111 +366,8 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
     return FileStylizer(stylizer, control, **given(options, *_FILES))
 
 
-class _Report:
-    """The output for the user: a line for each photo, a progress bar, and a list of failures."""
-
-    def __init__(
-        self, options: argparse.Namespace, out: IO[str], names: dict[str, str], *, single: bool
-    ) -> None:
-        self._style: str = "+".join(Path(name).stem for name in style_weights(options.style))
-        self._as_json = bool(given(options, "json"))
-        self._out = out
-        self._names = names
-        self._single = single
-        self._bar: Any = None
-        self._failed: list[FststyleError] = []
-        self._begin = time.perf_counter()
-        self._count = 0
-
-    def progress(self, total: int) -> AbstractContextManager[Any]:
-        if self._single:  # saves the tenth of a second that importing tqdm takes
-            return nullcontext()
-        from tqdm import tqdm
-
-        # With disable=None, tqdm shows no bar if standard error is not a terminal.
-        self._bar = tqdm(total=total, unit="photo", disable=None, leave=False)
-        return closing(self._bar)
-
-    def skipped(self, job: Task) -> None:
-        self._line(self._facts(job) | {"skipped": True}, f"{job.target}  already exists")
-
-    def done(self, outcome: Outcome[Task]) -> None:
-        job, error = outcome.task, outcome.error
-        self._count += 1
-        facts = self._facts(job)
-        milliseconds = 1000 * outcome.seconds
-        if error is None:
-            size = {"width": outcome.width, "height": outcome.height}
-            facts |= {**size, "milliseconds": round(milliseconds, 1)}
-            text = f"{outcome.width}×{outcome.height}  {self._style}  {milliseconds:.0f} ms"
-            self._line(facts, f"{self._shown(job.target)}  {text}")
-        else:
-            if name := self._names.get(error.path or ""):
-                starts = error.problem.startswith("{path}")
-                error.path = name.capitalize() if starts else name
-            elif error.path is None:
-                error.problem = f"{self._shown(job.source)}: {error.problem}"
-            self._failed.append(error)
-            if self._as_json:
-                self._line(facts | {"output": None, "error": sentence(error)}, "")
-        if self._bar is not None:
-            self._bar.update()
-
-    def status(self) -> int:
-        """Print a summary with any failures, and return the exit status."""
-        if self._single:
-            if self._failed:
-                raise self._failed[0]
-            return 0
-        seconds = time.perf_counter() - self._begin
-        done = self._count - len(self._failed)
-        print(
-            f"{done} photo{'' if done == 1 else 's'} in {seconds:.1f} s"
-            + (f", {len(self._failed)} failed:" if self._failed else ""),
-            file=sys.stderr,
-        )
-        for error in self._failed:
-            print(f"  {sentence(error)}", file=sys.stderr)
-        return 1 if self._failed else 0
-
-    def _facts(self, job: Task) -> dict[str, Any]:
-        return {
-            "input": _STREAM if str(job.source) in self._names else str(job.source),
-            "output": _STREAM if str(job.target) in self._names else str(job.target),
-            "style": self._style,
-            "width": None,
-            "height": None,
-            "milliseconds": None,
-            "skipped": False,
-            "error": None,
-        }
-
-    def _shown(self, path: Path) -> str:
-        return self._names.get(str(path), str(path))
-
-    def _line(self, facts: dict[str, Any], text: str) -> None:
-        line = json.dumps(facts, ensure_ascii=False) if self._as_json else text
-        if self._bar is None or self._bar.disable:
-            print(line, file=self._out, flush=True)
-        else:
-            self._bar.write(line, file=self._out)  # above the bar
-
-
 def _needed_files(options: argparse.Namespace) -> list[Path]:
     """Return the masks and the styles, which no result may replace."""
     styles = given(options, "style", "style_outside").values()
     files = [find_style(name).path for style in styles for name in style_weights(style)]
     return [*files, *given(options, *_MASKS).values()]
-
-
-def _copy(stream: IO[bytes], target: Path) -> None:
-    with target.open("wb") as file:
-        size = 0
-        while chunk := stream.read(2**20):
-            size += file.write(chunk)
-            if size > _MAX_STREAM_BYTES:
-                raise CommandError(
-                    f"Standard input contains more than {_MAX_STREAM_BYTES >> 30} GB, which is too "
-                    "large for a photo.",
-                    code="too_large",
-                )

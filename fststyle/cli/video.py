@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from fststyle.cli.arguments import given, positive, seconds, share, strength, stroke_scale
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
+from fststyle.cli.local_files import local_path, output_path, style_text
 from fststyle.images.save import check_output
 from fststyle.runtime.runner import Device
 from fststyle.styles.find import FoundStyle, find_network
@@ -40,16 +41,17 @@ def add_command(commands: Any) -> None:
         "and keep the finished part, or press it twice to keep nothing.",
         argument_default=argparse.SUPPRESS,
     )
-    command.add_argument("video", type=Path, metavar="VIDEO")
+    command.add_argument("video", type=local_path, metavar="VIDEO")
     command.add_argument(
         "--style",
+        type=style_text,
         required=True,
         help="style, as for stylize, or a blend such as NAME:0.6,OTHER:0.4",
     )
     command.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=output_path,
         required=True,
         metavar="OUT",
         help="output file; its extension sets the format: .mp4, .mkv, .mov, .webm, .ts, .gif "

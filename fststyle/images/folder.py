@@ -5,7 +5,8 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,13 @@ class FolderPhotos:
     left_out: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
     unreadable: list[PhotoError] = field(default_factory=list)
+
+    def add(self, other: FolderPhotos) -> None:
+        """Add the photos of another folder, and what was left out of it."""
+        self.paths += other.paths
+        self.left_out += other.left_out
+        self.passed_over += other.passed_over
+        self.unreadable += other.unreadable
 
     def summary(self) -> str:
         """Describe what was left out, in one line. The text is empty if nothing was.
@@ -93,19 +101,49 @@ def search_folder(folder: Path | str, *, exclude: Path | str | None = None) -> F
         problem, remedy = "Cannot find the folder {path}.", "Choose a folder that contains photos."
         raise PhotoError(problem, path=folder, remedy=remedy, code="no_folder")
     found = FolderPhotos()
+    for _, files in walk(folder, found, exclude=exclude):
+        for path in files:
+            _add_file(path, found)
+    if not found.paths:
+        if found.unreadable:
+            raise found.unreadable[0]
+        apart = "" if exclude is None else f" apart from {exclude}"
+        problem = f"{{path}} contains no photos{apart}. {found.summary()}".strip()
+        remedy = f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}."
+        raise PhotoError(problem, path=folder, remedy=remedy, code="no_photos")
+    found.paths.sort(key=lambda photo: photo.relative_to(folder).as_posix())
+    return found
+
+
+def walk(
+    folder: Path, found: FolderPhotos, *, exclude: Path | str | None = None
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Visit a folder and its subfolders, as `search_folder` does.
+
+    Args:
+        folder: Folder to visit.
+        found: Object in which folders that are passed over or unreadable are recorded.
+        exclude: Subfolder that is not visited.
+
+    Yields:
+        Each folder, ``folder`` itself first, and the paths of everything in it except folders.
+    """
     root = Path(os.path.realpath(folder))
-    excluded = None if exclude is None else Path(os.path.realpath(exclude))
     seen = set(root.parents)  # a link to one of these would form a loop
+    excluded = Path(os.path.realpath(root if exclude is None else exclude))
 
-    def is_excluded(real: Path) -> bool:
-        return excluded is not None and excluded != root and real.is_relative_to(excluded)
+    def is_excluded(path: str) -> bool:
+        return (
+            excluded.is_relative_to(root)
+            and root != excluded
+            and (Path(os.path.realpath(path)).is_relative_to(excluded))
+        )
 
-    waiting: list[Path] = [folder]
-    links: list[Path] = []
+    waiting, links = [str(folder)], deque[str]()
     while waiting or links:  # links last, so that photos keep their real paths
-        current = waiting.pop() if waiting else links.pop(0)
+        current = waiting.pop() if waiting else links.popleft()
         real = Path(os.path.realpath(current))
-        if real in seen or is_excluded(real):
+        if real in seen or is_excluded(current):
             continue
         seen.add(real)
         try:
@@ -114,23 +152,21 @@ def search_folder(folder: Path | str, *, exclude: Path | str | None = None) -> F
         except OSError as error:
             found.unreadable.append(_cannot_search(current, error))
             continue
+        files = []
         for entry in entries:
-            if entry.is_symlink() and is_excluded(Path(os.path.realpath(entry.path))):
-                continue
             if not _is_folder(entry):
-                _add_file(Path(entry.path), found)
-            elif entry.name.startswith(".") or entry.name.lower() in _PASSED_OVER:
+                if not (entry.is_symlink() and is_excluded(entry.path)):
+                    files.append(Path(entry.path))
+            elif is_passed_over(entry.name):
                 found.passed_over[entry.name] += 1
             else:
-                (links if entry.is_symlink() else waiting).append(Path(entry.path))
-    if not found.paths:
-        if found.unreadable:
-            raise found.unreadable[0]
-        problem = f"{{path}} contains no photos. {found.summary()}".strip()
-        remedy = f"Add files with one of the extensions {', '.join(PHOTO_SUFFIXES)}."
-        raise PhotoError(problem, path=folder, remedy=remedy, code="no_photos")
-    found.paths.sort(key=lambda photo: photo.relative_to(folder).as_posix())
-    return found
+                (links if entry.is_symlink() else waiting).append(entry.path)
+        yield Path(current), files
+
+
+def is_passed_over(name: str) -> bool:
+    """Return whether a subfolder with this name is not searched."""
+    return name.startswith(".") or name.lower() in _PASSED_OVER
 
 
 def find_photos(folder: Path | str) -> list[Path]:
@@ -164,10 +200,12 @@ def _add_file(path: Path, found: FolderPhotos) -> None:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether a file with an unusual extension is an image, judging by its first bytes."""
     kind = mimetypes.guess_type(path.name)[0]
-    if kind is not None:
-        return kind.startswith("image/")
+    return looks_like_image(path) if kind is None else kind.startswith("image/")
+
+
+def looks_like_image(path: Path) -> bool:
+    """Return whether a file is an image, judging only by its first bytes."""
     try:
         with path.open("rb") as file:
             return _IMAGE_HEAD.match(file.read(12)) is not None
@@ -175,7 +213,7 @@ def _is_image(path: Path) -> bool:
         return False
 
 
-def _cannot_search(folder: Path, error: OSError) -> PhotoError:
+def _cannot_search(folder: str, error: OSError) -> PhotoError:
     return PhotoError(
         f"Cannot search the folder {{path}}: {reason(error)}.",
         path=folder,

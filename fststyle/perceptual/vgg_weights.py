@@ -109,7 +109,7 @@ def load_weights(
 
 def _from_chain(architecture: Architecture) -> VGGWeights:
     cached = cache_path(architecture)
-    if cached.is_file():
+    if os.path.isfile(cached):
         try:
             return _from_file(architecture, cached)
         except WeightsError as error:
@@ -399,6 +399,6 @@ def weights_for(
     Raises:
         WeightsError: The weights cannot be found.
     """
-    if config.architecture == "vgg19" and path is None and not cache_path("vgg19").is_file():
+    if config.architecture == "vgg19" and path is None and not os.path.isfile(cache_path("vgg19")):
         config = dataclasses.replace(config, architecture="vgg16")
     return config, load_weights(config.architecture, path)

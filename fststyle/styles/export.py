@@ -229,10 +229,11 @@ def _to_onnx(content: StyleFile, wanted: _Request) -> tuple[dict[Path, bytes], R
 
 
 def _to_openvino(content: StyleFile, wanted: _Request) -> tuple[dict[Path, bytes], Run, str]:
-    import openvino
-
     target = wanted.target
     model = openvino_core().read_model(content.model, b"")
+
+    import openvino  # after openvino_core, which imports it without a home folder, too
+
     if wanted.size is not None:
         model.reshape([1, 3, *wanted.size])
     if wanted.precision == "int8":

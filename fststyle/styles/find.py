@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fststyle.errors import FststyleError, NoNetworkError, PhotoError, StyleError
-from fststyle.files import user_data_folder, write_atomically
+from fststyle.files import reason, shell_word, user_data_folder, write_atomically
 from fststyle.images.extensions import PHOTO_SUFFIXES
 from fststyle.styles.info import STYLE_NAME, StyleInfo
 
@@ -50,6 +50,24 @@ def user_styles_folder() -> Path:
     return user_data_folder() / "styles"
 
 
+def check_user_styles() -> None:
+    """Check that the folder of the user's styles can be read, if it exists.
+
+    Raises:
+        StyleError: The folder cannot be read (code ``cannot_read``). Other styles can be used.
+    """
+    folder = user_styles_folder()
+    try:
+        os.stat(os.path.join(folder, "."))  # fails if the files in the folder cannot be opened
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        problem = f"Cannot read the folder of your styles, {{path}}: {reason(error)}."
+        remedy = "Change its permissions. The bundled styles can be used."
+        raise StyleError(problem, path=folder, remedy=remedy, code="cannot_read") from error
+
+
 def zoo_folder() -> Path:
     """Return the folder of the trained styles that are bundled with fststyle."""
     return Path(__file__).parents[1] / "zoo"
@@ -84,6 +102,7 @@ def find_style(text: str) -> FoundStyle:
         fststyle.errors.StyleError: Unknown style 'great_wav'; did you mean great_wave? \
         See the names that list_styles returns.
     """
+    text = _with_home(text)
     file, inner_name = split_reference(text)
     if inner_name:
         found = find_style(file)
@@ -102,6 +121,7 @@ def find_style(text: str) -> FoundStyle:
     for style in (*_all_styles(), *unlisted_styles()):
         if style.name == text:
             return style
+    check_user_styles()
     raise _unknown("style", text, [style.name for style in list_styles()])
 
 
@@ -161,10 +181,14 @@ def training_settings(found: FoundStyle) -> str:
     """Return the settings to type after ``train.py`` to train a network for a style image."""
     if found.path.parent == art_folder():
         return f"style={found.name}"
-    path = str(found.path)
-    if not re.fullmatch(r"[\w./-]+", path):
-        return f"\"style.image='{path}'\" style.name=NAME"  # quotes for the shell, and for Hydra
-    return f"style.image={path} style.name=NAME"
+    name = re.sub(r"[^a-z0-9]+", "_", found.name.lower()).strip("_")[:64] or "mine"
+    if re.fullmatch(r"[A-Za-z./][A-Za-z0-9_./-]*", str(found.path)):
+        return f"style.image={found.path} style.name={name}"
+    # Hydra's quotes, in which a backslash is special before a quote, and OmegaConf's ``${``.
+    path = re.sub(r"(\\*)('|$)", r"\1\1\2", str(found.path)).replace("'", "\\'")
+    path = path.replace("${", "\\${")
+    image = shell_word(f"style.image='{path}'")
+    return f"{image} style.name={name}"
 
 
 def list_styles() -> list[FoundStyle]:
@@ -213,6 +237,7 @@ def find_picture(text: str) -> Path:
         StyleError: The name is unknown (code ``unknown_style``), or belongs to a trained network
             whose style image is not bundled (``no_style_image``).
     """
+    text = _with_home(text)
     if _is_path(text):
         if not os.path.isfile(text):
             raise PhotoError(_NO_FILE, path=text, remedy="Check the path.", code="not_found")
@@ -256,6 +281,10 @@ def art_info(name: str) -> StyleInfo:
         path = known[name]
         raise StyleError(problem, path=path, remedy=remedy, code="cannot_read") from error
     return StyleInfo.from_json(text)
+
+
+def _with_home(text: str) -> str:
+    return text if os.path.lexists(text) else os.path.expanduser(text)
 
 
 def _is_path(text: str) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
 from fststyle.errors import PhotoError, SettingError
 from fststyle.files import cannot_write
 from fststyle.images.animation import ANIMATION_SUFFIXES, is_animation
-from fststyle.images.folder import find_photos
+from fststyle.images.folder import FolderPhotos, is_passed_over, search_folder, walk
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
 
 Existing = Literal["refuse", "replace", "skip"]
@@ -71,12 +74,10 @@ def plan_one(source: Path, output: Path, existing: Existing, protected: Iterable
         PhotoError: The result cannot be written to ``output``, or would replace the photo or a
             protected file (code ``would_replace``).
     """
-    if output.suffix.lower() in ANIMATION_SUFFIXES:
-        check_output(output, suffixes=ANIMATION_SUFFIXES)
-    else:
-        check_output(output)
-    _check_protected([Task(source, output)], protected)
-    return Task(source, output, skip=existing == "skip" and output.exists())
+    is_animated = output.suffix.lower() in ANIMATION_SUFFIXES
+    check_output(output, suffixes=ANIMATION_SUFFIXES if is_animated else OUTPUT_SUFFIXES)
+    check_replaced([output], [source, *protected])
+    return Task(source, output, skip=existing == "skip" and os.path.exists(output))
 
 
 def plan_many(
@@ -86,7 +87,7 @@ def plan_many(
     suffix: str = "",
     existing: Existing = "refuse",
     protected: Iterable[Path] = (),
-) -> list[Task]:
+) -> tuple[list[Task], FolderPhotos]:
     """Plan the tasks for several photos, whose results are written to a folder.
 
     The result for an input file has the same name as the file. For an input folder, results keep
@@ -95,7 +96,7 @@ def plan_many(
 
     Args:
         inputs: Names of files and folders, and patterns. Folders are searched with
-            `fststyle.images.folder.find_photos`; the contents of ``output`` are ignored. Patterns
+            `fststyle.images.folder.search_folder`; the contents of ``output`` are ignored. Patterns
             have the syntax of `glob`, including ``**``. If a file with exactly that name exists,
             the input is not treated as a pattern.
         output: Folder for the results. The folder does not need to exist, and is not created here.
@@ -106,7 +107,7 @@ def plan_many(
         protected: Files that no result may replace, such as the mask.
 
     Returns:
-        At least one task, in the order of ``inputs``.
+        At least one task, in the order of ``inputs``, and what was left out of the folders.
 
     Raises:
         PhotoError: No photo was found (code ``no_match`` or ``no_photos``), two results would be
@@ -115,29 +116,33 @@ def plan_many(
             (``would_replace``), or ``output`` is not a folder (``output_is_a_file``).
     """
     suffixes = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
-    is_file = output.exists() or output.suffix.lower() in suffixes
-    if is_file and not output.is_dir():
+    is_file = os.path.exists(output) or output.suffix.lower() in suffixes
+    if is_file and not os.path.isdir(output):
         raise PhotoError(
             "Several photos need an output folder, but {path} is a file or a file name.",
             path=output,
             remedy="Choose a folder for the results.",
             code="output_is_a_file",
         )
+    found = FolderPhotos()
     tasks: dict[str, Task] = {}
-    for source, name in _named(inputs, output):
+    folded: dict[str, Task] = {}
+    for source, name in _named(inputs, output, found):
         target = output / name.with_suffix(suffix or _own_suffix(source))
-        task = Task(source, target, skip=existing == "skip" and target.exists())
-        other = tasks.setdefault(os.path.realpath(target), task)
-        if os.path.realpath(other.source) != os.path.realpath(source):
-            raise PhotoError(
-                f"{other.source} and {source} would both be written to {{path}}.",
-                path=target,
-                remedy="Rename one of them, or stylise them separately.",
-                code="same_result",
-            )
-    found = list(tasks.values())
-    _check_protected(found, protected)
-    results = [task.target for task in found if task.target.exists()]
+        task = Task(source, target, skip=existing == "skip" and os.path.exists(target))
+        real = os.path.realpath(target)
+        _check_distinct(tasks.setdefault(real, task), task)
+        # Some file systems do not distinguish these names.
+        other = folded.setdefault(unicodedata.normalize("NFC", real).casefold(), task)
+        if other.target != target and _folds_case(output):
+            _check_distinct(other, task)
+    planned = list(tasks.values())
+    if not planned:
+        problem = f"The inputs contain no photos. {found.summary()}".strip()
+        raise PhotoError(problem, remedy="Choose other inputs.", code="no_photos")
+    sources = [task.source for task in planned]
+    check_replaced([task.target for task in planned], [*sources, *protected])
+    results = [task.target for task in planned if os.path.exists(task.target)]
     if results and existing == "refuse":
         more = f" (and {len(results) - 1} more)" if len(results) > 1 else ""
         raise PhotoError(
@@ -146,7 +151,29 @@ def plan_many(
             remedy="Replace or skip existing results, or choose another folder.",
             code="already_exists",
         )
-    return found
+    return planned, found
+
+
+def check_replaced(outputs: Iterable[Path], needed: Iterable[Path]) -> None:
+    """Check that results do not replace files that are needed, even through links.
+
+    Args:
+        outputs: Files of the results.
+        needed: Input files.
+
+    Raises:
+        PhotoError: A result would replace one of the input files (code ``would_replace``).
+    """
+    inputs = {key: path for path in needed for key in _identities(path)}
+    for output in outputs:
+        for key in _identities(output):
+            if key in inputs:
+                raise PhotoError(
+                    "The result would replace {path}, which is needed as an input.",
+                    path=inputs[key],
+                    remedy="Choose another name for the result.",
+                    code="would_replace",
+                )
 
 
 def check_folder(folder: Path) -> None:
@@ -220,76 +247,61 @@ def suffix_by_content(path: Path) -> str:
     return next((suffix for suffix in found if suffix in OUTPUT_SUFFIXES), ".png")
 
 
-def _named(inputs: Sequence[str], output: Path) -> list[tuple[Path, Path]]:
+def _named(inputs: Sequence[str], output: Path, found: FolderPhotos) -> Iterator[tuple[Path, Path]]:
     """Find the photos, and the path of each result relative to the output folder.
 
-    Only the extensions of these paths may still change.
+    Only the extensions of these paths may still change. What is left out is added to ``found``.
     """
-    named: list[tuple[Path, Path]] = []
+    results = os.path.realpath(output)
     for text in inputs:
-        if not _is_pattern(text):
-            named += _within(Path(text), Path(os.path.dirname(text)), output)
-            continue
-        matches = sorted(_matches(text))
-        if not matches:
-            raise PhotoError(
-                "No file matches {path}.", path=text, remedy="Check the pattern.", code="no_match"
-            )
-        base = Path(_plain_part(text))
-        files = [Path(match) for match in matches if not os.path.isdir(match)]
-        folders = [Path(match) for match in matches if os.path.isdir(match)]
-        # A pattern with ** already matches the files inside the folders.
-        folders = [] if files else folders
-        for path in [*files, *folders]:
-            named += _within(path, base, output, keeps_folder=True)
-    return named
-
-
-def _within(
-    path: Path, base: Path, output: Path, *, keeps_folder: bool = False
-) -> list[tuple[Path, Path]]:
-    if not path.is_dir():
-        return [(path, path.relative_to(base))]
-    results = Path(os.path.realpath(output))
-    is_inside = results.is_relative_to(os.path.realpath(path)) and results != Path(
-        os.path.realpath(path)
-    )
-    photos = [
-        photo
-        for photo in find_photos(path)
-        if not (is_inside and Path(os.path.realpath(photo)).is_relative_to(results))
-    ]
-    if not photos:
-        raise PhotoError(
-            f"There are no photos in {{path}} other than the results in {output}.",
-            path=path,
-            remedy="Choose another folder.",
-            code="no_photos",
-        )
-    start = base if keeps_folder else path
-    return [(photo, photo.relative_to(start)) for photo in photos]
+        if len(inputs) > 1 and os.path.isdir(text):  # perhaps written as folder/* in a shell
+            name = os.path.basename(os.path.realpath(text))
+            if os.path.realpath(text) == results or is_passed_over(name):
+                found.passed_over[name] += 1
+                continue
+        base = Path(_plain_part(text) if _is_pattern(text) else os.path.dirname(text))
+        for path in _matches(text, base, output, found) if _is_pattern(text) else [Path(text)]:
+            if not os.path.isdir(path):
+                yield path, path.relative_to(base)
+                continue
+            photos = search_folder(path, exclude=output)
+            found.add(photos)
+            start = base if _is_pattern(text) else path
+            yield from ((photo, photo.relative_to(start)) for photo in photos.paths)
 
 
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
-def _matches(pattern: str) -> set[str]:
-    """Match like `glob.glob`, except that ``**`` does not follow links to folders.
+def _matches(pattern: str, base: Path, output: Path, found: FolderPhotos) -> list[Path]:
+    """Match like `glob.glob`, except that ``**`` visits each folder only once."""
+    results = Path(os.path.realpath(output))
+    start = Path(os.path.realpath(base))
+    paths = {
+        path
+        for path in map(Path, _glob(pattern, output, found))
+        if start not in results.parents or not Path(os.path.realpath(path)).is_relative_to(results)
+    }
+    if not paths:
+        raise PhotoError(
+            "No file matches {path}.", path=pattern, remedy="Check the pattern.", code="no_match"
+        )
+    # A pattern with ** already matches the files inside the folders.
+    files = [path for path in paths if not os.path.isdir(path)]
+    return sorted(files) or sorted(paths)
 
-    Such links may form a loop.
-    """
+
+def _glob(pattern: str, output: Path, found: FolderPhotos) -> Iterator[str]:
     parts = Path(pattern).parts
     if "**" not in parts:
-        return set(glob.glob(pattern))
+        yield from glob.iglob(pattern)
+        return
     before, after = parts[: parts.index("**")], parts[parts.index("**") + 1 :]
-    found: set[str] = set()
     for start in glob.glob(os.path.join(*before)) if before else ["."]:
-        for folder, subfolders, _ in os.walk(start):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for folder, _ in walk(Path(start), found, exclude=output):
             escaped = glob.escape(os.path.normpath(folder))
-            found |= _matches(os.path.normpath(os.path.join(escaped, *(after or ("*",)))))
-    return found
+            yield from _glob(os.path.join(escaped, *(after or ("*",))), output, found)
 
 
 def _plain_part(pattern: str) -> str:
@@ -298,8 +310,33 @@ def _plain_part(pattern: str) -> str:
     return pattern
 
 
+def _check_distinct(first: Task, second: Task) -> None:
+    if os.path.realpath(first.source) != os.path.realpath(second.source):
+        raise PhotoError(
+            f"{first.source} and {second.source} would both be written to {{path}}.",
+            path=second.target,
+            remedy="Rename one of them, or stylise them separately.",
+            code="same_result",
+        )
+
+
+@lru_cache(maxsize=1)
+def _folds_case(folder: Path) -> bool:
+    """Return whether names that differ only in case are the same file in a folder."""
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".fststyle-", suffix=".tmp", dir=folder) as file:
+            name = os.path.basename(file.name).swapcase()
+            return os.path.lexists(os.path.join(folder, name))
+    except OSError:  # reported when the results are written
+        return False
+
+
 def _own_suffix(source: Path) -> str:
     suffix = source.suffix.lower()
+    if not suffix:
+        return suffix_by_content(source)
     if suffix in OUTPUT_SUFFIXES or (suffix in ANIMATION_SUFFIXES and _is_animated(source)):
         return source.suffix
     return ".png" if suffix in _LOSSLESS else ".jpg"
@@ -310,22 +347,6 @@ def _is_animated(path: Path) -> bool:
         return is_animation(path)
     except PhotoError:  # the error will be raised when the photo is read
         return False
-
-
-def _check_protected(tasks: Sequence[Task], protected: Iterable[Path]) -> None:
-    """Refuse results that would replace a photo or a protected file, even through a link."""
-    inputs = {key: task.source for task in tasks for key in _identities(task.source)}
-    others = {key: path for path in protected for key in _identities(path)}
-    for task in tasks:
-        for key in _identities(task.target):
-            replaced = inputs.get(key) or others.get(key)
-            if replaced is not None:
-                raise PhotoError(
-                    "The result would replace {path}, which is needed as an input.",
-                    path=replaced,
-                    remedy="Choose another name for the result.",
-                    code="would_replace",
-                )
 
 
 def _identities(path: Path) -> list[object]:

@@ -71,9 +71,8 @@ def test_remedy_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         details={"size": 900},
     )
     assert sentence(error) == "a.jpg is too large. Use --size 900 for a.jpg."
-    assert sentence(error, path="The photo") == (
-        "The photo is too large. Use --size 900 for The photo."
-    )
+    monkeypatch.setitem(errors.NAMES, "a.jpg", "standard input")
+    assert sentence(error) == "Standard input is too large. Use --size 900 for standard input."
     without = PhotoError("Too large.", remedy="Choose a smaller size.", code="too_large")
     assert sentence(without) == "Too large. Choose a smaller size."
     assert sentence(FststyleError("Bad.", remedy="Stop.")) == "Bad. Stop."

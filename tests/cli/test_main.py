@@ -326,7 +326,7 @@ def test_stylize_without_a_network_optimises(
     assert done.status == 0
     assert configs == [OptimizeConfig()]
     why = "is an image, not a trained style" if "." in style else "has no trained network yet"
-    training = "image=picture.png style.name=NAME" if "." in style else "thanos_poster"
+    training = "image=picture.png style.name=picture" if "." in style else "thanos_poster"
     assert done.err.startswith(f"{style} {why}, so this photo is optimised")
     assert f"fststyle train style{'.' if '.' in style else '='}{training}" in done.err
     assert done.out.splitlines()[-1] == "out.png  32×20"

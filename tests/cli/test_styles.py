@@ -182,7 +182,7 @@ def test_no_trained_style(run: Run, folder: Path, photo: Path) -> None:
     ("arguments", "expected"),
     [
         (["--sheet", "missing.jpg"], "missing.jpg does not exist"),
-        (["--sheet", "photo.png", "-o", "./photo.png"], "would replace the photo"),
+        (["--sheet", "photo.png", "-o", "./photo.png"], "would replace photo.png"),
         (["--sheet", "photo.png", "-o", "no/sheet.png"], "the folder no does not exist"),
         (["--sheet", "photo.png", "-o", "sheet.txt"], "Cannot write .txt files"),
         (["-o", "sheet.png"], "--sheet PHOTO"),

@@ -19,6 +19,7 @@ from command_help import Done, Run, run_command
 from dialled import make_dialled_network, save_dialled_style
 from numpy.typing import NDArray
 from PIL import Image
+from user_help import run_unprivileged
 
 from fststyle.images.animation import load_frames, save_animation
 from fststyle.images.load import load_image
@@ -217,6 +218,77 @@ def test_bad_photos_stop_no_others(run: Run) -> None:
     assert len(sentences) == 3
     assert "in/bad.png is damaged" in sentences[0]
     assert "in/missing.png does not exist" in sentences[2]
+
+
+def test_all_that_is_left_out_is_named(run: Run) -> None:
+    for name in ("in/x.cr2", "in/sub/y.cr2", "in/z.svg", "in/@eaDir/a.jpg", "in/.thumbnails/a.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    done = run("in", "-o", "out")
+    assert done.status == 0
+    assert done.err.splitlines()[1] == (
+        "Left out: 2 .cr2, 1 .svg; folders passed over: 1 .thumbnails, 1 @eaDir."
+    )
+    assert len(files_in(Path("out"))) == 4
+    assert "2 .cr2" in run("in", "-o", "out", "--skip-existing").err
+    done = run("in/**/*.png", "-o", "more")
+    assert done.err.splitlines()[1] == "Folders passed over: 1 .thumbnails, 1 @eaDir."
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o644])
+def test_unreadable_folder_stops_no_others(folder: Path, style_path: Path, mode: int) -> None:
+    Path("in/sub").chmod(mode)
+    command = ["-m", "fststyle", "stylize", "in", "-o", "out", "--json", "--style"]
+    done = run_unprivileged(*command, style_path, folder=folder)
+    Path("in/sub").chmod(0o755)
+    assert done.returncode == 1
+    assert re.match(r"2 photos in [0-9.]+ s, 1 failed:\n", done.stderr)
+    assert "Cannot search the folder in/sub: Permission denied." in done.stderr
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == [
+        *("in/a.png", "in/b.png", "in/sub")
+    ]
+    assert set(files_in(Path("out"))) == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o644])
+def test_unreadable_folder_of_styles(folder: Path, style_path: Path, mode: int) -> None:
+    styles = find.user_styles_folder()
+    styles.mkdir(parents=True)
+    (styles / "mine.onnx").write_bytes(style_path.read_bytes())
+    styles.chmod(mode)
+    common = ["-m", "fststyle"]
+    one = [*common, "stylize", "in/a.png", "-o", "o.png", "--style"]
+    listed = run_unprivileged(*common, "styles", folder=folder)
+    shipped = run_unprivileged(*one, "great_wave", folder=folder)
+    own = run_unprivileged(*one, "mine", folder=folder)
+    styles.chmod(0o755)
+    assert listed.returncode == 1
+    assert "great_wave" in listed.stdout
+    assert listed.stderr.startswith(f"Error: Cannot read the folder of your styles, {styles}: Perm")
+    assert (shipped.returncode, shipped.stderr) == (0, "")
+    assert own.returncode == 1
+    assert str(styles) in own.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the module pwd")
+def test_no_home_folder(folder: Path) -> None:
+    Path("sitecustomize.py").write_text(
+        "import pwd\ndef unknown(*_): raise KeyError\npwd.getpwuid = pwd.getpwnam = unknown\n"
+    )
+    root = Path(file_stylizer.__file__).parents[2]
+    environment = {k: v for k, v in os.environ.items() if k != "HOME" and "XDG" not in k}
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (folder, root)))
+    for arguments in (
+        ["styles"],
+        ["doctor"],
+        ["info", "great_wave"],
+        ["stylize", "in/a.png", "-o", "o.png", "--style", "great_wave"],
+        ["export", "great_wave", "-o", "o.xml"],
+    ):
+        done = subprocess.run(
+            [*COMMAND[:-1], *arguments], env=environment, capture_output=True, timeout=120
+        )
+        assert (done.returncode, done.stderr) == (0, b""), arguments
 
 
 def test_json_lines(run: Run) -> None:

@@ -152,7 +152,7 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of Unix")
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> None:
     write_video(Path("long.mp4"), moving(200, 128, 192))
     program = (

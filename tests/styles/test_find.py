@@ -152,7 +152,7 @@ def test_find_network(folders: dict[str, Path]) -> None:
     Path("my wave.png").touch()
     with raises(NoNetworkError, "no_network", "my wave") as caught:
         find_network("my wave.png")
-    training = "\"style.image='my wave.png'\" style.name=NAME"
+    training = "\"style.image='my wave.png'\" style.name=my_wave"
     assert caught.value.details == {"name": "my wave", "training": training}
 
 

@@ -12,6 +12,7 @@ from errors_help import raises
 from fststyle.errors import PhotoError, SettingError
 from fststyle.images.animation import save_animation
 from fststyle.images.photo import Photo
+from fststyle.stylize import output_paths
 from fststyle.stylize.output_paths import (
     check_folder,
     is_one_file,
@@ -34,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plan(*inputs: str, output: str = "out", **options: Any) -> dict[str, str]:
-    tasks = plan_many(inputs, Path(output), **options)
+    tasks, _ = plan_many(inputs, Path(output), **options)
     return {task.source.as_posix(): task.target.as_posix() for task in tasks}
 
 
@@ -125,14 +126,44 @@ def test_results_that_would_collide() -> None:
         plan("in", suffix=".jpg")
 
 
+def test_results_that_differ_only_in_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("A.jpg", "a.JPG", "other/a.jpg"):
+        Path("case", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("case", name).touch()
+    if len(list(Path("case").glob("*.*"))) < 2:
+        pytest.skip("this file system does not distinguish the names")
+    assert len(plan("case")) == 3
+    assert not list(Path().rglob("*.tmp"))
+    monkeypatch.setattr(output_paths, "_folds_case", lambda folder: True)
+    with raises(PhotoError, "same_result", "case/A.jpg", "case/a.JPG"):
+        plan("case")
+
+
+def test_results_among_the_inputs() -> None:
+    Path("in/styled").mkdir()
+    Path("in/styled/a.png").touch()
+    Path("in/@eaDir").mkdir()
+    Path("in/@eaDir/a.png").touch()
+    inputs = ["in/a.png", "in/styled", "in/@eaDir"]  # as from a shell's in/*
+    tasks, found = plan_many(inputs, Path("in/styled"), existing="replace")
+    assert [task.source.as_posix() for task in tasks] == ["in/a.png"]
+    assert found.passed_over == {"styled": 1, "@eaDir": 1}
+    assert set(plan("in/*/*.png", output="in/styled", existing="replace")) == {
+        *("in/sub/a.png", "in/@eaDir/a.png")
+    }
+    with raises(PhotoError, "no_photos", "1 @eaDir"):
+        plan("in/styled", "in/@eaDir", output="in/styled")
+
+
 def test_results_that_already_exist() -> None:
     Path("out/sub").mkdir(parents=True)
     Path("out/sub/a.png").touch()
     with raises(PhotoError, "already_exists", "out/sub/a.png"):
         plan("in")
-    tasks = plan_many(["in"], Path("out"), existing="skip")
+    tasks, _ = plan_many(["in"], Path("out"), existing="skip")
     assert [task.source.as_posix() for task in tasks if task.skip] == ["in/sub/a.png"]
-    assert not any(task.skip for task in plan_many(["in"], Path("out"), existing="replace"))
+    tasks, _ = plan_many(["in"], Path("out"), existing="replace")
+    assert not any(task.skip for task in tasks)
 
 
 def test_results_inside_the_folder_are_not_photos() -> None:
