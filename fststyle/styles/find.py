@@ -114,7 +114,7 @@ def find_style(text: str) -> FoundStyle:
         if not network and path.suffix.lower() not in PHOTO_SUFFIXES:
             problem = "{path} has neither the extension of a style file (.onnx) nor of an image."
             raise StyleError(problem, path=text, code="unknown_extension")
-        if not os.path.isfile(path):
+        if not os.path.lexists(path):
             remedy = "Check the path, or use the name of a style."
             raise StyleError(_NO_FILE, path=text, remedy=remedy, code="not_found")
         return FoundStyle("network" if network else "picture", path, path.stem)
@@ -239,7 +239,7 @@ def find_picture(text: str) -> Path:
     """
     text = _with_home(text)
     if _is_path(text):
-        if not os.path.isfile(text):
+        if not os.path.lexists(text):
             raise PhotoError(_NO_FILE, path=text, remedy="Check the path.", code="not_found")
         if Path(text).suffix.lower() == ".onnx":
             problem = "{path} is a trained network, not an image."

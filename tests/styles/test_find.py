@@ -181,3 +181,9 @@ def test_a_renamed_or_read_only_style_file_stays_the_same_style(
     renamed.write_bytes(style_path.read_bytes())
     renamed.chmod(0o444)
     assert read_info(find_network("other").path) == read_info(style_path)
+
+
+def test_a_folder_with_the_name_of_a_style_file(folders: dict[str, Path]) -> None:
+    (folders["here"] / "wave.onnx").mkdir()
+    with raises(StyleError, "cannot_read", "wave.onnx"):
+        read_info(find_network("wave.onnx").path)
