@@ -55,7 +55,7 @@ ONLY_IN = {
     "pydantic": {"web.models"},
     "python_multipart": {"web.uploads"},
     "starlette": {"web"},
-    "uvicorn": {"cli.serve"},
+    "uvicorn": {"cli.serve", "web.connection"},
 }
 PICKLES = {"cloudpickle", "cPickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 

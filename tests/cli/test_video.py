@@ -75,7 +75,7 @@ def test_facts_as_json(folder: Path, style_path: Path, capsys: pytest.CaptureFix
     assert facts == {
         **{"input": "film.mp4", "output": "out.webm", "style": f"{style_path}:1"},
         **{"width": 48, "height": 32, "frames": 5, "seconds": 0.2, "broken": 0, "cuts": 0},
-        **{"truncated": False, "interrupted": False},
+        **{"truncated": False, "interrupted": False, "streams_left_out": 0, "frames_fitted": 0},
     }
     assert facts_of(Path("out.webm"))["streams"] == ["video"]
     assert facts_of(Path("out.webm"))["codec"] == "vp9"
