@@ -139,7 +139,7 @@ def save_photo(
             encoded = encode(samples, file_format, quality=quality, metadata=metadata)
         with replacing(path) as temporary:
             temporary.write_bytes(encoded)
-    except (OSError, RuntimeError, MemoryError, zlib.error) as error:
+    except (OSError, RuntimeError, MemoryError, ValueError, zlib.error) as error:
         raise writing_error(path, file_format, error, width * height) from error
 
 

@@ -159,7 +159,10 @@ def test_encoder_failure_is_a_photo_error(tmp_path: Path, monkeypatch: pytest.Mo
         save.save_photo(random_pixels(2, 2, 3), tmp_path / "out.png")
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError("encoder error -2"), RuntimeError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError("encoder error -2"), ValueError("encoding error 1"), RuntimeError("x")],
+)
 def test_too_little_memory_is_the_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
