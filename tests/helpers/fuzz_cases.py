@@ -415,7 +415,7 @@ def main(what: str, seed: str, seconds: str, place: str) -> None:
     end = time.monotonic() + float(seconds)
     tries = 0
     try:
-        while time.monotonic() < end or tries < 50:
+        while time.monotonic() < end or tries < (120 if what == "photos" else 50):
             kind, data = next(cases)
             path.write_bytes(data)
             (folder / "kind").write_text(kind)

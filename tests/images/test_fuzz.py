@@ -58,7 +58,7 @@ def test_style_files(each_style_path: Path, style_path: Path, tmp_path: Path) ->
     (tmp_path / "b.onnx").write_bytes(style_path.read_bytes())
     save_dialled_style(make_dialled_network(styles=2), tmp_path / "c.onnx")
     outcome = run_cases("styles", tmp_path)
-    assert outcome["read"] > 1
+    assert outcome["read"] >= 1
     assert outcome["refused"] > 10
 
 
