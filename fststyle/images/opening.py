@@ -155,10 +155,14 @@ def cannot_read(path: Path, error: Exception) -> PhotoError:
     code = "damaged"
     number = error.errno if isinstance(error, OSError) else None
     # Pillow causes EINVAL when it seeks to an offset that the file specifies.
-    is_from_system = number not in (None, errno.ENOMEM, errno.EINVAL if path.is_file() else None)
+    is_from_system = number not in (
+        None,
+        errno.ENOMEM,
+        errno.EINVAL if os.path.isfile(path) else None,
+    )
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         code, problem, remedy = "not_found", "{path} does not exist.", "Check the path."
-    elif is_from_system and path.is_dir():
+    elif is_from_system and os.path.isdir(path):
         code, problem, remedy = "is_folder", "{path} is a folder.", "Choose a photo inside it."
     elif is_from_system:
         code, problem = "cannot_read", f"Cannot read {{path}}: {reason(error)}."

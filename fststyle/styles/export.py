@@ -161,10 +161,10 @@ def _check_paths(source: Path, target: Path) -> None:
         remedy = "Use the extension .onnx, or .xml for OpenVINO's format."
         problem = "Cannot export to {path}."
         raise SettingError(problem, path=target, remedy=remedy, code="unknown_extension")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         problem, remedy = "The folder {path} does not exist.", "Create it, or choose another one."
         raise SettingError(problem, path=target.parent, remedy=remedy, code="not_found")
-    if target.exists() and target.resolve() == source.resolve():
+    if os.path.exists(target) and target.resolve() == source.resolve():
         problem, remedy = "The export would replace the style {path}.", "Choose another name."
         raise SettingError(problem, path=source, remedy=remedy, code="already_exists")
 

@@ -9,6 +9,7 @@ Photos whose SHA-256 hash starts with 0 are held out, which means they are never
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,13 @@ from torch.utils.data import DataLoader, Sampler
 from fststyle.errors import PhotoError, SettingError, check_number
 from fststyle.files import reason
 from fststyle.images.bundled import builtin_held_out, builtin_photos
-from fststyle.images.folder import find_photos
+from fststyle.images.folder import search_folder
 from fststyle.images.load import load_image
 from fststyle.images.resize import resize
 from fststyle.perceptual.tensors import to_tensor
 from fststyle.training.photo_crops import PhotoCrops, is_held_out, why_unusable
+
+log = logging.getLogger(__name__)
 
 
 class _From(Sampler[int]):
@@ -51,6 +54,15 @@ def _collate(samples: list[dict[str, Any]] | PhotoError) -> dict[str, Any] | Pho
         "paths": [sample["path"] for sample in samples],
         "skipped": [item for sample in samples for item in sample["skipped"]],
     }
+
+
+def _photos(folder: Path) -> list[Path]:
+    """Search a folder for photos, and log what is left out."""
+    found = search_folder(folder)
+    for message in (*map(str, found.unreadable), found.summary()):
+        if message:
+            log.warning("%s", message)
+    return found.paths
 
 
 def _check_workers() -> None:
@@ -109,7 +121,7 @@ class PhotoDataModule(pl.LightningDataModule):
         """Paths of the photos used for training so far."""
         if num_workers:
             _check_workers()
-        self.paths = builtin_photos() if root is None else find_photos(Path(root).expanduser())
+        self.paths = builtin_photos() if root is None else _photos(Path(root).expanduser())
         self.held_out = self._find_held_out(root is None, validation_photos)
 
     def _find_held_out(self, builtin: bool, count: int) -> list[Path]:

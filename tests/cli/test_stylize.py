@@ -220,6 +220,26 @@ def test_bad_photos_stop_no_others(run: Run) -> None:
     assert "in/missing.png does not exist" in sentences[2]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of these names")
+def test_names_at_the_limits(run: Run) -> None:
+    photo = Path("in/sub/c.jpg").read_bytes()
+    names = [b"\xff\xfe.jpg", b"x" * 251 + b".jpg", b"con.jpg", b"dot..jpg", b" a .jpg", b"-a.jpg"]
+    Path("odd").mkdir()
+    for name in names:
+        Path(os.fsdecode(b"odd/" + name)).write_bytes(photo)
+    done = run("odd", "-o", "out", "--json")
+    assert (done.status, len(done.out.splitlines())) == (0, len(names))
+    assert {os.fsencode(path.name) for path in Path("out").iterdir()} == set(names)
+    long = "z" * 300
+    for arguments in (
+        [f"{long}.jpg", "-o", "o.jpg"],
+        ["in/a.png", "-o", f"{long}.png"],
+        ["in/a.png", "-o", "o.png", "--mask", f"{long}.png"],
+    ):
+        assert_refused(run(*arguments), "File name too long")
+    assert_refused(run("in/a.png", "-o", "o.png", style=f"{long}.onnx"), "does not exist")
+
+
 def test_all_that_is_left_out_is_named(run: Run) -> None:
     for name in ("in/x.cr2", "in/sub/y.cr2", "in/z.svg", "in/@eaDir/a.jpg", "in/.thumbnails/a.jpg"):
         Path(name).parent.mkdir(exist_ok=True)

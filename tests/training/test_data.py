@@ -263,3 +263,12 @@ def test_builtin_module_keeps_its_sets_apart() -> None:
 def test_impossible_settings(name: str, value: Any) -> None:
     with raises(SettingError, "setting", f"data.{name} must be a whole number", repr(value)):
         PhotoDataModule(**{name: value})
+
+
+def test_what_is_left_out_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        Image.new("RGB", (70, 70)).save(tmp_path / f"{number}.png")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "a.cr2").touch()
+    PhotoDataModule(tmp_path, size=64)
+    assert "Left out: 1 .cr2; folders passed over: 1 @eaDir." in caplog.text
