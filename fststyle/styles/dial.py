@@ -60,8 +60,8 @@ def style_share(strength: Strength) -> Strength:
         strength: A strength from 0 to 4. From `WEAKEST`, the share is 1.
 
     Example:
-        >>> [float(style_share(strength)) for strength in (0, 0.1, 0.25, 1)]
-        [0.0, 0.4, 1.0, 1.0]
+        >>> [float(style_share(strength)) for strength in (0, 0.125, 0.25, 1)]
+        [0.0, 0.5, 1.0, 1.0]
     """
     share = np.minimum(np.asarray(strength, np.float32) / np.float32(WEAKEST), 1)
     return float(share) if share.ndim == 0 else share
