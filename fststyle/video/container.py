@@ -6,6 +6,7 @@ PyAV is imported only when needed.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import struct
@@ -131,9 +132,11 @@ class Damage:
         broken: Number of frames that could not be decoded.
         truncated: Reason why the video ends early, as a clause for a message, or an empty string
             if the video is complete.
+        jumps: Number of jumps in the clock of a broadcast, which are removed.
     """
 
     broken: int = 0
+    jumps: int = 0
     truncated: str = ""
 
 
@@ -197,6 +200,17 @@ def check_av() -> None:
         ) from error
 
 
+def _decoded_as_latin(error: UnicodeError) -> tuple[str, int]:
+    """Handle text that is not UTF-8: old programs wrote their own encoding, mostly this one."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    return wrong.decode("cp1252", "replace"), error.end
+
+
+codecs.register_error(_decoded_as_latin.__name__, _decoded_as_latin)
+
+
 def open_video(path: Path) -> Any:
     """Open a video for reading.
 
@@ -225,7 +239,11 @@ def open_video(path: Path) -> Any:
     try:
         # A playlist must not make FFmpeg open URLs.
         options = {"protocol_whitelist": "file"}
-        container = av.open(f"file:{os.path.abspath(path)}", options=options)
+        container = av.open(
+            f"file:{os.path.abspath(path)}",
+            options=options,
+            metadata_errors=_decoded_as_latin.__name__,
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"Cannot read {{path}} as a video ({why(error)}).",
@@ -270,15 +288,20 @@ def video_stream(container: Any, path: Path) -> Any:
     )
 
 
+def clock_can_jump(container: Any) -> bool:
+    """Return whether a file has the clock of a broadcast, which starts at any time and may jump."""
+    from av.format import Flags
+
+    return bool(container.format.flags & Flags.ts_discont.value)
+
+
 def beginning_of(container: Any) -> Fraction:
     """Return the time in the file that becomes time 0.
 
     The clock of a broadcast may start at any time, so the first time in the file is returned.
     For other files, 0 is returned.
     """
-    from av.format import Flags
-
-    if container.format.flags & Flags.ts_discont.value and container.start_time:
+    if clock_can_jump(container) and container.start_time:
         return Fraction(container.start_time, MICROSECONDS)
     return Fraction(0)
 

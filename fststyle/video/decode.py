@@ -10,9 +10,11 @@ from itertools import chain
 from typing import Any, Final
 
 from fststyle.video.clip import Clip
-from fststyle.video.container import Damage, why
+from fststyle.video.container import Damage, clock_can_jump, why
 
 _MOST_ERRORS: Final = 3
+_JUMP: Final = 10
+"""Minimum size of a forward jump in the clock of a broadcast, in seconds, as in FFmpeg."""
 _LATEST: Final = 10
 """Maximum delay of the sound relative to the frames in the file, in seconds."""
 
@@ -38,16 +40,20 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
             end.
 
     Yields:
-        PyAV packets, in the order in which they are stored in the file.
+        PyAV packets, in the order in which they are stored in the file. If the clock of a broadcast
+        jumps, the packets after the jump follow those before it.
     """
     import av
 
+    clock = _Clock(damage) if clock_can_jump(container) else None
     errors = 0
     while True:
         try:
             for packet in container.demux(streams):
                 if packet.size:
                     errors = 0
+                    if clock is not None:
+                        clock.correct(packet)
                     yield packet
             return
         except (av.error.FFmpegError, OSError) as error:
@@ -55,6 +61,34 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
             if errors == _MOST_ERRORS:
                 damage.truncated = f"it cannot be read further ({why(error)})"
                 return
+
+
+class _Clock:
+    """Removes the jumps in the clock of a broadcast, such as those where parts were joined."""
+
+    def __init__(self, damage: Damage) -> None:
+        self._damage = damage
+        self._offset = Fraction(0)
+        self._last: dict[int, tuple[Fraction, Fraction]] = {}
+        """For each stream, the time of its last packet, and the time since the one before."""
+
+    def correct(self, packet: Any) -> None:
+        """Change the times of a packet in place. A jump applies to all streams."""
+        if packet.dts is None:
+            return
+        unit = Fraction(packet.time_base)
+        time = packet.dts * unit + self._offset
+        last, step = self._last.get(packet.stream_index, (time, Fraction(0)))
+        if packet.stream.type != "subtitle" and not -1 < time - last < _JUMP:
+            self._offset += last + step - time
+            self._damage.jumps += 1
+        else:
+            step = time - last
+        self._last[packet.stream_index] = last + step, step
+        shift = round(self._offset / unit)
+        packet.dts += shift
+        if packet.pts is not None:
+            packet.pts += shift
 
 
 class _Times:

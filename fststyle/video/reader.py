@@ -34,6 +34,7 @@ from fststyle.video.container import (
     Turn,
     VideoInfo,
     beginning_of,
+    clock_can_jump,
     colours_of,
     is_stored_as_rgb,
     open_video,
@@ -212,19 +213,21 @@ class VideoReader:
         The file is opened a second time, because its streams may not be interleaved. A pipe can
         be opened only once, so packets are kept in memory until they are needed.
         """
-        self.copied = self._known_streams(container, copies)
+        known = self.copied = self._known_streams(container, copies)
         self._other: Iterator[Any] = iter(())
-        if self.copied and not stat.S_ISREG(self._path.stat().st_mode):
-            packets = read_packets(container, (self._stream, *self.copied), self.damage)
+        if known and not stat.S_ISREG(self._path.stat().st_mode):
+            packets = read_packets(container, (self._stream, *known), self.damage)
             frames, self._other = tee(packets)
             return frames
-        if self.copied:
+        if known:
             other = self._opened()
             self.copied = self._known_streams(other, copies)
             self._seek(other, back)
             streams = (other.streams[self._stream.index], *self.copied)
             self._other = read_packets(other, streams, self.damage)
-        return read_packets(container, (self._stream,), self.damage)
+        # Jumps of the clock are corrected equally only if both read the same streams.
+        needed = known if clock_can_jump(container) else ()
+        return read_packets(container, (self._stream, *needed), self.damage)
 
     def _known_streams(self, container: Any, copies: tuple[str, ...]) -> list[Any]:
         """List the streams to copy. Formats cannot contain streams of a codec unknown to FFmpeg."""
@@ -372,9 +375,12 @@ class VideoReader:
         )
 
     def _check_end(self) -> None:
-        if self.damage.truncated or self._promised is None:
+        if self.damage.truncated or self.damage.jumps or self._promised is None:
             return
-        expected = float((self._stream.start_time or 0) * self._time_base) + self._promised
+        start = float((self._stream.start_time or 0) * self._time_base)
+        # Matroska stores the time of the end as the duration.
+        is_matroska = self._containers[0].format.name.startswith("matroska")
+        expected = self._promised + (0 if is_matroska else start)
         if self._clip.end is not None:
             expected = min(expected, float(self._clip.end))
         if self._reached < expected - _LEAST_MISSING:

@@ -80,6 +80,8 @@ def test_lost_frames_are_marked(tmp_path: Path) -> None:
 
 def test_files_that_break_off_are_truncated() -> None:
     class Broken:
+        format = SimpleNamespace(flags=0)
+
         def demux(self, streams: Any) -> Any:
             yield SimpleNamespace(size=1)
             raise OSError(5, "input error")
@@ -90,6 +92,8 @@ def test_files_that_break_off_are_truncated() -> None:
     packets.close()  # type: ignore[attr-defined]
 
     class Gone:
+        format = Broken.format
+
         def demux(self, streams: Any) -> Any:
             raise OSError(5, "input error")
 

@@ -16,6 +16,8 @@ from video_help import moving, write_video
 
 from fststyle.errors import SettingError, VideoError
 from fststyle.video.container import Copied, Frame
+from fststyle.video.convert import convert
+from fststyle.video.encoders import Output
 from fststyle.video.reader import VideoReader
 
 
@@ -252,3 +254,55 @@ def test_sound_of_an_unknown_codec_is_left_out(tmp_path: Path) -> None:
         assert reader.left_out == ["audio"]
         assert [stream.codec_context.name for stream in reader.copied] == ["aac"]
         assert any(isinstance(item, Copied) for item in reader.items())
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_texts_that_are_not_utf8(tmp_path: Path, suffix: str) -> None:
+    path = write_video(tmp_path / f"old{suffix}", moving(5), title="caXX", chapters=[(0, 200)])
+    content = path.read_bytes().replace(b"caXX", b"caf\xe9").replace(b"part 1", b"p\xe9rt \x8c")
+    path.write_bytes(content)
+    with VideoReader(path) as reader:
+        assert reader.metadata["title"] == "café"
+        assert reader.chapters(1)[0]["metadata"]["title"] == "pért Œ"
+        copy = Output(tmp_path / f"copy{suffix}")
+        convert(reader, copy, lambda pixels, seconds: pixels)
+    with VideoReader(copy.path) as reader:
+        assert reader.metadata["title"] == "café"
+
+
+@pytest.mark.parametrize("seconds", [(0, 100), (100, 0), (0, 95_442)])
+def test_jumps_in_the_clock_of_a_broadcast_are_removed(
+    tmp_path: Path, seconds: tuple[int, int]
+) -> None:
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"")
+    for number, begin in enumerate(seconds):
+        times = [1000 * begin + 40 * index for index in range(12)]
+        part = write_part(tmp_path / f"{number}.ts", moving(12), times)
+        path.write_bytes(path.read_bytes() + part.read_bytes())
+    reader, frames = frames_in(path)
+    shown = [float(frame.pts * reader.info.time_base) for frame in frames]
+    assert shown == pytest.approx([0.04 * index for index in range(24)], abs=0.001)
+    assert reader.damage.truncated == ""
+
+
+def write_part(path: Path, frames: list[Any], times: list[int]) -> Path:
+    """Write a transport stream without sound, with the given times in milliseconds."""
+    with av.open(str(path), "w", options={"mpegts_copyts": "1"}) as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for pixels, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_late_beginning_does_not_look_truncated(tmp_path: Path) -> None:
+    times = [5000 + 40 * index for index in range(10)]
+    path = write_video(tmp_path / "late.mkv", moving(10), times=times, audio=None)
+    reader, frames = frames_in(path)
+    assert [frame.pts for frame in frames] == times
+    assert reader.damage.truncated == ""
