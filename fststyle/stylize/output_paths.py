@@ -169,7 +169,7 @@ def check_replaced(outputs: Iterable[Path], needed: Iterable[Path]) -> None:
         for key in _identities(output):
             if key in inputs:
                 raise PhotoError(
-                    "The result would replace {path}, which is needed as an input.",
+                    "The result would replace {path}, which is needed.",
                     path=inputs[key],
                     remedy="Choose another name for the result.",
                     code="would_replace",

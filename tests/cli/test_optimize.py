@@ -79,7 +79,7 @@ def test_disk_that_fills_during_an_optimisation(
         (["--scale-factor", "9"], "from 1 to 4"),
         (["--sheet", "sheet.jpg"], "--sheet sheet.png"),
         (["--sheet", "missing/sheet.png"], "the folder missing does not exist"),
-        (["--sheet", "out.png"], "replace the result"),
+        (["--sheet", "out.png"], "would replace"),
         (["--init", "style"], "--init style needs a trained network"),
         (["--init", "nois"], "--init accepts content, noise, style"),
         (["--init", "missing.png"], "The image missing.png to start from"),
