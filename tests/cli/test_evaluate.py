@@ -54,7 +54,8 @@ def test_evaluate_without_what_it_needs(
 ) -> None:
     before = files_in(folder)
     assert_refused(
-        run("evaluate", photo, "--style", style_path, "-o", "missing"), "There is no folder missing"
+        run("evaluate", photo, "--style", style_path, "-o", "missing"),
+        "The folder missing does not exist",
     )
     assert_refused(run("evaluate", photo, "--style", style_path), "--picture IMAGE")
     assert_refused(
