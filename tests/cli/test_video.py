@@ -156,14 +156,14 @@ def test_damage_is_told(folder: Path, style_path: Path, capsys: pytest.CaptureFi
 def test_ctrl_c_leaves_a_film(folder: Path, style_path: Path, number: str) -> None:
     write_video(Path("long.mp4"), moving(200, 128, 192))
     program = (
-        "import sys, time\nfrom fststyle.cli import main as cli\n"
+        "import time\nfrom fststyle.__main__ import main\n"
         "from fststyle.video.video_stylizer import VideoStylizer\n"
         "frame = VideoStylizer.frame\n"
         "def slow(self, *arguments, **control):\n"
         "    print('frame', flush=True)\n    time.sleep(0.05)\n"
         "    return frame(self, *arguments, **control)\n"
         "VideoStylizer.frame = slow\n"
-        "cli.main(sys.argv[1:])\n"
+        "main()\n"
     )
     command = [sys.executable, "-c", program, "video", "long.mp4", "--style", str(style_path)]
     with subprocess.Popen(
