@@ -35,7 +35,7 @@ def test_an_address_of_another(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("token", ["short", "with a newline\nin the middle", "semi;colon" * 3])
 def test_a_token_that_is_none(token: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--token", token) == 1
+    assert run("--port", "0", "--token", token) == 1
     assert "at least 16 letters" in capsys.readouterr().err
 
 
