@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def _about_the_run(facts: RunFacts) -> str:
         write_atomically(facts.folder / "report_training.png", figure)
         lines += ["", "![losses while training](report_training.png)"]
     settings = json.dumps(facts.settings, indent=2, ensure_ascii=False)
-    style = facts.style if facts.style.replace("_", "").isalnum() else f'"{facts.style}"'
+    style = shlex.quote(facts.style)
     lines += ["", "```json", settings, "```", "", "## Use it", "", "```bash"]
     lines.append(f"fststyle stylize photo.jpg --style {style} -o out.jpg")
     lines += [f"fststyle evaluate --style {style} photo.jpg", "```", ""]

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -911,7 +912,7 @@ def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("fststyle.perceptual.evaluate.evaluate", lambda *_, **__: None)
     monkeypatch.setattr("fststyle.perceptual.evaluate.write_report", write)
     settings = ("steps=2", "report=true", "install=true", "trainer.gates=true")
-    result = train(small(tmp_path / "run", *settings))
+    result = train(small(tmp_path / "run $1", *settings))
     assert result.gates == found
     assert result.installed is None
     assert result.report is not None
@@ -924,9 +925,9 @@ def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "It is blurred.",
         "2 steps in ",
         '"style_sizes": [',
-        f'fststyle stylize photo.jpg --style "{result.style_file}" -o out.jpg',
-        f'fststyle evaluate --style "{result.style_file}" photo.jpg',
+        f"fststyle stylize photo.jpg --style {shlex.quote(str(result.style_file))} -o out.jpg",
+        f"fststyle evaluate --style {shlex.quote(str(result.style_file))} photo.jpg",
     ):
         assert part in text
-    assert (tmp_path / "run" / "report_training.png").is_file()
+    assert (tmp_path / "run $1" / "report_training.png").is_file()
     assert read_info(result.style_file).training["gates"] == {"blur": 2.0}
