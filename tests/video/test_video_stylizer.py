@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dialled import make_dialled_network, save_dialled_style
 from errors_help import raises
 from networks import overflowing_style
 from numpy.typing import NDArray
@@ -122,3 +123,19 @@ def test_tiny_frames_and_tiles(style_path: Path) -> None:
     assert run(floats).dtype == np.float32
     with raises(SettingError, "setting", "tile"):
         run(floats, tile=64)
+
+
+def test_style_with_a_dial(tmp_path: Path) -> None:
+    path = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    video = VideoStylizer(path, steady=0, smoothing=0, device="cpu", threads=1)
+    photo = Stylizer(path, device="cpu", threads=1)
+    frame = scene(0)
+    results = []
+    for strength in (0.0, 0.1, 1.0, 4.0):
+        actual = video.frame(frame, 0.0, Control(strength=strength))
+        assert distance(actual, photo(frame, strength=strength)) < 5
+        results.append(actual)
+    np.testing.assert_array_equal(results[0], frame)
+    assert distance(results[2], results[3]) > 5
+    with raises(SettingError, "map_for_video"):
+        video.frame(frame, 0.0, Control(strength_map=np.ones(frame.shape[:2], np.float32)))
