@@ -277,7 +277,7 @@ def server(folder: Path) -> Iterator[tuple[psutil.Process, httpx.Client]]:
     assert process.stdout is not None
     try:
         url = process.stdout.readline().split()[-1].partition("?")[0]
-        transport = httpx.HTTPTransport(retries=50)
+        transport = httpx.HTTPTransport(retries=4)  # 7.5 s in all
         with httpx.Client(base_url=url, transport=transport, timeout=PATIENCE) as client:
             yield psutil.Process(process.pid), client
     finally:
