@@ -44,7 +44,7 @@ def count(folder: Path, pattern: str) -> str:
 
 PROMISES = [
     ("README.md", f"the {count(zoo_folder(), '*.onnx')} trained networks in the"),
-    ("README.md", f"Random crops of {TENS[len(builtin_photos())]} photos"),
+    ("README.md", f"random crops of {TENS[len(builtin_photos())]} photos"),
     ("docs/architecture.md", f"{count(art_folder(), '*.jpg')} artworks to use as styles"),
     ("docs/formats.md", f"images over {MAX_PIXELS // 10**6} megapixels are rejected"),
     ("docs/formats.md", f"yes: quality {QUALITIES['JPEG']}, 4:4:4"),

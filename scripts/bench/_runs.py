@@ -168,7 +168,7 @@ class PeerRun:
         watch.look(network, 0, 0.0)
         paused, begin = 0.0, time.monotonic()
         for steps, batch in enumerate(data.train_dataloader(), start=1):
-            photos = batch["photo"]
+            photos = torch.from_numpy(batch["photo"])
             with (
                 torch.no_grad()
             ):  # up to the deepest layer; fststyle's recipe stops at the content layer
@@ -470,8 +470,8 @@ def start_from(cfg: DictConfig, style_file: Path, image: Path) -> None:
             "the network of another style image, by another painter.",
             code="same_style_image",
         )
-    for name, value in dataclasses.asdict(network.config).items():
-        cfg.network[name] = value
+    for name in cfg.network:
+        cfg.network[name] = getattr(network.config, name)
     cfg.init = str(style_file.resolve())
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from command_help import Done, Run, run_command
-from dialled import make_dialled_network, save_dialled_style
 from numpy.typing import NDArray
 from PIL import Image
 from user_help import run_unprivileged
@@ -531,7 +530,10 @@ def test_too_little_memory_for_one_photo(run: Run, monkeypatch: pytest.MonkeyPat
     assert_refused(run("in/a.png", "-o", "out.png"), "in/a.png", "--size")
 
 
+@pytest.mark.needs("torch")
 def test_strength_beyond_one_needs_a_dial(run: Run, tmp_path: Path) -> None:
+    from dialled import make_dialled_network, save_dialled_style
+
     assert_refused(
         run("in/a.png", "-o", "o.png", "--strength", "2"), "no dial", "network.dial=true"
     )

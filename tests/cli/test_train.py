@@ -31,8 +31,9 @@ def test_train_becomes_the_training(
 
     def execve(path: str, command: list[str], environment: dict[str, str]) -> None:
         assert environment == {"GOMP_SPINCOUNT": "10000", **os.environ}
-        assert (path, command[:3]) == (sys.executable, [sys.executable, "-m", "fststyle.training"])
-        raise Replaced(command[3:])
+        start = [sys.executable, "-P", "-m", "fststyle.training"]
+        assert (path, command[:4]) == (sys.executable, start)
+        raise Replaced(command[4:])
 
     monkeypatch.setattr(os, "execve", execve)
     with pytest.raises(Replaced) as replaced:

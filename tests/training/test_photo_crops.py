@@ -63,7 +63,7 @@ def test_plain_photos_get_grain(tmp_path: Path, level: int) -> None:
     Image.fromarray(gradient).save(tmp_path / "gradient.png")
     data = PhotoDataModule(tmp_path, size=64, batch_size=1)
     for index, batch in enumerate(data.train_dataloader()):
-        photo = batch["photo"][0]
+        photo = torch.from_numpy(batch["photo"][0])
         assert 0 <= photo.min() <= photo.max() <= 1
         if "gradient" in batch["paths"][0]:
             assert torch.allclose(photo, photo[:, :, :1])  # as it was
