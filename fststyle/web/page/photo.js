@@ -233,7 +233,10 @@ async function drawThumbnails(small) {
     await Promise.all(Array.from({ length: $("local").checked ? 1 : AT_ONCE }, work));
   } catch (error) {
     if (controller !== thumbnails) return; // newer thumbnails are being drawn
-    if (!controller.signal.aborted) complain(error);
+    if (!controller.signal.aborted) {
+      hasFailed = true;
+      complain(error);
+    }
     controller.abort();
     for (const thumb of document.querySelectorAll(".thumb")) thumb.classList.remove("waiting");
   }
@@ -305,7 +308,7 @@ function showValues() {
 }
 
 let timer = 0;
-let hasFailed = false; // whether the latest preview failed
+let hasFailed = false; // whether a preview or a thumbnail failed since the last success
 
 function later() {
   clearTimeout(timer);
