@@ -649,6 +649,33 @@ def test_the_export_needs_no_server(context: BrowserContext, site: str, photo: P
 
 
 @needs_runner
+def test_colours_under_transparent_pixels_do_not_show(context: BrowserContext, site: str) -> None:
+    """Any colour may be stored there. Visible pixels and the transparency are always the same."""
+    page = context.new_page()
+    page.route("**/empty.html", lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto(f"{site}empty.html")
+    results = page.evaluate(
+        """async () => {
+            const { open } = await import(new URL("runner.js", location.href).href);
+            const runner = await open("styles/great_wave.onnx");
+            const results = [];
+            for (const hidden of [0, 128, 255]) {
+                const image = new ImageData(67, 48);
+                for (let i = 0; i < 67 * 48; i += 1) {
+                    const isVisible = i % 67 > 40;
+                    const pixel = isVisible ? [200, i % 251, 60, 255] : [hidden, hidden, 0, 0];
+                    image.data.set(pixel, 4 * i);
+                }
+                const { data } = await runner.stylize(image);
+                results.push([...data].filter((_, i) => Math.floor(i / 4) % 67 > 40));
+            }
+            return results;
+        }"""
+    )
+    assert results[0] == results[1] == results[2]
+
+
+@needs_runner
 def test_the_runner_works_in_a_page_that_has_nothing_else(
     context: BrowserContext, site: str, photo: Path
 ) -> None:

@@ -236,7 +236,33 @@ function fromBytes(data, width, height) {
   for (let i = 0, at = 0; i < width * height; i += 1, at += 4) {
     for (let c = 0; c < 3; c += 1) planes[c][i] = data[at + c] / 255;
   }
-  return { width, height, planes };
+  const weights = Float32Array.from({ length: width * height }, (_, i) => (data[4 * i + 3] ? 1 : 0));
+  const image = { width, height, planes };
+  fillInvisible(image, weights);
+  return image;
+}
+
+/**
+ * Replace the colours of invisible pixels, whose weight is 0, with those of the visible pixels
+ * around them, taken from blocks of 2×2, 4×4, … pixels.
+ */
+function fillInvisible({ width, height, planes }, weights) {
+  if (width * height === 1 || weights.every((weight) => weight > 0)) return;
+  const [columns, rows] = [Math.ceil(width / 2), Math.ceil(height / 2)];
+  const blockOf = (i) => (Math.floor(i / width) >> 1) * columns + ((i % width) >> 1);
+  const blockWeights = new Float32Array(columns * rows);
+  const blocks = planes.map(() => new Float32Array(columns * rows));
+  weights.forEach((weight, i) => {
+    blockWeights[blockOf(i)] += weight;
+    blocks.forEach((block, c) => (block[blockOf(i)] += weight * planes[c][i]));
+  });
+  for (const block of blocks) {
+    blockWeights.forEach((weight, k) => (block[k] /= Math.max(1, weight)));
+  }
+  fillInvisible({ width: columns, height: rows, planes: blocks }, blockWeights);
+  weights.forEach((weight, i) => {
+    if (weight === 0) planes.forEach((plane, c) => (plane[i] = blocks[c][blockOf(i)]));
+  });
 }
 
 /** Write an image into the photo's RGBA bytes, keeping the photo's transparency. */
