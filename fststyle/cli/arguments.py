@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+STYLE_HELP: Final = "name of a style (see 'fststyle styles'), a style file, or an image"
+"""Description of a style's name, for several commands."""
 
 
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fststyle.cli.arguments import positive
+from fststyle.cli.arguments import STYLE_HELP, positive
 from fststyle.cli.errors import CommandError, sentence
 from fststyle.cli.local_files import local_path, output_path, style_text
 from fststyle.errors import StyleError
@@ -37,7 +37,6 @@ from fststyle.styles.info import StyleInfo
 from fststyle.styles.style_file import read_info, read_style
 from fststyle.stylize.output_paths import check_replaced
 
-STYLE_HELP: Final = "name of a style (see 'fststyle styles'), a style file, or an image"
 _SHEET: Final = Path("sheet.png")
 _HEADER: Final = (
     "name",

@@ -12,7 +12,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
-from fststyle.cli.arguments import given, pixels_or_full, positive, quality, strength, stroke_scale
+from fststyle.cli.arguments import (
+    STYLE_HELP,
+    given,
+    pixels_or_full,
+    positive,
+    quality,
+    strength,
+    stroke_scale,
+)
 from fststyle.cli.errors import CommandError
 from fststyle.cli.extras import require_packages
 from fststyle.cli.local_files import (
@@ -24,10 +32,8 @@ from fststyle.cli.local_files import (
     temporary_path,
     with_home,
 )
-from fststyle.cli.optimize import run_request
 from fststyle.cli.optimize_request import OPTIMIZE_SIZE, OptimizeRequest
 from fststyle.cli.photo_report import PhotoReport
-from fststyle.cli.styles import STYLE_HELP
 from fststyle.files import cannot_write
 from fststyle.images.folder import FolderPhotos
 from fststyle.images.save import OUTPUT_SUFFIXES, check_output
@@ -227,6 +233,8 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
 
 def _optimize(options: argparse.Namespace, style: FoundStyle) -> int:
     """Run ``fststyle optimize PHOTO --style IMAGE -o OUT``, and tell the user why."""
+    from fststyle.cli.optimize import run_request  # its imports would slow down other runs
+
     is_ours = style.path.parent == art_folder()
     what = "has no trained network yet" if is_ours else "is an image, not a trained style"
     request = OptimizeRequest(
