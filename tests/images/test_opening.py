@@ -137,6 +137,7 @@ def test_far_too_many_pixels(tmp_path: Path) -> None:
             load_photo(tmp_path / "photo.png")
 
 
+@pytest.mark.needs("tifffile")
 def test_other_kinds_are_not_called_damaged(tmp_path: Path) -> None:
     import tifffile
 
