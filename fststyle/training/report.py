@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import FststyleError
-from fststyle.files import write_atomically
+from fststyle.files import shell_word, write_atomically
 from fststyle.markdown import markdown_table
 from fststyle.perceptual import evaluate
 from fststyle.perceptual.figures import Curve, loss_figure
@@ -121,7 +120,7 @@ def _about_the_run(facts: RunFacts) -> str:
         write_atomically(facts.folder / "report_training.png", figure)
         lines += ["", "![losses while training](report_training.png)"]
     settings = json.dumps(facts.settings, indent=2, ensure_ascii=False)
-    style = shlex.quote(facts.style)
+    style = shell_word(facts.style)
     lines += ["", "```json", settings, "```", "", "## Use it", "", "```bash"]
     lines.append(f"fststyle stylize photo.jpg --style {style} -o out.jpg")
     lines += [f"fststyle evaluate --style {style} photo.jpg", "```", ""]

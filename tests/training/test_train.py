@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import random
-import shlex
 import signal
 import time
 from pathlib import Path
@@ -32,6 +31,7 @@ from fststyle.errors import (
     StyleError,
     TrainingError,
 )
+from fststyle.files import shell_word
 from fststyle.images.load import load_image
 from fststyle.images.save import save_photo
 from fststyle.perceptual.losses import PerceptualLoss
@@ -925,8 +925,8 @@ def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "It is blurred.",
         "2 steps in ",
         '"style_sizes": [',
-        f"fststyle stylize photo.jpg --style {shlex.quote(str(result.style_file))} -o out.jpg",
-        f"fststyle evaluate --style {shlex.quote(str(result.style_file))} photo.jpg",
+        f"fststyle stylize photo.jpg --style {shell_word(result.style_file)} -o out.jpg",
+        f"fststyle evaluate --style {shell_word(result.style_file)} photo.jpg",
     ):
         assert part in text
     assert (tmp_path / "run $1" / "report_training.png").is_file()
