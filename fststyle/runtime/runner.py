@@ -42,6 +42,7 @@ from fststyle.runtime.tiling import (
     to_positions,
 )
 from fststyle.styles.dial import WEAKEST, Strength, dial_position
+from fststyle.styles.grain import NO_GRAIN, Grain
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_norms import InstanceNorm
 from fststyle.styles.shape import MIN_SIDE, receptive_radius
@@ -132,18 +133,28 @@ class Runtime:
     """
 
     def __init__(
-        self, info: StyleInfo, device: str, forward: Forward, tiled: Tiled | None = None
+        self,
+        info: StyleInfo,
+        device: str,
+        forward: Forward,
+        tiled: Tiled | None = None,
+        grain: Grain = NO_GRAIN,
     ) -> None:
         self.info = info
         self.device = device
         self.has_dial = False
+        self._grain = grain
         loaded = Loaded(finite(forward, info), tiled)
         self._load: Callable[[float | None], Loaded] = lambda strength: loaded
         self._lock = threading.Lock()
 
     @classmethod
     def with_dial(
-        cls, info: StyleInfo, device: str, load: Callable[[float | None], Loaded]
+        cls,
+        info: StyleInfo,
+        device: str,
+        load: Callable[[float | None], Loaded],
+        grain: Grain = NO_GRAIN,
     ) -> Runtime:
         """Create a runtime for a network with a dial.
 
@@ -152,9 +163,11 @@ class Runtime:
             device: The device that the style runs on.
             load: Function that loads the network for one strength, or for a map if the argument is
                 ``None``. The most recently used networks are kept.
+            grain: Noise that is added to photos.
         """
         runtime = cls.__new__(cls)
         runtime.info, runtime.device, runtime.has_dial = info, device, True
+        runtime._grain = grain
 
         def load_checked(strength: float | None) -> Loaded:
             loaded = load(strength)
@@ -205,11 +218,17 @@ class Runtime:
                 tile = choose_tile(height, width, tiled.memory())
             if tiled is None or tile is None or tile >= max(pixels.shape):
                 maps = [] if positions is None else [to_positions(positions)]
-                result = loaded.forward(to_batch(pixels), *maps)[:, :, :height, :width]
+                batch = to_batch(pixels, self._grain)
+                result = loaded.forward(batch, *maps)[:, :, :height, :width]
                 return from_batch(result, pixels)
-            forward = finite(tiled.pin(take_sample(pixels, positions)), self.info)
+            forward = finite(tiled.pin(take_sample(pixels, positions, self._grain)), self.info)
             whole = run_in_tiles(
-                pixels, forward, side=tile, margin=tiled.margin, positions=positions
+                pixels,
+                forward,
+                side=tile,
+                margin=tiled.margin,
+                positions=positions,
+                grain=self._grain,
             )
             return whole[:height, :width]
 
@@ -250,6 +269,7 @@ def load_runtime(
     """
     device = checked_device(device, threads)
     content = read_style(path).selected(style)
+    grain, content = content.without_grain()
     margin = receptive_radius(content.network)
     compiler = openvino_compiler(threads) if device == "cpu" else None
     memory = cuda_memory if device == "cuda" else available_memory
@@ -270,8 +290,8 @@ def load_runtime(
         return Loaded(forward, Tiled(pin, margin, memory))
 
     if content.network.dial:
-        return Runtime.with_dial(content.info, device, load)
-    return Runtime(content.info, device, *load(1.0))
+        return Runtime.with_dial(content.info, device, load, grain)
+    return Runtime(content.info, device, *load(1.0), grain)
 
 
 def finite(forward: Forward, info: StyleInfo) -> Forward:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.images.photo import Pixels
+from fststyle.styles.grain import NO_GRAIN, Grain
 from fststyle.styles.shape import STRIDE
 
 WHOLE_PIXELS: Final = 16_000_000
@@ -39,6 +40,7 @@ LARGEST_TILE: Final = 2048
 SMALLEST_TILE: Final = 256
 _CROP: Final = 96
 _INSET: Final = 16
+_WHOLE: Final = (slice(None), slice(None))
 _PLASTIC: Final = 1.324717957244746  # the real root of x³ = x + 1
 _BYTES_A_PIXEL: Final = 160
 
@@ -111,12 +113,15 @@ class Sample(NamedTuple):
     positions: NDArray[np.float32] | None = None
 
 
-def take_sample(pixels: Pixels, positions: NDArray[np.float32] | None = None) -> Sample:
+def take_sample(
+    pixels: Pixels, positions: NDArray[np.float32] | None = None, grain: Grain = NO_GRAIN
+) -> Sample:
     """Choose the sample that is used to measure a photo's statistics.
 
     Args:
         pixels: The photo.
         positions: Position of the dial for each pixel, ``(H, W)``, if there is a map.
+        grain: Noise that is added to the photo.
 
     Returns:
         The whole photo if it has at most `SAMPLE_PIXELS` pixels, otherwise one crop from each cell
@@ -124,7 +129,7 @@ def take_sample(pixels: Pixels, positions: NDArray[np.float32] | None = None) ->
     """
     height, width = pixels.shape[:2]
     if height * width <= SAMPLE_PIXELS:
-        return Sample(to_batch(pixels), (0, 0), *_positions(positions, [np.s_[:, :]]))
+        return Sample(to_batch(pixels, grain), (0, 0), *_positions(positions, [np.s_[:, :]]))
     high, wide = min(_CROP, height), min(_CROP, width)
     share = math.sqrt(SAMPLE_PIXELS / (height * width))
     count = SAMPLE_PIXELS // (high * wide)
@@ -139,9 +144,9 @@ def take_sample(pixels: Pixels, positions: NDArray[np.float32] | None = None) ->
             y, x = (number / _PLASTIC % 1, number / _PLASTIC**2 % 1)
             top = int((row + y) * (height - high) / down)
             left = int((column + x) * (width - wide) / across)
-            areas.append(np.s_[top : top + high, left : left + wide])
+            areas.append((slice(top, top + high), slice(left, left + wide)))
     inset = (_INSET if high < height else 0, _INSET if wide < width else 0)
-    batch = np.concatenate([to_batch(pixels[area]) for area in areas])
+    batch = np.concatenate([to_batch(pixels, grain, area) for area in areas])
     return Sample(batch, inset, *_positions(positions, areas))
 
 
@@ -152,6 +157,7 @@ def run_in_tiles(
     side: int,
     margin: int,
     positions: NDArray[np.float32] | None = None,
+    grain: Grain = NO_GRAIN,
 ) -> Pixels:
     """Run a network with pinned statistics on a photo, tile by tile.
 
@@ -162,6 +168,7 @@ def run_in_tiles(
         margin: Width of the extra area computed around the kept part, which must be at least the
             network's receptive radius.
         positions: Position of the dial for each pixel, ``(H, W)``, if there is a map.
+        grain: Noise that is added to the photo.
 
     Returns:
         The result, with the photo's shape and dtype. If the dtype is uint8, values are rounded.
@@ -171,16 +178,30 @@ def run_in_tiles(
     for tile in tiles(height, width, side, margin):
         rows, columns = tile.inner
         maps = _positions(positions, [tile.computed])
-        computed = forward(to_batch(pixels[tile.computed]), *maps)[:, :, rows, columns]
+        computed = forward(to_batch(pixels, grain, tile.computed), *maps)[:, :, rows, columns]
         result[tile.kept] = from_batch(computed, pixels)
     return result
 
 
-def to_batch(pixels: Pixels) -> NDArray[np.float32]:
-    """Convert ``(H, W, 3)`` to a contiguous array ``(1, 3, H, W)``, float32 in [0, 1]."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], np.float32)
+def to_batch(
+    pixels: Pixels,
+    grain: Grain = NO_GRAIN,
+    area: tuple[slice, slice] = _WHOLE,
+) -> NDArray[np.float32]:
+    """Convert an area of a photo to a contiguous array ``(1, 3, H, W)``, float32 in [0, 1].
+
+    Args:
+        pixels: The photo, ``(H, W, 3)``.
+        grain: Noise that is added. Values may then exceed the range slightly.
+        area: Rows and columns to convert.
+    """
+    part = pixels[area]
+    planes = np.array(part.transpose(2, 0, 1)[np.newaxis], np.float32, order="C")
     if pixels.dtype == np.uint8:
         planes /= np.float32(255)  # bit for bit the same conversion as elsewhere
+    if grain.level:
+        origin = (area[0].start or 0, area[1].start or 0)
+        planes += grain(part.shape[0], part.shape[1], origin)
     return planes
 
 

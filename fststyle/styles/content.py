@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from fststyle.styles.dial import (
     select_style,
     split_norms,
 )
+from fststyle.styles.grain import NO_GRAIN, Grain
 from fststyle.styles.info import StyleInfo
 from fststyle.styles.onnx_dial import DialNorm
 from fststyle.styles.onnx_graph import build_model
@@ -119,13 +120,20 @@ class StyleFile:
                 dial, the strength is ignored.
 
         Returns:
-            The content of a file of format version 1. If this file has that version, the same
-            object is returned.
+            The content of a file with one style and without a dial. If this is such a file, the
+            same object is returned.
         """
         if self.network.is_plain:
             return self
         position = float(dial_position(strength))
         return StyleFile(self.styles, *fold_dial(self.network, self.weights, position))
+
+    def without_grain(self) -> tuple[Grain, StyleFile]:
+        """Separate the grain from the network, for runners that add it to the photo themselves."""
+        if not self.network.grain:
+            return NO_GRAIN, self
+        plain = replace(self.network, grain=0.0)
+        return Grain(self.network.grain), StyleFile(self.styles, plain, self.weights)
 
     def separated(self) -> tuple[StyleFile, NormParameters]:
         """Return the network in the form that follows a map of positions.

@@ -21,6 +21,8 @@ the paper. `fststyle.styles.shape.layers` lists the layers.
 
 With several styles, or with a dial for the strength, the norms are conditional: each style has its
 own gains and shifts, and these depend on the position of the dial (`fststyle.styles.dial`).
+
+With grain, weak noise is added to the photo first (`fststyle.styles.grain`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fststyle.styles.grain import Grain
 from fststyle.styles.onnx_norms import EPSILON
 from fststyle.styles.shape import MIN_SIDE, STRIDE, Convolution, NetworkConfig, Upsample, layers
 
@@ -64,7 +67,7 @@ class TransformerNet(nn.Module):
         self.to_rgb = to_rgb
 
     def forward(self, photo: Tensor, position: float | Tensor = 0.0, style: int = 0) -> Tensor:
-        """Stylise photos.
+        """Stylise photos. Grain is added only in evaluation mode.
 
         Args:
             photo: ``(N, 3, H, W)``, RGB in [0, 1].
@@ -77,6 +80,9 @@ class TransformerNet(nn.Module):
             The stylised photos, with the same shape and range. Photos that are smaller than
             5 pixels on a side are padded with their edge pixels, and the results are cropped.
         """
+        if self.config.grain and not self.training:  # in training, the noise is random
+            grain = Grain(self.config.grain)(*photo.shape[-2:]).copy()
+            photo = photo + torch.from_numpy(grain).to(photo)
         height, width = photo.shape[-2:]
         if height < MIN_SIDE or width < MIN_SIDE:
             missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.styles import onnx_protobuf
+from fststyle.styles.grain import add_grain
 from fststyle.styles.onnx_dial import DialNorm
 from fststyle.styles.onnx_norms import InstanceNorm, Norm
 from fststyle.styles.onnx_protobuf import Graph, Weights
@@ -28,8 +29,20 @@ from fststyle.styles.shape import Convolution, NetworkConfig, Upsample, layers
 from fststyle.styles.upsampling import add_cells, add_upsampling, merge_weights
 
 _OPERATORS: Final = frozenset(
-    ("Add", "Cast", "Clip", "Conv", "Div", "Gather", "InstanceNormalization", "Log", "Mul", "Pad")
-    + ("Relu", "Resize", "Shape", "Sigmoid", "Slice", "Sub")
+    (
+        "Add",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Conv",
+        "Div",
+        "Gather",
+        "InstanceNormalization",
+        "Log",
+        "Mul",
+        "Pad",
+    )
+    + ("Relu", "Resize", "Shape", "Sigmoid", "Slice", "Sub", "Tile")
 )
 _DTYPES: Final[Mapping[int, np.dtype[Any]]] = {  # by ONNX's TensorProto.DataType
     1: np.dtype("<f4"),
@@ -80,6 +93,8 @@ def build_model(
     all_layers = [*parts.encoder, *parts.residual * shape.residual_blocks, *parts.decoder]
     channels = [c.outputs for c in all_layers if isinstance(c, Convolution) and c.has_norm]
     photo = norm.begin(graph, channels)
+    if shape.grain:
+        photo = add_grain(graph, photo, shape.grain)
     limits = []
     if shape.linear_output:
         limits = [graph.constant("black", 0, np.float32), graph.constant("white", 1, np.float32)]

@@ -26,9 +26,10 @@ _RANGES: Final = {
     "linear_output": (0, 1),
     "styles": (1, 64),
 }
+_MOST_GRAIN: Final = 32.0
 # Files include these values only if they differ from the defaults, so that a file without them is
 # the same as before they existed.
-_OPTIONAL: Final = {"linear_output": 0, "styles": 1, "dial": False}
+_OPTIONAL: Final = {"linear_output": 0, "styles": 1, "dial": False, "grain": 0.0}
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,17 @@ class NetworkConfig:
         styles: Number of styles, from 1 to 64. They share all kernels, and each has its own norms.
         dial: Whether the norms depend on the strength of the style, as
             `fststyle.styles.dial` describes.
+        grain: Standard deviation of the noise that is added to the photo
+            (`fststyle.styles.grain`), from 0 to 32, for pixel values from 0 to 255.
 
     Raises:
-        SettingError: A value is not a whole number within its range, or ``dial`` is not a boolean.
+        SettingError: A value is out of range, or not a whole number where it must be one, or
+            ``dial`` is not a boolean.
 
     Example:
         >>> NetworkConfig(width=16)
         NetworkConfig(first_stride=2, width=16, trunk=64, residual_blocks=5, linear_output=0, \
-        styles=1, dial=False)
+        styles=1, dial=False, grain=0.0)
         >>> NetworkConfig.from_json(NetworkConfig().to_json()) == NetworkConfig()
         True
     """
@@ -69,6 +73,7 @@ class NetworkConfig:
     linear_output: int = 0
     styles: int = 1
     dial: bool = False
+    grain: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
@@ -76,6 +81,7 @@ class NetworkConfig:
             check_number(f"network.{name}", value, lowest, highest, whole=True)
         if not isinstance(self.dial, bool):
             raise SettingError(f"network.dial must be true or false, not {self.dial!r:.80}.")
+        check_number("network.grain", self.grain, 0, _MOST_GRAIN)
 
     @property
     def is_plain(self) -> bool:
@@ -85,7 +91,7 @@ class NetworkConfig:
     @property
     def format_version(self) -> int:
         """Version of the file format that style files of such networks have."""
-        return 1 if self.is_plain else 2
+        return 1 if self.is_plain and not self.grain else 2
 
     def to_json(self) -> str:
         """Return the values as a JSON object, in the form that style files store."""
@@ -100,8 +106,8 @@ class NetworkConfig:
         """Read the values that `to_json` wrote.
 
         Args:
-            text: A JSON object with all values. Only ``linear_output``, ``styles`` and ``dial`` may
-                be missing.
+            text: A JSON object with all values. Only ``linear_output``, ``styles``, ``dial`` and
+                ``grain`` may be missing.
 
         Returns:
             The shape.

@@ -10,9 +10,8 @@ browsers and on phones without conversion. The input ``photo`` and the output ``
 Files of networks with several styles, or with a dial for the strength, have format version 2. Their
 model has the additional inputs of `fststyle.styles.onnx_dial.DialNorm`, which other runners need
 not set. Instead of ``style``, the metadata contain ``styles``, a JSON list with an object for each
-style: its ``info`` (`StyleInfo`) and its recommended ``strength``. The metadata may also contain
-``grain``, reserved for a JSON object with a ``level`` and a ``seed``. Files with a level above 0
-are rejected, because this version cannot apply grain. All other files have format version 1.
+style: its ``info`` (`StyleInfo`) and its recommended ``strength``. Files of networks with grain
+also have format version 2. All other files have format version 1.
 
 A file is rejected unless its graph exactly matches the one that `fststyle.styles.onnx_graph`
 builds for its ``network``. Even then, runners never get the file's own graph, only one rebuilt
@@ -290,7 +289,7 @@ def _serialise(shape: NetworkConfig, styles: Sequence[OneStyle], weights: Weight
         "fststyle_version": __version__,
         "network": shape.to_json(),
     }
-    if shape.is_plain:
+    if shape.format_version == 1:
         metadata["style"] = styles[0].info.to_json()
     else:
         items = [{"info": asdict(style.info), "strength": style.strength} for style in styles]
@@ -347,7 +346,7 @@ def _read_styles(
     metadata: Mapping[str, str], shape: NetworkConfig, path: Path
 ) -> tuple[OneStyle, ...]:
     try:
-        if shape.is_plain:
+        if shape.format_version == 1:
             return (OneStyle(StyleInfo.from_json(metadata.get("style", ""))),)
         styles = tuple(
             OneStyle(StyleInfo.from_json(json.dumps(item["info"])), item["strength"])
@@ -355,12 +354,9 @@ def _read_styles(
         )
         if len({style.info.name for style in styles}) != shape.styles or len(styles) > shape.styles:
             raise ValueError(f"it must describe {shape.styles} styles with different names")
-        has_grain = json.loads(metadata.get("grain", '{"level": 0}'))["level"] != 0
     except (FststyleError, KeyError, TypeError, ValueError, RecursionError) as error:
         problem = f"Cannot read the description in {{path}}: {error!s:.300}"
         raise refusal(problem, path, remedy="") from error
-    if has_grain:
-        raise _newer(path)
     return styles
 
 

@@ -257,12 +257,13 @@ class StyleModule(pl.LightningModule):
         targets = self.loss.content_targets(batch)
         position = 0.0 if self.dial is None else draw_position(self.dial, self.steps_made)
         network = partial(self.network, position=position)
-        output = network(batch).float()
+        seen = self._with_grain(batch)
+        output = network(seen).float()
         terms = at_position(self.loss(output, targets), self.loss.config, position)
         values = {"total": terms.total, **terms._asdict()}
         if self.steady.is_due(self.steps_made, self.progress()):
             motion = draw(self.steady, self.steps_made)
-            unsteady = consistency(network, batch, output, motion)
+            unsteady = consistency(network, seen, output, motion)
             values["steady"] = self.steady.weight * self.steady.every * unsteady
             values["total"] = terms.total + values["steady"]
         optimizer.zero_grad()
@@ -287,6 +288,16 @@ class StyleModule(pl.LightningModule):
         self._fall.check(self.steps_made, self.network.state_dict(), self._loss_of, batch.device)
         if self.progress() >= 1:
             self.trainer.should_stop = True
+
+    def _with_grain(self, batch: Tensor) -> Tensor:
+        """Add random noise, which differs from step to step, at the level of the grain."""
+        level = self.network.config.grain
+        if not level:
+            return batch
+        # The noise is drawn on the CPU, so that it is the same on all devices and after resuming.
+        generator = torch.Generator().manual_seed(self.steps_made)
+        noise = torch.randn(batch.shape, generator=generator).to(batch)
+        return batch + level / 255 * noise
 
     def _note_pause(self) -> None:
         pause = self._clock.lap()

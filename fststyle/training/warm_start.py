@@ -137,8 +137,8 @@ def network_from(path: Path, config: NetworkConfig) -> tuple[TransformerNet, str
 
 
 def _fits(shape: NetworkConfig, config: NetworkConfig) -> bool:
-    """Return whether two shapes have the same kernels. Their styles and dials may differ."""
-    return replace(shape, styles=config.styles, dial=config.dial) == config
+    """Return whether two shapes have the same kernels. Styles, dial and grain may differ."""
+    return replace(shape, styles=config.styles, dial=config.dial, grain=config.grain) == config
 
 
 def _extended(network: TransformerNet, config: NetworkConfig) -> TransformerNet:

@@ -133,7 +133,8 @@ def load_frame_runtime(
         SettingError: ``device`` is unknown or not available, or ``threads`` is below 1.
     """
     device = checked_device(device, threads)
-    content = read_style(path).selected(style)
+    # Grain would stay in place while the picture moves, so videos are made without it.
+    _, content = read_style(path).selected(style).without_grain()
     compiler = openvino_compiler(threads) if device == "cpu" else None
 
     def load(strength: float) -> FrameForward:

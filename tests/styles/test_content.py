@@ -106,10 +106,6 @@ def _metadata(key: str, change: Callable[[Any], Any]) -> Callable[[Any], None]:
     return edit
 
 
-def _grain(value: str) -> Callable[[Any], None]:
-    return lambda model: model.metadata_props.add(key="grain", value=value)
-
-
 def _strength_constant(model: Any) -> None:
     (tensor,) = (t for t in model.graph.initializer if t.name == "strength")
     tensor.raw_data = np.array([1.0], "<f4").tobytes()
@@ -142,6 +138,8 @@ OTHER = "unsafe", "does not contain the network that it describes"
         (_metadata("network", lambda n: n | {"dial": 1}), NO_NETWORK),
         (_metadata("network", lambda n: n | {"dial": None}), NO_NETWORK),
         (_metadata("network", lambda n: n | {"styles": 0}), NO_NETWORK),
+        (_metadata("network", lambda n: n | {"grain": 40}), NO_NETWORK),
+        (_metadata("network", lambda n: n | {"grain": 4}), OTHER),
         (_metadata("network", lambda n: n | {"styles": 65}), NO_NETWORK),
         (_metadata("network", lambda n: n | {"dial": False}), NO_NETWORK),
         (_metadata("network", lambda n: n | {"styles": 2}), NO_STYLES),
@@ -157,10 +155,6 @@ OTHER = "unsafe", "does not contain the network that it describes"
         (_metadata("styles", lambda s: [s[0] | {"strength": 5}]), NO_STYLES),
         (_metadata("styles", lambda s: [s[0] | {"strength": "1"}]), NO_STYLES),
         (_metadata("styles", lambda s: [s[0] | {"strength": 2}]), OTHER),
-        (_grain('{"level": 4, "seed": 0}'), ("newer_version", "newer version")),
-        (_grain("4"), NO_STYLES),
-        (_grain("{}"), NO_STYLES),
-        (_grain("["), NO_STYLES),
         (_strength_constant, OTHER),
         (_no_input, OTHER),
     ],
@@ -175,13 +169,6 @@ def test_edited_file_is_refused(
     with raises(StyleError, *expected, target) as caught:
         read_style(target)
     assert "\n" not in str(caught.value)
-
-
-def test_file_without_grain_is_read(path: Path, tmp_path: Path) -> None:
-    model = onnx.ModelProto.FromString(path.read_bytes())
-    _grain('{"level": 0, "seed": 7}')(model)
-    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    assert read_style(tmp_path / "a.onnx").model == read_style(path).model
 
 
 def test_every_damaged_byte_is_refused_or_harmless(path: Path, tmp_path: Path) -> None:

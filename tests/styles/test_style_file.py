@@ -120,7 +120,7 @@ def test_file_is_valid_onnx_that_describes_itself(
     assert metadata["format"] == "fststyle"
     assert metadata["format_version"] == "1"
     expected = asdict(each_network.config)
-    for key in ("linear_output", "styles", "dial"):  # as in the first files
+    for key in ("linear_output", "styles", "dial", "grain"):  # as in the first files
         if not expected[key] or expected[key] == 1 and key == "styles":
             del expected[key]
     assert json.loads(metadata["network"]) == expected
