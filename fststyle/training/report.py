@@ -43,6 +43,7 @@ class RunFacts:
         seconds: Duration of the training in seconds.
         settings: All settings of the run, as JSON values.
         gates: Results of the gates, if they were checked.
+        notes: Sentences from `run_notes`.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class RunFacts:
     seconds: float
     settings: Mapping[str, Any]
     gates: Sequence[Gate]
+    notes: Sequence[str]
 
 
 def write_report(
@@ -88,7 +90,7 @@ def write_report(
             name, stylizer, measure.cpu(), photos, iterations=(1, 2, 5, 10, 20, 50)
         )
         report = evaluate.write_report(evaluation, facts.folder)
-        text = report.read_text(encoding="utf-8") + _about_the_run(facts)
+        text = report.read_text(encoding="utf-8") + about_the_run(facts)
         write_atomically(report, text.encode("utf-8", "backslashreplace"))
         return report
     except FststyleError as error:  # the style file exists anyway
@@ -103,8 +105,8 @@ def gate_values(gates: Sequence[Gate]) -> dict[str, float | None]:
     }
 
 
-def _about_the_run(facts: RunFacts) -> str:
-    """Write the second part of the report: samples, gates, times, settings, commands."""
+def about_the_run(facts: RunFacts) -> str:
+    """Write the second part of the report: samples, gates, times, settings, commands, notes."""
     per_step = 1000 * facts.seconds / max(1, facts.steps)
     lines = ["", "## Samples", "", "![held-out photos and results](sheet.png)"]
     if facts.gates:
@@ -124,6 +126,11 @@ def _about_the_run(facts: RunFacts) -> str:
     lines += ["", "```json", settings, "```", "", "## Use it", "", "```bash"]
     lines.append(f"fststyle stylize photo.jpg --style {style} -o out.jpg")
     lines += [f"fststyle evaluate --style {style} photo.jpg", "```", ""]
+    if facts.notes:
+        lines += ["", "## What happened in training", ""]
+        # Paths may contain characters with a meaning in Markdown.
+        plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(n.split())) for n in facts.notes)
+        lines += [*(f"- {note}" for note in plain), ""]
     return "\n".join(lines)
 
 
@@ -225,21 +232,3 @@ def run_notes(skipped: Mapping[str, str], rollbacks: int, pace: float) -> list[s
             f"The final learning rate was {pace:.3g} times the planned one."
         )
     return notes
-
-
-def add_notes(report: Path, notes: Sequence[str]) -> None:
-    """Append notes to a report.
-
-    Args:
-        report: Existing ``report.md``.
-        notes: Sentences from `run_notes`.
-
-    Raises:
-        FststyleError: The report cannot be written.
-    """
-    lines = ["", "## What happened in training", ""]
-    # Paths may contain characters with a meaning in Markdown.
-    plain = (re.sub(r"([\\`*_<>\[\]|#])", r"\\\1", " ".join(note.split())) for note in notes)
-    lines += [f"- {note}" for note in plain]
-    text = report.read_text(encoding="utf-8") + "\n".join(lines) + "\n"
-    write_atomically(report, text.encode("utf-8", "backslashreplace"))

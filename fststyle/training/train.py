@@ -209,10 +209,9 @@ def finish(
                 module.seconds(),
                 run.settings,
                 found,
+                notes,
             ),
         )  # fmt: skip
-        if written is not None and notes:
-            report.add_notes(written, notes)
     held_out = report.held_out(module)
     return TrainingResult(
         style_file, installed, sheet_path, held_out, written, trained.interrupted, found

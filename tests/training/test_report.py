@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from fststyle.training.gates import Gate
 from fststyle.training.report import (
-    add_notes,
+    RunFacts,
+    about_the_run,
     counted,
     gate_values,
     gates_table,
@@ -35,13 +37,11 @@ def test_notes() -> None:
 
 
 def test_notes_in_the_report(tmp_path: Path) -> None:
-    report = tmp_path / "report.md"
-    report.write_text("# wave\n\n![pictures](x.png)\n", encoding="utf-8")
-    add_notes(report, ["Skipped my_photo[1].jpg:\nempty"])
-    assert report.read_text(encoding="utf-8") == (
-        "# wave\n\n![pictures](x.png)\n\n## What happened in training\n\n"
-        "- Skipped my\\_photo\\[1\\].jpg: empty\n"
+    facts = RunFacts(tmp_path, "wave", 9, 1.0, {}, (), ["Skipped my_photo[1].jpg:\nempty"])
+    assert about_the_run(facts).endswith(
+        "\n\n## What happened in training\n\n- Skipped my\\_photo\\[1\\].jpg: empty\n"
     )
+    assert "What happened" not in about_the_run(dataclasses.replace(facts, notes=()))
 
 
 def test_gates() -> None:
