@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 _STREAM: Final = "-"
 _ANIMATED: Final = (".gif", ".apng")
-_CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors")
+_CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors", "repaint")
 _MASKS: Final = ("mask", "strength_map")
 _FILES: Final = ("strip", "keep_gps", "quality")
 # If there is no network, the photo is optimised, which supports only the size.
@@ -168,6 +168,13 @@ def _add_control(group: Any) -> None:
         type=local_path,
         metavar="IMAGE",
         help="strength of each pixel, from 0 where this image is black to --strength at white",
+    )
+    group.add_argument(
+        "--no-repaint",
+        dest="repaint",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="do not paint enlarged results once more at full size; this is faster",
     )
     group.add_argument("--keep-colors", action="store_true", help="keep the photo's colours")
     group.add_argument(

@@ -49,6 +49,9 @@ class Control:
             where it is black or transparent, and partly in between. A mask is a path, a Pillow
             image, or an array or tensor of shape ``(H, W)`` or ``(H, W, C)``. A mask of a
             different size is stretched to the size of the photo.
+        repaint: Paint the result of a large photo once more at its full size, at half the
+            strength, so that it is sharp. This takes longer, and only styles with a dial can do
+            it.
 
     Raises:
         SettingError: A value is out of range.
@@ -58,7 +61,7 @@ class Control:
         >>> control = Control(size=800, strength=0.6)
         >>> replace(control, keep_colors=True)
         Control(size=800, scale=None, tile=None, strength=0.6, keep_colors=True, mask=None, \
-        strength_map=None)
+        strength_map=None, repaint=True)
         >>> Control(strength=5)
         Traceback (most recent call last):
         ...
@@ -72,6 +75,7 @@ class Control:
     keep_colors: bool = False
     mask: Mask | None = None
     strength_map: Mask | None = None
+    repaint: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.size, str):
@@ -95,3 +99,4 @@ class ControlSettings(TypedDict, total=False):
     keep_colors: bool
     mask: Mask | None
     strength_map: Mask | None
+    repaint: bool

@@ -29,6 +29,12 @@ HIGHEST_SCALE: Final = 64.0
 DETAIL: Final = 0.5
 """Share of the photo's fine luminance detail that is added back. At 1, edges look embossed."""
 
+MOST_UPSCALED: Final = 2.0
+"""Largest ratio of pixels at which an upscaled result still looks sharp."""
+
+REPAINT: Final = 0.5
+"""Strength, relative to the first pass, at which an upscaled result is painted again."""
+
 _BAND_PIXELS: Final = 4_000_000
 _FILTER: Final = 4  # more than the Lanczos filter's radius of 3 pixels
 _LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG

@@ -33,7 +33,14 @@ from fststyle.stylize.arrays import (
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
 from fststyle.stylize.control import Control, ControlSettings, Size
-from fststyle.stylize.strokes import default_scale, resized, upscale, working_size
+from fststyle.stylize.strokes import (
+    MOST_UPSCALED,
+    REPAINT,
+    default_scale,
+    resized,
+    upscale,
+    working_size,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -323,8 +330,8 @@ class Stylizer:
         network_size = working_size(height, width, scale)
         network_input = resized(photo, *network_size)
 
-        def paint(pixels: Any) -> Any:
-            local = strength
+        def paint(pixels: Any, factor: float = 1.0) -> Any:
+            local = strength * np.float32(factor) if factor != 1 else strength
             if isinstance(local, np.ndarray):
                 local = stretched(local, *pixels.shape[:2])
 
@@ -342,7 +349,13 @@ class Stylizer:
             return result
         if network_size[0] > height or network_size[1] > width:
             return resized(result, height, width)
-        return upscale(result, network_input, photo)
+        result = upscale(result, network_input, photo)
+        is_soft = height * width > MOST_UPSCALED * network_size[0] * network_size[1]
+        is_photo = self._painter is _paint_once  # not a frame of a video
+        has_dial = all(runtime.has_dial for runtime, _ in parts)
+        if control.repaint and is_soft and is_photo and has_dial:
+            result = paint(result, REPAINT)
+        return result
 
     def _array(self, image: NDArray[Any], control: Control) -> NDArray[Any]:
         """Stylise a checked array ``(H, W, C)`` or ``(N, H, W, C)``, and keep its dtype."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fststyle.errors import SettingError, StyleError
 from fststyle.stylize.blend import keep_colors
+from fststyle.stylize.strokes import REPAINT
 from fststyle.stylize.stylizer import Stylizer
 
 
@@ -56,6 +57,26 @@ def test_weak_strengths_end_at_the_photo(dialled: Stylizer) -> None:
     np.testing.assert_allclose(halfway, (PHOTO + weakest) / 2, atol=1e-5)
     almost = dialled(PHOTO, strength=1e-6)
     np.testing.assert_allclose(almost, PHOTO, atol=1e-4)
+
+
+def test_enlarged_results_are_repainted(dialled: Stylizer, fixed: Stylizer) -> None:
+    once = dialled(PHOTO, scale=2, repaint=False)
+    actual = dialled(PHOTO, scale=2)
+    np.testing.assert_array_equal(actual, dialled(once, scale=1, strength=REPAINT))
+    strong = dialled(PHOTO, scale=2, strength=3, repaint=False)
+    expected = dialled(strong, scale=1, strength=3 * REPAINT)
+    np.testing.assert_array_equal(dialled(PHOTO, scale=2, strength=3), expected)
+    # Without a dial, or if there are few more pixels, there is one pass.
+    for stylizer, scale in ((fixed, 2), (dialled, 1.4), (dialled, 0.5)):
+        np.testing.assert_array_equal(
+            stylizer(PHOTO, scale=scale), stylizer(PHOTO, scale=scale, repaint=False)
+        )
+
+
+def test_map_is_followed_when_repainting(dialled: Stylizer) -> None:
+    half = dialled(PHOTO, scale=2, strength_map=half_map())
+    np.testing.assert_array_equal(half[:, :20], PHOTO[:, :20])
+    assert np.abs(half[:, 30:] - PHOTO[:, 30:]).mean() > 0.02
 
 
 def test_bytes_and_controls(dialled: Stylizer) -> None:
