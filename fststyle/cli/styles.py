@@ -34,7 +34,7 @@ from fststyle.styles.find import (
     zoo_folder,
 )
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.style_file import read_info, read_style
+from fststyle.styles.style_file import read_style
 from fststyle.stylize.output_paths import check_replaced
 
 _SHEET: Final = Path("sheet.png")
@@ -52,11 +52,21 @@ _RIGHT: Final = (2, 3, 4)  # columns of numbers
 
 @dataclass(frozen=True)
 class _Listed:
-    """A style and the information in its file. `info` is ``None`` if the file is damaged."""
+    """A style and the information in its file.
+
+    Attributes:
+        found: The style.
+        info: Its origin and training, or ``None`` if the file is damaged.
+        damage: Description of the damage.
+        dial: Whether the style can be applied at strengths above 1.
+        strength: Recommended strength, or ``None`` if there is no network.
+    """
 
     found: FoundStyle
     info: StyleInfo | None
     damage: str = ""
+    dial: bool = False
+    strength: float | None = None
 
     def origin(self) -> str:
         if self.info is None:
@@ -176,8 +186,11 @@ def info(options: argparse.Namespace) -> int:
 
 def _read(found: FoundStyle) -> _Listed:
     try:
-        is_network = found.kind == "network"
-        return _Listed(found, read_info(found.path) if is_network else art_info(found.name))
+        if found.kind != "network":
+            return _Listed(found, art_info(found.name))
+        content = read_style(found.path)
+        strength = content.styles[0].strength
+        return _Listed(found, content.info, dial=content.network.dial, strength=strength)
     except StyleError as error:  # one damaged file must not hide the others
         return _Listed(found, None, sentence(error))
 
@@ -193,6 +206,7 @@ def _as_dict(style: _Listed) -> dict[str, Any]:
         return {**facts, "error": style.damage}
     keys = ("title", "artist", "year", "source", "licence", "style_image_sha256")
     facts |= {key: getattr(style.info, key) for key in keys}
+    facts |= {"dial": style.dial, "recommended_strength": style.strength}
     facts["quality"] = [dataclasses.asdict(item) for item in style.qualities()]
     return facts
 

@@ -24,7 +24,7 @@ from fststyle.styles.dial import (
 )
 from fststyle.styles.grain import NO_GRAIN, Grain
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.onnx_dial import DialNorm
+from fststyle.styles.onnx_dial import DialNorm, MappedNorm
 from fststyle.styles.onnx_graph import build_model
 from fststyle.styles.onnx_norms import InstanceNorm, Norm
 from fststyle.styles.onnx_protobuf import Weights
@@ -146,6 +146,20 @@ class StyleFile:
         """
         shape, weights, parameters = split_norms(self.network, self.weights)
         return StyleFile(self.styles, shape, weights), parameters
+
+    def with_position(self) -> bytes:
+        """Return an ONNX model for runners that cannot set inputs with default values.
+
+        The file must have one style and a dial.
+
+        Returns:
+            A model with the inputs ``photo`` and ``position``, as in
+            `fststyle.styles.onnx_dial.MappedNorm`. The result is not blended with the photo.
+        """
+        plain, parameters = self.separated()
+        norm = MappedNorm(InstanceNorm(), plain.network, parameters)
+        model: bytes = build_model(plain.network, plain.weights, norm).SerializeToString()
+        return model
 
 
 def norm_of(shape: NetworkConfig, styles: Sequence[OneStyle]) -> Norm:

@@ -90,7 +90,8 @@ class MappedNorm:
 
     The model has another input, ``position``, ``(N, 1, H, W)``: the position of the dial for each
     pixel of the photo, extended at the lower and right edges so that H and W are multiples of 4.
-    Each layer uses its average over the area that a value of the layer stands for.
+    Each layer uses its average over the area that a value of the layer stands for. A map
+    ``(1, 1, 1, 1)`` sets the same position everywhere.
 
     Args:
         inner: Norms whose gains are 1 and whose shifts are 0. The model's other inputs, and its
@@ -112,9 +113,9 @@ class MappedNorm:
         self._levels[1] = graph.input("position", "maps", 1, "rows", "columns")
         for stride in (2, 4):
             finer = self._levels[stride // 2]
-            self._levels[stride] = graph.add(
-                "AveragePool", finer, kernel_shape=[2, 2], strides=[2, 2]
-            )
+            # The padding, which averages do not include, keeps a map of a single position.
+            settings = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 1, 1]}
+            self._levels[stride] = graph.add("AveragePool", finer, **settings)
         return photo
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:

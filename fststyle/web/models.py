@@ -100,6 +100,8 @@ class Style(Artwork):
 
     origin: Literal["shipped", "own"]
     bytes: int
+    dial: bool = Field(description="whether the style can be applied at strengths up to 4")
+    recommended_strength: float
 
 
 class Styles(BaseModel):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -13,7 +15,7 @@ from fststyle.runtime.runner import Runtime, load_runtime
 from fststyle.styles import find, quality
 from fststyle.styles.find import FoundStyle, art_folder, art_info, list_styles, zoo_folder
 from fststyle.styles.info import StyleInfo
-from fststyle.styles.style_file import read_info
+from fststyle.styles.style_file import read_style
 from fststyle.stylize.blend import style_weights
 from fststyle.stylize.strokes import WORKING_SIDE
 from fststyle.stylize.stylizer import Stylizer
@@ -87,18 +89,13 @@ class Networks:
     def _load(self, name: str, pixels: int) -> Runtime:
         """Return a network and mark it as the most recently used."""
         found = find_network(name)
-        try:
+        with _refusing_damaged(name):
             status = found.path.stat()
             stamp = (str(found.path), status.st_mtime_ns, status.st_size)
             loaded = self._loaded.pop(name, None)
             if loaded is None or loaded.stamp != stamp:
                 runtime = load_runtime(found.path, device="cpu", threads=self._threads)
                 loaded = _Loaded(stamp, runtime)
-        except (OSError, StyleError) as error:
-            log.warning("%s", error)
-            raise Refusal(
-                f"The style {name} is damaged.", remedy="Choose another.", code="damaged"
-            ) from error
         loaded.pixels = max(loaded.pixels, pixels)
         self._loaded[name] = loaded
         return loaded.runtime
@@ -142,6 +139,25 @@ def find_network(name: str) -> FoundStyle:
         raise Refusal(f"Unknown style {name!r}.", code="unknown_style") from error
 
 
+def browser_model(name: str) -> bytes:
+    """Return the network of a style in the form that the page's runner uses.
+
+    Args:
+        name: Name of a trained style.
+
+    Returns:
+        The style file or, for a style with a dial, a model with the input ``position``, which
+        browsers can set.
+
+    Raises:
+        FststyleError: The style is unknown, has no network or is damaged.
+    """
+    path = find_network(name).path
+    with _refusing_damaged(name):
+        content = read_style(path).selected()
+        return content.with_position() if content.network.dial else path.read_bytes()
+
+
 def list_networks() -> list[Style]:
     """List the trained styles with the details that the page shows. Damaged files are skipped."""
     styles = []
@@ -149,14 +165,20 @@ def list_networks() -> list[Style]:
         if found.kind != "network":
             continue
         try:
-            info = read_info(found.path)
+            content = read_style(found.path)
         except StyleError as error:
             log.warning("%s", error)
             continue
         origin: Literal["shipped", "own"]
         origin = "shipped" if found.path.parent == zoo_folder() else "own"
-        size = found.path.stat().st_size
-        styles.append(Style(**_facts(found.name, info), origin=origin, bytes=size))
+        style = Style(
+            **_facts(found.name, content.info),
+            origin=origin,
+            bytes=found.path.stat().st_size,
+            dial=content.network.dial,
+            recommended_strength=content.styles[0].strength,
+        )
+        styles.append(style)
     return styles
 
 
@@ -164,6 +186,18 @@ def list_artworks() -> list[Artwork]:
     """List fststyle's own artworks. Photos can be repainted in their styles."""
     names = sorted(path.stem for path in art_folder().glob("*.jpg"))
     return [Artwork(**_facts(name, art_info(name))) for name in names]
+
+
+@contextmanager
+def _refusing_damaged(name: str) -> Iterator[None]:
+    """Turn errors of a style file into a `Refusal` without its path."""
+    try:
+        yield
+    except (OSError, StyleError) as error:
+        log.warning("%s", error)
+        raise Refusal(
+            f"The style {name} is damaged.", remedy="Choose another.", code="damaged"
+        ) from error
 
 
 def _facts(name: str, info: StyleInfo) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from fststyle.images.bundled import sample_photo
 from fststyle.web.errors import Refusal
+from fststyle.web.models import NAME
+from fststyle.web.networks import browser_model
 from fststyle.web.page_files import MEDIA_TYPES, SAMPLE, ort_files, page_config
 from fststyle.web.state import SharedState
 
@@ -50,6 +52,13 @@ def ort(name: str) -> Response:
     path = files[name]
     headers = {"cache-control": "max-age=86400"}
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
+
+
+@router.get("/styles/{name}.onnx")
+def browser_style(name: Annotated[str, Path(pattern=NAME)]) -> Response:
+    """Return the network of a style for the page's runner."""
+    media_type = MEDIA_TYPES[".onnx"]
+    return Response(browser_model(name), media_type=media_type, headers=_NO_CACHE)
 
 
 class PageFiles(StaticFiles):

@@ -12,7 +12,7 @@ from fststyle.errors import SettingError
 from fststyle.files import cannot_write, user_cache_folder, write_atomically
 from fststyle.images.bundled import sample_photo
 from fststyle.web.models import Styles
-from fststyle.web.networks import find_network, list_networks
+from fststyle.web.networks import browser_model, list_networks
 
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
@@ -137,7 +137,8 @@ def export_page(folder: Path) -> int:
         for name, path in runtime.items():
             shutil.copyfile(path, folder / "ort" / name)
         for style in styles:
-            shutil.copyfile(find_network(style.name).path, folder / "styles" / f"{style.name}.onnx")
+            path = folder / "styles" / f"{style.name}.onnx"
+            path.write_bytes(browser_model(style.name))
     except OSError as error:
         raise cannot_write(folder, error) from error
     # A static host does not set security headers, so the page contains the policy itself.

@@ -1,9 +1,9 @@
 // Sets up the parts of the page and the data that they share.
 
 import { askJson } from "./api.js";
-import { $, complain, fill, forgive } from "./dom.js";
+import { $, complain, forgive } from "./dom.js";
 import { findJobs } from "./jobs.js";
-import { startLive, stopCamera } from "./live.js";
+import { refreshLive, startLive, stopCamera } from "./live.js";
 import { refreshStyles, startPhoto, takeSnapshot } from "./photo.js";
 import { startTraining } from "./train.js";
 
@@ -38,14 +38,13 @@ async function start() {
   const { styles, artworks = [] } = await list();
   $("version").textContent = config.version;
   $("api-link").hidden = !config.server;
-  config.styleAddress = (name) =>
-    new URL(config.server ? `api/styles/${name}.onnx` : `styles/${name}.onnx`, location.href).href;
+  config.styleAddress = (name) => new URL(`styles/${name}.onnx`, location.href).href;
 
   const context = { config, styles, artworks };
   startPhoto(context);
-  startLive(context, (blob, style) => {
+  startLive(context, (blob, style, strength) => {
     location.hash = "#photo";
-    takeSnapshot(blob, style);
+    takeSnapshot(blob, style, strength);
   });
   if (config.jobs) {
     $("train-tab").hidden = false;
@@ -53,7 +52,7 @@ async function start() {
     startTraining(context, async (name) => {
       context.styles = (await list()).styles;
       refreshStyles(context, name);
-      fill($("live-style"), context.styles);
+      refreshLive(context);
     });
     await findJobs(true).catch(complain);
     // Another tab may have started a job.

@@ -128,6 +128,24 @@ function isBlank(drawing, pixels, width, height) {
   return drawing.getImageData(x, y, 1, 1).data[3] === 0;
 }
 
+// Choices survive a reload if the browser lets pages store data.
+
+export function kept(name) {
+  try {
+    return localStorage.getItem(`fststyle-${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function keep(name, value) {
+  try {
+    localStorage.setItem(`fststyle-${name}`, value);
+  } catch {
+    // the browser does not allow storing it
+  }
+}
+
 export function seconds(value) {
   if (value < 1) return `${value.toFixed(1)} s`;
   if (value < 90) return `${Math.round(value)} s`;

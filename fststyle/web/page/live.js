@@ -2,22 +2,24 @@
 
 import { $, complain, fileOf, fill, forgive, pixelsOf, say } from "./dom.js";
 import { open } from "./runner.js";
+import { StrengthSlider } from "./strength.js";
 
 let context = null;
+let slider = null; // of the strength
 let stream = null;
 let run = 0; // increases with every start and stop
 
 export function startLive(given, onPhoto) {
-  context = given;
-  const { config, styles } = context;
-  fill($("live-style"), styles);
-  if (!config.local) {
+  slider = new StrengthSlider("live-strength");
+  $("live-style").onchange = followStyle;
+  refreshLive(given);
+  if (!given.config.local) {
     say(
       $("live-note"),
       "Take a photo with the camera. Stylised live video requires onnxruntime-web, which " +
         "is not installed on the server (see docs/guides/page.md).",
     );
-    $("live-style").disabled = $("live-size").disabled = true;
+    for (const id of ["live-style", "live-size", "live-strength"]) $(id).disabled = true;
   }
   $("camera").onclick = () => (stream ? stopCamera() : startCamera().catch(complain));
   $("snap").onclick = async () => {
@@ -25,11 +27,24 @@ export function startLive(given, onPhoto) {
     const style = context.config.local ? $("live-style").value : "";
     try {
       const pixels = pixelsOf(video, video.videoWidth, video.videoHeight);
-      onPhoto((await fileOf(pixels, "image/png")).blob, style);
+      onPhoto((await fileOf(pixels, "image/png")).blob, style, slider.strength);
     } catch (error) {
       complain(error);
     }
   };
+}
+
+/** List the styles. */
+export function refreshLive(given) {
+  context = given;
+  const before = $("live-style").value;
+  fill($("live-style"), context.styles);
+  if (context.styles.some(({ name }) => name === before)) $("live-style").value = before;
+  followStyle();
+}
+
+function followStyle() {
+  slider.follow(context.styles.filter(({ name }) => name === $("live-style").value));
 }
 
 async function startCamera() {
@@ -95,7 +110,7 @@ async function loop(mine) {
     const frame = pixelsOf(bitmap, bitmap.width, bitmap.height);
     bitmap.close();
     const runner = await open(context.config.styleAddress($("live-style").value));
-    const image = await runner.stylize(frame, { scale: 1 });
+    const image = await runner.stylize(frame, { scale: 1, strength: slider.strength });
     if (mine !== run) return;
     canvas.width = image.width;
     canvas.height = image.height;

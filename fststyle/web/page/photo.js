@@ -1,24 +1,32 @@
 // The photo, the styles and settings, the before/after comparison, and the download.
 
-import { ask, send } from "./api.js";
-import { $, complain, fill, forgive, save, say, sayBusy, seconds, show } from "./dom.js";
-import { findJobs, registerJobs, watch } from "./jobs.js";
+import { ask } from "./api.js";
+import { followStyles, mapFor, openMap, showMap, startBrush } from "./brush.js";
+import { startClassic, updateClassic } from "./classic.js";
+import { commandFor } from "./command.js";
+import { $, complain, fileOf, fill, forgive, keep, kept, save, say, seconds, show } from "./dom.js";
 import { add, startQueue } from "./queue.js";
-import { render, renderFull, startRendering, stem, thumbnailOf } from "./render.js";
+import {
+  extensionFor, render, renderFull, resultName, scaleOf, startRendering, stem, thumbnailOf,
+} from "./render.js";
+import { defaultScale } from "./runner.js";
+import { StrengthSlider } from "./strength.js";
 
 const AT_ONCE = 2; // number of thumbnails drawn at the same time
 
 let context = null;
+let slider = null; // of the strength
 let photo = null; // the photo that is shown, as returned by `openPhoto`
 let thumbnails = null;
 let current = null; // the latest request, whose result will be shown
 let chosen = "";
 let repainting = false; // whether a repainted version of this photo is shown
-let busy = false; // whether a job is running
 
 export function startPhoto(given) {
   context = given;
+  slider = new StrengthSlider("strength");
   startRendering(context);
+  startBrush(later);
   const { config, artworks } = context;
   const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   if (!config.server) say($("drop-privacy"), "They stay in this browser; nothing is sent.");
@@ -42,7 +50,8 @@ export function startPhoto(given) {
     const chosenSettings = settings();
     const format = $("format").value || undefined;
     const names = chosenSettings.styles.map(({ name }) => name).join("+");
-    const stylise = (each, signal) => renderFull(each, chosenSettings, format, signal);
+    const stylise = (each, signal) =>
+      renderFull(each, withMap(each, chosenSettings), format, signal);
     return { stylise, name: `fststyle_${names}.zip` };
   });
 
@@ -65,92 +74,29 @@ export function startPhoto(given) {
   }
   // Firefox restores the values after a reload.
   $("panel").reset();
-  local.checked = !config.server || (!local.disabled && kept() === "yes");
-  local.addEventListener("change", () => keep(local.checked ? "yes" : "no"));
+  local.checked = !config.server || (!local.disabled && kept("local") === "yes");
+  local.addEventListener("change", () => keep("local", local.checked ? "yes" : "no"));
   showValues();
   $("download").onclick = () => download().catch(complain);
+  $("format").onchange = () => showCommand(withMap(photo, settings()));
+  $("copy").onclick = () => copy().catch(complain);
+  $("save-map").onclick = () => saveMap().catch(complain);
+  $("open-map").onclick = () => $("map-file").click();
+  $("map-file").onchange = async () => {
+    const [file] = $("map-file").files;
+    if (file) await openMap(file, slider.strength).then(forgive, complain);
+    $("map-file").value = "";
+  };
   $("panel").onsubmit = (event) => event.preventDefault();
   refreshStyles(context, "");
   if (early.length) add(early);
-  if (config.jobs && artworks.length) startClassic(artworks);
-}
-
-// The choice to work in the browser survives a reload if the browser lets pages store data.
-
-function kept() {
-  try {
-    return localStorage.getItem("fststyle-local");
-  } catch {
-    return null;
-  }
-}
-
-function keep(value) {
-  try {
-    localStorage.setItem("fststyle-local", value);
-  } catch {
-    // the browser does not allow storing it
-  }
-}
-
-function startClassic(artworks) {
-  $("classic").hidden = false;
-  fill($("artwork"), artworks);
-  $("iterations").oninput = () => say($("iterations-value"), $("iterations").value);
-  $("optimize").onclick = async () => {
-    forgive();
-    try {
-      const settings = { style: $("artwork").value, iterations: $("iterations").value };
-      const answer = await send("api/optimize", settings, { photo: photo.file });
+  if (config.jobs && artworks.length) {
+    const begin = () => {
       current?.abort();
       repainting = true;
-      watchClassic(await answer.json(), photo.name);
-    } catch (error) {
-      complain(error);
-      findJobs().catch(() => {});
-    }
-  };
-  const follow = (job) => {
-    $("classic").open = true;
-    watchClassic(job, "photo");
-  };
-  registerJobs("optimize", follow, (running) => {
-    busy = running !== null;
-    $("optimize").disabled = busy || photo === null;
-    sayBusy($("optimize-busy"), running);
-  });
-}
-
-function watchClassic(job, name) {
-  let shown = null;
-  let offered = false;
-  const onState = async (state, address) => {
-    const done = state.status === "done";
-    // The last image may be ready some time before the job ends.
-    if (address === null || (address === shown && (offered || !done))) return;
-    shown = address;
-    offered = done;
-    try {
-      const blob = await (await ask(address)).blob();
-      // The user may have chosen another photo or style in the meantime.
-      if (repainting) await show($("after"), blob);
-      if (!done) return;
-      offerResult(blob, `${stem(name)}_${state.name}_repainted.png`);
-      if (repainting) say($("status"), "This is the repainted photo. To save it, use the link below the settings for repainting.");
-    } catch (error) {
-      if (state.status !== "running") complain(error);
-    }
-  };
-  const { title } = context.artworks.find((each) => each.name === job.name) ?? { title: job.name };
-  watch(job, $("optimize-job"), onState, title);
-}
-
-function offerResult(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.textContent = "Save the repainted photo";
-  $("optimize-job").append(link);
+    };
+    startClassic(context, { photo: () => photo, begin, isShown: () => repainting });
+  }
 }
 
 // The styles
@@ -163,6 +109,7 @@ export function refreshStyles(given, name) {
   const before = $("blend").value;
   fill($("blend"), styles, "no other style");
   $("blend").value = styles.some((style) => style.name === before) ? before : "";
+  showValues();
   $("styles").replaceChildren(...styles.map(card));
   showCredit();
   if (styles.length === 0) {
@@ -198,7 +145,7 @@ function choose(name) {
 }
 
 function showCredit() {
-  const style = context.styles.find(({ name }) => name === chosen);
+  const style = find(chosen);
   if (style) say($("credit"), [style.artist, style.year].filter(Boolean).join(", "));
 }
 
@@ -221,7 +168,8 @@ async function drawThumbnails(small) {
   for (const thumb of todo) thumb.classList.add("waiting");
   const work = async () => {
     for (let thumb = todo.shift(); thumb; thumb = todo.shift()) {
-      const settings = { styles: [{ name: thumb.dataset.style, weight: 1 }], strength: 1 };
+      const { name, recommended_strength: strength } = find(thumb.dataset.style);
+      const settings = { styles: [{ name, weight: 1 }], strength };
       const options = { format: "jpeg", signal: controller.signal };
       const { blob } = await render(small, settings, options);
       if (controller.signal.aborted) return;
@@ -245,9 +193,12 @@ async function drawThumbnails(small) {
 // The photo
 
 /** Open a photo taken with the camera, in the same style and equally private. */
-export function takeSnapshot(blob, style) {
+export function takeSnapshot(blob, style, strength) {
   if (context.config.local) $("local").checked = true;
-  if (style) choose(style);
+  if (style) {
+    choose(style);
+    slider.choose(strength);
+  }
   return add([named(blob, "camera.png")]);
 }
 
@@ -259,8 +210,10 @@ function named(blob, name) {
 async function showPhoto(opened) {
   photo = opened;
   $("drop").hidden = photo !== null;
-  $("compare").hidden = photo === null;
-  $("optimize").disabled = busy || photo === null;
+  $("compare").hidden = $("command-line").hidden = photo === null;
+  updateClassic();
+  $("paint").disabled = context.styles.length === 0;
+  showMap(photo);
   if (photo === null) {
     clearTimeout(timer);
     current?.abort();
@@ -287,10 +240,16 @@ function settings() {
   if (share > 0) styles.push({ name: other, weight: share });
   return {
     styles,
-    strength: Number($("strength").value) / 100,
+    strength: slider.strength,
     stroke: stroke(),
     keepColors: $("colors").checked,
   };
+}
+
+/** Add the map that is painted on a photo to the settings. */
+function withMap(each, chosenSettings) {
+  const styles = chosenSettings.styles.map(({ name }) => find(name));
+  return { ...chosenSettings, ...mapFor(each, chosenSettings.strength, styles) };
 }
 
 /** Return the number as it is displayed, so that `--scale` with it gives the same result. */
@@ -300,7 +259,9 @@ function stroke() {
 
 function showValues() {
   const times = stroke();
-  say($("strength-value"), `${$("strength").value} %`);
+  const styles = settings().styles.map(({ name }) => find(name)).filter(Boolean);
+  slider.follow(styles);
+  followStyles(styles);
   say($("stroke-value"), `${times} ×`);
   say($("share-value"), `${$("share").value} %`);
   $("stroke").setAttribute("aria-valuetext", `${times} times`);
@@ -325,7 +286,8 @@ async function drawPreview() {
     say($("status"), "Stylising …");
   }, 300);
   try {
-    const chosenSettings = settings();
+    const chosenSettings = withMap(photo, settings());
+    showCommand(chosenSettings);
     const format = photo.readable ? "jpeg" : "png";
     const options = { format, signal: controller.signal };
     const { blob } = await render(photo.preview, chosenSettings, options);
@@ -352,13 +314,46 @@ function setBusy(busy) {
 }
 
 function titleOf(name) {
-  return context.styles.find((style) => style.name === name)?.title ?? name;
+  return find(name)?.title ?? name;
+}
+
+function find(name) {
+  return context.styles.find((style) => style.name === name);
 }
 
 // The result
 
+/** Show the command for the result. */
+function showCommand(chosenSettings) {
+  const { name, width, height } = photo;
+  const all = { ...chosenSettings, scale: scaleOf(chosenSettings.stroke, defaultScale(width, height)) };
+  const result = resultName(name, all, extensionFor(photo, $("format").value));
+  const map = all.map && mapName();
+  const words = commandFor({ photo: name, result, map }, all).split(/(?<= )/);
+  $("command").replaceChildren(
+    ...words.map((word) => Object.assign(document.createElement("span"), { textContent: word })),
+  );
+}
+
+async function copy() {
+  await navigator.clipboard.writeText($("command").textContent);
+  say($("status"), "The command is in the clipboard.");
+}
+
+function mapName() {
+  return `${stem(photo.name)}_map.png`;
+}
+
+async function saveMap() {
+  forgive();
+  const { map, strength } = withMap(photo, settings());
+  if (!map) throw new Error("The map is empty. Paint on the photo first.");
+  save((await fileOf(map, "image/png")).blob, mapName());
+  say($("status"), `Saved as ${mapName()}. Use it with the strength ${strength}.`);
+}
+
 async function download() {
-  const chosenSettings = settings();
+  const chosenSettings = withMap(photo, settings());
   const button = $("download");
   button.disabled = true;
   setBusy(true);

@@ -1,6 +1,7 @@
 // Opens photos, and stylises them on the server or in this browser.
 
 import { send, Trouble } from "./api.js";
+import { nameAndWeight } from "./command.js";
 import { $, fileOf, pixelsOf } from "./dom.js";
 import { defaultScale, open } from "./runner.js";
 
@@ -85,24 +86,25 @@ export async function thumbnailOf(file) {
  * `reduced` is the size of the result if it had to be smaller than the photo.
  */
 export async function render(file, settings, { format, signal, scale = 1 } = {}) {
-  const { styles, strength, stroke = 1, keepColors = false } = settings;
+  const { styles, strength, map, stroke = 1, keepColors = false } = settings;
   if ($("local").checked) return renderHere(file, settings, format, signal);
   const answer = await send(
     "api/stylize",
     {
       style: styles.map(({ name, weight }) => nameAndWeight(name, weight)).join(","),
       strength: strength === 1 ? undefined : strength,
-      scale: stroke === 1 ? undefined : stroke * scale,
+      scale: scaleOf(stroke, scale),
       keep_colors: keepColors || undefined,
       format,
     },
-    { photo: file },
+    { photo: file, ...(map && { strength_map: (await fileOf(map, "image/png")).blob }) },
     { signal },
   );
   return { blob: await answer.blob() };
 }
 
-async function renderHere(file, { styles, strength, stroke = 1, keepColors = false }, format, signal) {
+async function renderHere(file, settings, format, signal) {
+  const { styles, strength, map, stroke = 1, keepColors = false } = settings;
   const type = format ? `image/${format}` : EXTENSIONS[file.type] ? file.type : "image/png";
   const parts = styles.map(({ name, weight }) => ({
     url: context.config.styleAddress(name),
@@ -115,12 +117,28 @@ async function renderHere(file, { styles, strength, stroke = 1, keepColors = fal
     bitmap.close();
     const runner = await open(parts[0].url);
     const scale = stroke * defaultScale(pixels.width, pixels.height);
-    const result = await runner.stylize(pixels, { style: parts, strength, keepColors, scale });
+    const options = { style: parts, strength, map, keepColors, scale };
+    const result = await runner.stylize(pixels, options);
     return await fileOf(result, type, type === "image/png" ? undefined : 0.92);
   } catch (error) {
     if (error.name === "AbortError" || !context.config.server) throw error;
     throw new Trouble(`${error.message} Turn off “Work in this browser” to use the server.`, error.code);
   }
+}
+
+/** Return the scale for a stroke size, or undefined for the usual size. */
+export function scaleOf(stroke, scale) {
+  return stroke === 1 ? undefined : stroke * scale;
+}
+
+/** Return the file name for the result, with a style, of a photo. */
+export function resultName(name, { styles }, extension) {
+  return `${stem(name)}_${styles.map((style) => style.name).join("+")}.${extension}`;
+}
+
+/** Return the extension of the result for a photo, in a format or in the photo's own. */
+export function extensionFor({ file, readable }, format) {
+  return EXTENSIONS[format ? `image/${format}` : file.type] ?? (readable ? "png" : "jpg");
 }
 
 /** Stylise a photo at full size. Returns { name, blob, reduced }, where `name` is a file name. */
@@ -131,13 +149,7 @@ export async function renderFull(photo, settings, format, signal) {
   }
   const scale = defaultScale(photo.width, photo.height);
   const result = await render(photo.file, settings, { format, signal, scale });
-  const names = settings.styles.map(({ name }) => name).join("+");
-  const extension = EXTENSIONS[result.blob.type] ?? "png";
-  return { ...result, name: `${stem(photo.name)}_${names}.${extension}` };
-}
-
-function nameAndWeight(name, weight) {
-  return weight === 1 ? name : `${name}:${Number(weight.toFixed(4))}`;
+  return { ...result, name: resultName(photo.name, settings, EXTENSIONS[result.blob.type] ?? "png") };
 }
 
 export function stem(name) {

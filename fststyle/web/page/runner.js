@@ -5,22 +5,26 @@
 //   const result = await runner.stylize(imageData, { strength: 0.8 });
 //
 // The network runs in a worker, which loads this same module. onnxruntime-web is expected in the
-// folder ort/ next to it. The calculations are the same as in the Python package.
+// folder ort/ next to it, and pixels.js too. The calculations are the same as in the Python package.
+// Styles with a dial must be in the form that `fststyle serve --export` writes.
 
 const WORKER_NAME = "fststyle-runner";
 const ORT = new URL("ort/", import.meta.url);
+
+import {
+  between, fromBytes, intoBytes, mix, resize, round, strengthsIn, stretch, upscale, withColorsOf,
+} from "./pixels.js";
 
 const MAX_SESSIONS = 6;
 const MAX_PIXELS = 26_000_000; // in a photo
 const MAX_NETWORK_PIXELS = 4_500_000; // in the network's input
 const MIN_SIDE = 5; // of the photo and of the network's input
 
-const LOBES = 3; // of the Lanczos filter
-const DETAIL = 0.5; // as in fststyle/stylize/strokes.py
 const WORKING_SIDE = 1280;
-const LUMINANCE = [0.299, 0.587, 0.114];
+const STRONGEST = 4; // strengths of styles with a dial, as in fststyle/styles/dial.py
+const WEAKEST = 1 / STRONGEST;
 
-/** An error with a `code`: `too_large`, `too_small`, `no_style` or `no_runtime`. */
+/** An error with a `code`: `too_large`, `too_small`, `no_style`, `no_dial` or `no_runtime`. */
 export class RunnerError extends Error {
   constructor(message, code) {
     super(message);
@@ -52,9 +56,11 @@ class Runner {
    * Options:
    *   style: URL of another style, or [{ url, weight }, …] to blend several styles. The weights
    *     must add up to 1. By default, the style that was opened.
-   *   strength: from 0 (the unchanged photo) to 1 (the full style, the default).
-   *   map: strength for each pixel, a Float32Array with width × height values in [0, 1]. They are
-   *     multiplied by `strength`. By default, 1 everywhere.
+   *   strength: from 0 (the unchanged photo) to 4, by default 1. Styles without a dial can only be
+   *     applied at strengths up to 1.
+   *   map: strength for each pixel: an ImageData of any size, where `strength` applies to white
+   *     pixels and 0 to black or transparent ones, or a Float32Array with width × height factors in
+   *     [0, 1]. By default, `strength` applies everywhere.
    *   seed: reserved for styles with random input; currently has no effect.
    *   scale: size of the brush strokes; by default, the result of `defaultScale`.
    *   keepColors: keep the photo's colours and use only the brightness of the stylised image.
@@ -62,7 +68,10 @@ class Runner {
   async stylize(image, options = {}) {
     const { style = this.url, strength = 1, map = null, keepColors = false } = options;
     const { width, height } = image;
-    if (map !== null && map.length !== width * height) {
+    if (!(strength >= 0 && strength <= STRONGEST)) {
+      throw new RangeError(`strength must be a number from 0 to ${STRONGEST}, not ${strength}`);
+    }
+    if (map instanceof Float32Array && map.length !== width * height) {
       throw new RangeError(`map must have ${width * height} values, not ${map.length}`);
     }
     const { scale = defaultScale(width, height) } = options;
@@ -161,23 +170,72 @@ async function stylize({ data, width, height, styles, strength, map, scale, keep
     throw new RunnerError("Strokes this fine need more memory than the browser has.", "too_large");
   }
   const input = resize(photo, ...small);
+  const sessions = [];
+  for (const { url } of styles) sessions.push(await load(url));
+  if (strength > 1 && !sessions.every(hasDial)) {
+    throw new RunnerError("The style has no dial, so its strength can be at most 1.", "no_dial");
+  }
+  if (strength === 0) return data;
+  const strengths = map === null ? strength : mapped(map, strength, photo);
+  const local = stretch(strengths, photo, ...small);
+  const alike = sessions.every((session) => hasDial(session) === hasDial(sessions[0]));
   const images = [];
-  for (const { url } of styles) images.push(await run(url, input));
+  for (const session of sessions) {
+    const image = await run(session, input, local);
+    images.push(alike ? image : between(input, image, shareOf(session, local)));
+  }
   let result = mix(images, styles.map(({ weight }) => weight));
   if (small[0] > width || small[1] > height) result = resize(result, width, height);
   else if (small[0] !== width || small[1] !== height) result = upscale(result, input, photo);
   if (keepColors) result = withColorsOf(photo, result);
-  result = between(photo, result, strength, map);
+  if (alike) result = between(photo, result, shareOf(sessions[0], strengths));
   intoBytes(result, data);
   return data;
 }
 
-async function run(url, { width, height, planes }) {
-  const session = await load(url);
+// Styles with a dial, as in fststyle/styles/dial.py
+
+function hasDial(session) {
+  return session.inputNames.includes("position");
+}
+
+/** Return the strength for each pixel of a photo. */
+function mapped(map, strength, { width, height }) {
+  const factors =
+    map instanceof Float32Array ? map : stretch(strengthsIn(map.data), map, width, height);
+  return factors.map((factor) => strength * Math.max(0, Math.min(1, factor)));
+}
+
+/** Return a function of a strength for a number or a plane of strengths. */
+function forEach(strengths, value) {
+  return typeof strengths === "number" ? value(strengths) : strengths.map(value);
+}
+
+/** Return the share of a network's result. The rest is the photo. */
+function shareOf(session, strengths) {
+  return hasDial(session) ? forEach(strengths, (s) => Math.min(1, s / WEAKEST)) : strengths;
+}
+
+/** Return the positions of the dial: one, or a map whose sides are multiples of 4. */
+function positionsOf(strengths, width, height) {
+  const positions = forEach(strengths, (s) => 2 * Math.log2(Math.max(WEAKEST, s)));
+  if (typeof positions === "number") {
+    return new runtime.Tensor("float32", Float32Array.of(positions), [1, 1, 1, 1]);
+  }
+  const [columns, rows] = [width, height].map((side) => 4 * Math.ceil(side / 4));
+  const extended = Float32Array.from({ length: columns * rows }, (_, i) => {
+    const [x, y] = [i % columns, Math.floor(i / columns)];
+    return positions[Math.min(y, height - 1) * width + Math.min(x, width - 1)];
+  });
+  return new runtime.Tensor("float32", extended, [1, 1, rows, columns]);
+}
+
+async function run(session, { width, height, planes }, strengths) {
   const input = new Float32Array(3 * width * height);
   planes.forEach((plane, c) => input.set(plane, c * width * height));
-  const tensor = new runtime.Tensor("float32", input, [1, 3, height, width]);
-  const { picture } = await session.run({ photo: tensor });
+  const inputs = { photo: new runtime.Tensor("float32", input, [1, 3, height, width]) };
+  if (hasDial(session)) inputs.position = positionsOf(strengths, width, height);
+  const { picture } = await session.run(inputs);
   return {
     width,
     height,
@@ -219,181 +277,4 @@ async function loadRuntime() {
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, cores) : 1;
   ort.env.logLevel = "error";
   return ort;
-}
-
-// Images are { width, height, planes: [red, green, blue] }, each a Float32Array in [0, 1].
-
-/** Round as Python does: halves go to the nearest even number. */
-function round(value) {
-  const low = Math.floor(value);
-  const rest = value - low;
-  if (rest !== 0.5) return rest < 0.5 ? low : low + 1;
-  return low % 2 === 0 ? low : low + 1;
-}
-
-function fromBytes(data, width, height) {
-  const planes = [0, 1, 2].map(() => new Float32Array(width * height));
-  for (let i = 0, at = 0; i < width * height; i += 1, at += 4) {
-    for (let c = 0; c < 3; c += 1) planes[c][i] = data[at + c] / 255;
-  }
-  const weights = Float32Array.from({ length: width * height }, (_, i) => (data[4 * i + 3] ? 1 : 0));
-  const image = { width, height, planes };
-  fillInvisible(image, weights);
-  return image;
-}
-
-/**
- * Replace the colours of invisible pixels, whose weight is 0, with those of the visible pixels
- * around them, taken from blocks of 2×2, 4×4, … pixels.
- */
-function fillInvisible({ width, height, planes }, weights) {
-  if (width * height === 1 || weights.every((weight) => weight > 0)) return;
-  const [columns, rows] = [Math.ceil(width / 2), Math.ceil(height / 2)];
-  const blockOf = (i) => (Math.floor(i / width) >> 1) * columns + ((i % width) >> 1);
-  const blockWeights = new Float32Array(columns * rows);
-  const blocks = planes.map(() => new Float32Array(columns * rows));
-  weights.forEach((weight, i) => {
-    blockWeights[blockOf(i)] += weight;
-    blocks.forEach((block, c) => (block[blockOf(i)] += weight * planes[c][i]));
-  });
-  for (const block of blocks) {
-    blockWeights.forEach((weight, k) => (block[k] /= Math.max(1, weight)));
-  }
-  fillInvisible({ width: columns, height: rows, planes: blocks }, blockWeights);
-  weights.forEach((weight, i) => {
-    if (weight === 0) planes.forEach((plane, c) => (plane[i] = blocks[c][blockOf(i)]));
-  });
-}
-
-/** Write an image into the photo's RGBA bytes, keeping the photo's transparency. */
-function intoBytes({ planes, width, height }, data) {
-  for (let i = 0, at = 0; i < width * height; i += 1, at += 4) {
-    for (let c = 0; c < 3; c += 1) data[at + c] = round(clamp(planes[c][i]) * 255);
-  }
-}
-
-/** Resize with a Lanczos filter, as Pillow does. */
-function resize(image, width, height) {
-  if (image.width === width && image.height === height) return image;
-  const across = weights(image.width, width);
-  const down = weights(image.height, height);
-  const planes = image.planes.map((plane) => {
-    const narrow = new Float32Array(width * image.height);
-    for (let y = 0; y < image.height; y += 1) {
-      const row = y * image.width;
-      for (let x = 0; x < width; x += 1) {
-        const { first, share } = across[x];
-        let sum = 0;
-        for (let k = 0; k < share.length; k += 1) sum += plane[row + first + k] * share[k];
-        narrow[y * width + x] = sum;
-      }
-    }
-    const result = new Float32Array(width * height);
-    for (let y = 0; y < height; y += 1) {
-      const { first, share } = down[y];
-      for (let x = 0; x < width; x += 1) {
-        let sum = 0;
-        for (let k = 0; k < share.length; k += 1) sum += narrow[(first + k) * width + x] * share[k];
-        result[y * width + x] = clamp(sum);
-      }
-    }
-    return result;
-  });
-  return { width, height, planes };
-}
-
-function weights(before, after) {
-  const scale = before / after;
-  const stretch = Math.max(1, scale);
-  const reach = LOBES * stretch;
-  return Array.from({ length: after }, (_, i) => {
-    const center = (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(center - reach + 0.5));
-    const end = Math.min(before, Math.trunc(center + reach + 0.5));
-    const share = Float64Array.from({ length: end - first }, (_, k) =>
-      lanczos((k + first - center + 0.5) / stretch),
-    );
-    const total = share.reduce((sum, value) => sum + value, 0);
-    return { first, share: share.map((value) => value / total) };
-  });
-}
-
-function lanczos(x) {
-  if (x <= -LOBES || x >= LOBES) return 0;
-  return sinc(x) * sinc(x / LOBES);
-}
-
-function sinc(x) {
-  return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
-}
-
-/** Return the weighted mean of images with the same size. The weights must add up to 1. */
-function mix(images, shares) {
-  if (images.length === 1) return images[0];
-  return create(images[0], (c, i) =>
-    clamp(images.reduce((sum, image, n) => sum + shares[n] * image.planes[c][i], 0)),
-  );
-}
-
-/** Blend two images: `amount` 0 gives the first, 1 the second. `map` scales `amount` per pixel. */
-function between(start, end, amount, map) {
-  if (amount === 1 && map === null) return end;
-  return create(start, (c, i) => {
-    const share = map === null ? amount : amount * clamp(map[i]);
-    return clamp((1 - share) * start.planes[c][i] + share * end.planes[c][i]);
-  });
-}
-
-/** Upscale a stylised image and add the photo's fine luminance detail, lost by downscaling. */
-function upscale(image, input, photo) {
-  const { width, height } = photo;
-  const painted = resize(image, width, height);
-  const plain = resize(input, width, height);
-  for (let i = 0; i < width * height; i += 1) {
-    let lost = 0;
-    for (let c = 0; c < 3; c += 1) {
-      lost += LUMINANCE[c] * (photo.planes[c][i] - plain.planes[c][i]);
-    }
-    for (let c = 0; c < 3; c += 1) {
-      painted.planes[c][i] = clamp(painted.planes[c][i] + DETAIL * lost);
-    }
-  }
-  return painted;
-}
-
-/** Apply the photo's colours to an image. Out-of-range colours are desaturated, not clipped. */
-function withColorsOf(photo, image) {
-  const result = create(photo, () => 0);
-  const color = [0, 0, 0];
-  for (let i = 0; i < photo.width * photo.height; i += 1) {
-    const level = luma(image.planes, i);
-    const own = luma(photo.planes, i);
-    let fits = 1;
-    for (let c = 0; c < 3; c += 1) {
-      color[c] = photo.planes[c][i] - own;
-      const room = color[c] > 0 ? 1 - level : level;
-      fits = Math.min(fits, room / Math.max(Math.abs(color[c]), 1e-6));
-    }
-    fits = Math.max(0, fits);
-    for (let c = 0; c < 3; c += 1) result.planes[c][i] = clamp(level + color[c] * fits);
-  }
-  return result;
-}
-
-function luma([red, green, blue], i) {
-  return green[i] + 0.2126 * (red[i] - green[i]) + 0.0722 * (blue[i] - green[i]);
-}
-
-/** Make an image from a function of channel and index. */
-function create({ width, height }, value) {
-  const planes = [0, 1, 2].map((c) => {
-    const plane = new Float32Array(width * height);
-    for (let i = 0; i < plane.length; i += 1) plane[i] = value(c, i);
-    return plane;
-  });
-  return { width, height, planes };
-}
-
-function clamp(value) {
-  return value < 0 ? 0 : value > 1 ? 1 : value;
 }
