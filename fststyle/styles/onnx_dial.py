@@ -114,8 +114,9 @@ class MappedNorm:
         for stride in (2, 4):
             finer = self._levels[stride // 2]
             # The padding, which averages do not include, keeps a map of a single position.
-            settings = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 1, 1]}
-            self._levels[stride] = graph.add("AveragePool", finer, **settings)
+            self._levels[stride] = graph.add(
+                "AveragePool", finer, kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1]
+            )
         return photo
 
     def apply(self, graph: Graph, hidden: str, name: str, channels: int) -> str:

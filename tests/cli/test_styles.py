@@ -117,9 +117,10 @@ def test_json(run: Run, style_path: Path, folder: Path) -> None:
         **{"name": "wave", "origin": "shipped", "path": str(path), "bytes": path.stat().st_size},
         **{"title": "The Wave", "artist": "Hokusai", "year": "c. 1831", "source": "a museum"},
         **{"licence": info.licence, "style_image_sha256": "ab" * 32},
-        "quality": info.training["quality"],
+        **{"dial": False, "recommended_strength": 1.0, "quality": info.training["quality"]},
     }
     assert (ink["origin"], ink["bytes"], ink["quality"]) == ("picture only", None, [])
+    assert (ink["dial"], ink["recommended_strength"]) == (False, None)
     assert (bad["name"], bad["origin"]) == ("bad", "damaged")
     assert "not an ONNX file" in bad["error"]
 

@@ -10,44 +10,42 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from page_help import (
+    STYLED,
+    axe_script,
+    by_command_line,
+    choose,
+    download,
+    exactly,
+    needs_chromium,
+    needs_runner,
+    open_page,
+    pixels,
+    small_photo,
+)
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from training_help import SMALL
 from web_help import PATIENCE, Server, running_server
 
-from fststyle.cli import main as cli
 from fststyle.images.bundled import sample_photo
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import save_photo
 from fststyle.openvino_core import openvino_core
 from fststyle.perceptual.vgg import VGGWeights
-from fststyle.runtime.on_openvino import openvino_forward
-from fststyle.runtime.runner import Runtime
 from fststyle.styles.find import zoo_folder
-from fststyle.styles.style_file import read_style
-from fststyle.stylize.stylizer import Stylizer
-from fststyle.web.page_files import export_page, ort_files, ort_folder, page_folder
+from fststyle.web.page_files import page_folder
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-STYLED = "#status:text-matches(', in [0-9.]+ (s|min)')"
-
-expect.set_options(timeout=30_000)  # milliseconds; computers may be busy
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +57,6 @@ def server(style_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert server.left_behind() == []
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # which Chromium's own needs not to be root
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(1000 * PATIENCE)
-    yield context
-    context.close()
-
-
 @pytest.fixture
 def page(context: BrowserContext, server: Server) -> Iterator[Page]:
     """The page, which must not say anything on the browser's console."""
@@ -85,29 +64,6 @@ def page(context: BrowserContext, server: Server) -> Iterator[Page]:
     yield page
     # The browser itself tells of answers that are errors; the page shows those.
     assert [line for line in said if "Failed to load resource" not in line] == []
-
-
-def open_page(context: BrowserContext, address: str) -> tuple[Page, list[str]]:
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]", state="attached")
-    return page, said
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    return small_photo(tmp_path / "holiday.png")
-
-
-def small_photo(path: Path, seed: int = 0, height: int = 60, width: int = 90) -> Path:
-    random = np.random.default_rng(seed)
-    tiny = Image.fromarray(random.integers(0, 256, (6, 9, 3), dtype=np.uint8))
-    smooth = np.asarray(tiny.resize((width, height), Image.Resampling.BICUBIC))
-    save_photo(smooth.astype(np.float32) / 255, path)
-    return path
 
 
 def drop(page: Page, *paths: Path, kind: str = "image/png") -> None:
@@ -127,29 +83,6 @@ def drop(page: Page, *paths: Path, kind: str = "image/png") -> None:
         page.dispatch_event("#drop" if page.is_visible("#drop") else "#frame", event, {
             "dataTransfer": transfer
         })  # fmt: skip
-
-
-def choose(page: Page, style: str) -> None:
-    page.locator(f".card:has(input[value={style}])").click()
-
-
-def download(page: Page) -> tuple[str, bytes]:
-    with page.expect_download() as waiting:
-        page.click("#download")
-    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
-
-
-def pixels(content: bytes) -> NDArray[np.int16]:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(np.int16)
-
-
-def by_command_line(folder: Path, photo: Path, style: Path | str, *options: str) -> bytes:
-    target = folder / f"target{photo.suffix}"
-    command = ["stylize", str(photo), "--style", str(style), "-o", str(target), "--threads", "1"]
-    with pytest.raises(SystemExit) as stop:
-        cli.main([*command, *options])
-    assert stop.value.code == 0
-    return target.read_bytes()
 
 
 # With the server
@@ -459,7 +392,8 @@ def test_looks(
             page.set_input_files("#file", [photo, small_photo(tmp_path / "other.jpg")])
             page.wait_for_selector(STYLED)
             expect(page.locator("#tray-count")).to_have_text("2 photos")
-            page.evaluate("() => { document.getElementById('classic').open = true; }")
+            page.click("#paint")
+            page.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = 1))")
         # Nothing is wider than the screen.
         widths = "() => [document.documentElement.scrollWidth, document.body.clientWidth]"
         scroll, client = page.evaluate(widths)
@@ -475,48 +409,7 @@ def test_looks(
         pytest.skip("without axe-core (python scripts/vendor_ort.py --axe) only half of it")
 
 
-def axe_script() -> str | None:
-    path = ort_folder().with_name("axe-core") / "axe.min.js"
-    return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
 # In the browser itself
-
-needs_runner = pytest.mark.skipif(
-    not ort_files(), reason="onnxruntime-web is not here: python scripts/vendor_ort.py"
-)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The exported page on a plain host of files, in a folder of it."""
-    folder = tmp_path_factory.mktemp("site")
-    export_page(folder / "art")
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=host.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{host.server_port}/art/"
-    host.shutdown()
-    thread.join()
-    host.server_close()
-
-
-def exactly(styles: dict[str, float], photo: Path, **control: Any) -> NDArray[np.int16]:
-    """The photo in styles of the zoo, in float32: servers may compute in bfloat16."""
-    core = openvino_core()
-    parts = []
-    for name, weight in styles.items():
-        style = read_style(zoo_folder() / f"{name}.onnx")
-        precision = {"INFERENCE_PRECISION_HINT": "f32"}
-        compiled = core.compile_model(core.read_model(style.model, b""), "CPU", precision)
-        parts.append((Runtime(style.info, "cpu", openvino_forward(compiled)), weight))
-    result = Stylizer.of(parts)(Image.fromarray(np.asarray(Image.open(photo))), **control)
-    return np.asarray(result).astype(np.int16)
 
 
 def assert_alike(here: bytes, by_server: bytes, exact: NDArray[np.int16]) -> None:

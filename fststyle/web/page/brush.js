@@ -72,11 +72,15 @@ export function mapFor(each, strength, styles) {
   const map = drawing.getImageData(0, 0, width, height);
   const most = strongest(styles);
   const around = positionOf(strength);
+  const painted = done.filter(({ kind }) => kind === "stroke").map(({ position }) => position);
   let isPainted = false;
   let highest = 0;
   const strengths = Float32Array.from({ length: width * height }, (_, i) => {
-    const share = map.data[4 * i + 3] / 255;
-    const position = around + share * (map.data[4 * i] / 255 - around);
+    // Drawing spots over each other may change a level by 1 or 2.
+    const share = map.data[4 * i + 3] > 252 ? 1 : map.data[4 * i + 3] / 255;
+    const level = map.data[4 * i] / 255;
+    const target = painted.find((position) => Math.abs(position - level) < 0.01) ?? level;
+    const position = around + share * (target - around);
     const here = share === 0 ? strength : Math.min(most, strengthAt(position));
     isPainted ||= share > 0;
     highest = Math.max(highest, here);
