@@ -315,6 +315,13 @@ def test_browser_follows_the_dial(
     _, content = download(page)
     options = {"strength": 4, "strength_map": image, "scale": 1.68, "keep_colors": True}
     assert np.abs(pixels(content) - exactly({path: 1}, photo, **options)).max() <= 2
+    # Strokes so large that the result is painted a second time.
+    page.locator("#stroke").fill("4")
+    _, content = download(page)
+    options["scale"] = 2
+    assert np.abs(pixels(content) - exactly({path: 1}, photo, **options)).max() <= 2
+    page.locator("#stroke").fill("3")
+    options["scale"] = 1.68
     # Together with a style without a dial.
     page.select_option("#blend", "great_wave")
     image = saved_map(page)

@@ -360,10 +360,11 @@ async function download() {
   say($("status"), "Stylising at full size …");
   try {
     const format = $("format").value || undefined;
-    const { blob, name, reduced } = await renderFull(photo, chosenSettings, format);
+    const { blob, name, reduced, enlarged } = await renderFull(photo, chosenSettings, format);
     save(blob, name);
     const note = reduced && ` It has only ${reduced} pixels, because this browser cannot save larger images.`;
-    say($("status"), `Saved as ${name}.${note ?? ""}`);
+    const soft = enlarged ? " It is enlarged: only the server paints large photos at full size." : "";
+    say($("status"), `Saved as ${name}.${note ?? ""}${soft}`);
   } catch (error) {
     say($("status"), "");
     throw error;

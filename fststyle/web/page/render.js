@@ -3,7 +3,8 @@
 import { send, Trouble } from "./api.js";
 import { nameAndWeight } from "./command.js";
 import { $, fileOf, pixelsOf } from "./dom.js";
-import { defaultScale, open } from "./runner.js";
+import { defaultScale, MAX_NETWORK_PIXELS, open } from "./runner.js";
+import { strongest } from "./strength.js";
 
 const PREVIEW = 1280; // long side in pixels; also the network's working size for large photos
 const THUMBNAIL = 320;
@@ -141,7 +142,10 @@ export function extensionFor({ file, readable }, format) {
   return EXTENSIONS[format ? `image/${format}` : file.type] ?? (readable ? "png" : "jpg");
 }
 
-/** Stylise a photo at full size. Returns { name, blob, reduced }, where `name` is a file name. */
+/**
+ * Stylise a photo at full size. Returns { name, blob, reduced, enlarged }, where `name` is a file name.
+ * If `enlarged`, the server would have painted the result again at full size.
+ */
 export async function renderFull(photo, settings, format, signal) {
   if (!photo.readable && $("local").checked) throw new Trouble(`${photo.name} ${UNKNOWN_HERE}`);
   if (!photo.readable && settings.stroke !== 1) {
@@ -149,7 +153,10 @@ export async function renderFull(photo, settings, format, signal) {
   }
   const scale = defaultScale(photo.width, photo.height);
   const result = await render(photo.file, settings, { format, signal, scale });
-  return { ...result, name: resultName(photo.name, settings, EXTENSIONS[result.blob.type] ?? "png") };
+  const name = resultName(photo.name, settings, EXTENSIONS[result.blob.type] ?? "png");
+  const isLarge = photo.width * photo.height > MAX_NETWORK_PIXELS;
+  const styles = context.styles.filter((style) => settings.styles.some((s) => s.name === style.name));
+  return { ...result, name, enlarged: $("local").checked && isLarge && strongest(styles) > 1 };
 }
 
 export function stem(name) {

@@ -17,12 +17,14 @@ import {
 
 const MAX_SESSIONS = 6;
 const MAX_PIXELS = 26_000_000; // in a photo
-const MAX_NETWORK_PIXELS = 4_500_000; // in the network's input
+export const MAX_NETWORK_PIXELS = 4_500_000; // in the network's input
 const MIN_SIDE = 5; // of the photo and of the network's input
 
 const WORKING_SIDE = 1280;
 const STRONGEST = 4; // strengths of styles with a dial, as in fststyle/styles/dial.py
 const WEAKEST = 1 / STRONGEST;
+const MOST_UPSCALED = 2; // as in fststyle/stylize/strokes.py
+const REPAINT = 0.5; // as in fststyle/stylize/strokes.py
 
 /** An error with a `code`: `too_large`, `too_small`, `no_style`, `no_dial` or `no_runtime`. */
 export class RunnerError extends Error {
@@ -177,16 +179,25 @@ async function stylize({ data, width, height, styles, strength, map, scale, keep
   }
   if (strength === 0) return data;
   const strengths = map === null ? strength : mapped(map, strength, photo);
-  const local = stretch(strengths, photo, ...small);
   const alike = sessions.every((session) => hasDial(session) === hasDial(sessions[0]));
-  const images = [];
-  for (const session of sessions) {
-    const image = await run(session, input, local);
-    images.push(alike ? image : between(input, image, shareOf(session, local)));
-  }
-  let result = mix(images, styles.map(({ weight }) => weight));
+  const paint = async (image, factor) => {
+    const scaled = forEach(strengths, (s) => factor * s);
+    const local = stretch(scaled, photo, image.width, image.height);
+    const images = [];
+    for (const session of sessions) {
+      const painted = await run(session, image, local);
+      images.push(alike ? painted : between(image, painted, shareOf(session, local)));
+    }
+    return mix(images, styles.map(({ weight }) => weight));
+  };
+  let result = await paint(input, 1);
   if (small[0] > width || small[1] > height) result = resize(result, width, height);
-  else if (small[0] !== width || small[1] !== height) result = upscale(result, input, photo);
+  else if (small[0] !== width || small[1] !== height) {
+    result = upscale(result, input, photo);
+    const isSoft = width * height > MOST_UPSCALED * small[0] * small[1];
+    const fits = width * height <= MAX_NETWORK_PIXELS;
+    if (isSoft && fits && sessions.every(hasDial)) result = await paint(result, REPAINT);
+  }
   if (keepColors) result = withColorsOf(photo, result);
   if (alike) result = between(photo, result, shareOf(sessions[0], strengths));
   intoBytes(result, data);
