@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import EllipsisType
 from typing import Any, Final, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -28,6 +30,9 @@ from fststyle.training.dial import (
 )
 from fststyle.training.guards import FallGuard, StepGuard
 from fststyle.training.steady import SteadyConfig, consistency, draw
+
+_CELL: Final = 8  # total stride of VGG up to relu4_3, in pixels
+_WINDOW_SEED: Final = 8
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +115,18 @@ def averaging(
             mean.lerp_(value, share)
 
     return update
+
+
+def _window(step: int) -> tuple[slice | EllipsisType, ...]:
+    """Return the part of a batch that the loss compares: all but 7 rows and 7 columns.
+
+    VGG's pooling layers divide an image into cells of up to 8 pixels. Without a random shift of
+    these cells, the network would learn patterns that only fit them and that are locked to its own
+    grid of pixels.
+    """
+    top, left = np.random.default_rng((_WINDOW_SEED, step)).integers(_CELL, size=2).tolist()
+    rows, columns = slice(top, top + 1 - _CELL or None), slice(left, left + 1 - _CELL or None)
+    return ..., rows, columns
 
 
 class Stopwatch:
@@ -254,12 +271,13 @@ class StyleModule(pl.LightningModule):
         factor = self.schedule.learning_rate_factor(self.steps_made, self.seconds())
         for group in optimizer.param_groups:
             group["lr"] = self.guard.pace * factor * group["base_lr"]
-        targets = self.loss.content_targets(batch)
         position = 0.0 if self.dial is None else draw_position(self.dial, self.steps_made)
         network = partial(self.network, position=position)
         seen = self._with_grain(batch)
         output = network(seen).float()
-        terms = at_position(self.loss(output, targets), self.loss.config, position)
+        window = _window(self.steps_made)
+        targets = self.loss.content_targets(batch[window])
+        terms = at_position(self.loss(output[window], targets), self.loss.config, position)
         values = {"total": terms.total, **terms._asdict()}
         if self.steady.is_due(self.steps_made, self.progress()):
             motion = draw(self.steady, self.steps_made)

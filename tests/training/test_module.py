@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fststyle.errors import DivergedError, SettingError
 from fststyle.perceptual.losses import PerceptualLoss
+from fststyle.training import module
 from fststyle.training.guards import StepGuard
 from fststyle.training.module import Schedule, StyleModule, averaging
 
@@ -309,3 +310,11 @@ def test_checkpoint_holds_where_the_run_stands(loss: PerceptualLoss) -> None:
     assert resumed.steps_made == 2
     assert resumed.seconds() == module.seconds()
     assert resumed.progress() == 0.02
+
+
+def test_loss_sees_every_phase_of_its_cells(loss: PerceptualLoss) -> None:
+    image = torch.arange(64 * 48).view(1, 1, 64, 48)
+    parts = [image[module._window(step)] for step in range(500)]
+    assert {part.shape for part in parts} == {(1, 1, 57, 41)}
+    corners = {(int(part[0, 0, 0, 0]) // 48, int(part[0, 0, 0, 0]) % 48) for part in parts}
+    assert corners == {(row, column) for row in range(8) for column in range(8)}
