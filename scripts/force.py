@@ -4,9 +4,9 @@
 
 Damaged files are read for ``--seconds`` per kind, in a process with 3 GB of address space.
 Trainings, folders of photos, videos and the page's jobs are killed with ``kill -9`` at ``--kills``
-random moments each, and run again. The script prints a table, and the exit status is 1 if anything
-crashed, hung, was left half-written, or differed from the same work without a kill. Files that
-crash a reader are kept in ``--output``. Only for POSIX systems.
+random moments each, and run again. The script prints its progress and a table, and the exit status
+is 1 if anything crashed, hung, was left half-written, or differed from the same work without a
+kill. The table, and files that crash a reader, are kept in ``--output``. Only for POSIX systems.
 """
 
 from __future__ import annotations
@@ -97,6 +97,18 @@ class Row:
         ]
 
 
+def tries(row: Row, count: int) -> Iterator[int]:
+    """Count the tries of a row, and print its numbers and the time left after each of them."""
+    begin = time.monotonic()
+    for number in range(count):
+        row.tries += 1
+        yield number
+        left = (time.monotonic() - begin) / row.tries * (count - row.tries)
+        numbers = zip(row.cells()[2:], fields(row)[2:], strict=True)
+        text = ", ".join(f"{number} {field.name}" for number, field in numbers).replace("_", "-")
+        print(f"{row.kind}: {row.tries}/{count}, {left / 60:.1f} min left: {text}", file=sys.stderr)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A process that has ended."""
@@ -147,6 +159,7 @@ def fuzz(what: str, seconds: float, seed: int, output: Path) -> list[Row]:
         folder = Path(place)
         shutil.copy(zoo_folder() / "great_wave.onnx", folder)
         while (left := end - time.monotonic()) > 0:
+            print(f"damaged {what}: {left:.0f} s left", file=sys.stderr)
             command = [sys.executable, str(HELPERS / "fuzz_cases.py"), what, str(seed), str(left)]
             done = subprocess.run([*command, place], capture_output=True, text=True)
             printed = done.stdout.strip().splitlines()
@@ -197,12 +210,11 @@ def kill(kind: str, work: Work, count: int, seed: int, folder: Path) -> Row:
     if first.status != 0:
         raise SystemExit(f"{kind} fails without being killed:\n{first.error}")
     expected = work.results(whole)
-    for number in range(count):
+    for number in tries(row, count):
         place = folder / str(number)
         place.mkdir()
         run(work.command(place), place, moments.uniform(0, first.seconds))
         made = work.results(place)
-        row.tries += 1
         half = sum(made[name] != expected.get(name) for name in made)
         again = run(work.command(place), place)
         again.count_in(row)
@@ -315,8 +327,7 @@ def kill_jobs(count: int, seed: int, folder: Path) -> Row:
     with server(folder) as (process, client):
         facts, whole, expected = page_job(process, client, row)
         assert facts["status"] == "done", facts
-        for _ in range(count):
-            row.tries += 1
+        for _ in tries(row, count):
             facts, taken, _ = page_job(process, client, row, moments.uniform(0, whole))
             row.refused += facts["status"] == "failed" and "\n" not in facts["error"]
             row.hangs += facts["status"] == "running"
@@ -334,8 +345,7 @@ def kill_servers(count: int, seed: int, folder: Path) -> Row:
     moments = random.Random(seed)
     with server(folder) as (process, client):
         _, whole, expected = page_job(process, client, row)
-    for _ in range(count):
-        row.tries += 1
+    for _ in tries(row, count):
         with server(folder) as (process, client):
             children: list[psutil.Process] = []
 
@@ -397,7 +407,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(kill_page(given.kills, given.seed, folder))
     header = ["", "tries", "results", "errors", "crashes", "hangs", "worst s", "worst MB"]
     header += ["half-written", "equal"]
-    print(markdown_table(header, [row.cells() for row in rows]))
+    table = markdown_table(header, [row.cells() for row in rows])
+    (output / "table.md").write_text(table + "\n", encoding="utf-8")
+    print(table)
     return 0 if all(row.is_good() for row in rows) else 1
 
 
