@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from fststyle.errors import FststyleError, PhotoError
 from fststyle.files import reason
@@ -106,6 +108,43 @@ def _require_all_rows(image: ImageFile.ImageFile, path: Path) -> None:
     image.load_prepare, image.load_end = load_prepare, load_end  # type: ignore[method-assign]
 
 
+# Data with which an incomplete scan would continue, and restart markers. After a complete scan,
+# libjpeg skips both.
+_MORE_DATA: Final = bytes(range(1, 255)) + b"".join(b"5\xff%c" % (0xD0 + n) for n in range(8))
+_MARKER: Final = re.compile(rb"\xff+([^\0\xd0-\xd7\xff])")
+
+
+def _require_all_blocks(image: ImageFile.ImageFile, file: BinaryIO, path: Path) -> None:
+    """Make loading fail if the data of a JPEG end early, although its end is marked.
+
+    libjpeg leaves the rest of such a photo grey, without an error. If the last pixel is grey, the
+    photo is decoded again, with more data: this changes only an incomplete photo.
+    """
+    finish = image.load_end
+
+    def load_end() -> None:
+        finish()
+        last: Any = image.im.getpixel((image.width - 1, image.height - 1))
+        if all(abs(value - 127.5) < 2 for value in np.atleast_1d(last)) and image.tell() == 0:
+            file.seek(0)
+            content = file.read()
+            data = content[: _end_of_jpeg(content)] + _MORE_DATA + b"\xff\xd9"
+            longer = JpegImagePlugin.JpegImageFile(BytesIO(data))
+            longer.load()
+            if ImageChops.difference(longer, Image.Image()._new(image.im)).getbbox():
+                raise _incomplete(path)
+
+    image.load_end = load_end  # type: ignore[method-assign]
+
+
+def _end_of_jpeg(content: bytes) -> int:
+    """Return the position of the marker for the end of the first image."""
+    position = 2
+    while (marker := _MARKER.search(content, position)) and marker[1] != b"\xd9":
+        position = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+    return marker.start() if marker else len(content)
+
+
 def open_image(file: BinaryIO, path: Path) -> Image.Image:
     """Open an image file in any format. The HEIC plugin is imported only for HEIC files.
 
@@ -127,6 +166,8 @@ def open_image(file: BinaryIO, path: Path) -> Image.Image:
             raise UnidentifiedImageError
         if opened.format in ("PNG", "GIF", "TIFF"):
             _require_all_rows(opened, path)
+        elif opened.format in ("JPEG", "MPO"):
+            _require_all_blocks(opened, file, path)
         return opened
     try:
         from pillow_heif import HeifImageFile

@@ -106,6 +106,42 @@ def test_damaged_files_are_refused_at_once(tmp_path: Path, name: str) -> None:
     assert after.ru_maxrss - before.ru_maxrss < 200_000  # kB
 
 
+JPEGS = [
+    {},
+    {"quality": 30, "subsampling": "4:2:0"},
+    {"subsampling": "4:4:4", "optimize": True},
+    {"restart_marker_rows": 1},
+    {"restart_marker_blocks": 3},
+    {"progressive": True},
+]
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpeg_that_ends_early(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    path = tmp_path / "photo.jpg"
+    complete = encoded(RGB.convert(mode), "JPEG", **options)
+    start = complete.index(b"\xff\xda") + 14
+    for share in (0.2, 0.5):
+        scan = complete.index(b"\xff\xc4", start) if "progressive" in options else len(complete)
+        path.write_bytes(
+            complete[: start + int(share * (scan - start))].rstrip(b"\xff") + b"\xff\xd9"
+        )
+        with raises(PhotoError, "damaged", "damaged or incomplete"):
+            load_photo(path)
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpeg_that_ends_grey(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    image = RGB.convert(mode)
+    image.paste({"RGB": (128,) * 3, "L": 128, "CMYK": (127,) * 4}[mode], (0, 24, 64, 64))
+    content = encoded(image, "JPEG", **options)
+    for more in (b"", bytes(99), content):  # such as the next image of an MPO file
+        (tmp_path / "photo.jpg").write_bytes(content + more)
+        assert load_photo(tmp_path / "photo.jpg").pixels.shape == (64, 64, 3)
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (64, 3)])
 def test_complete_files_are_read(tmp_path: Path, size: tuple[int, int], interlaced: bool) -> None:
