@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shlex
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ _REMEDIES: Final = {
     errno.EFBIG: _NO_SPACE,
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
+
+NO_SPACE: Final = frozenset(number for number in _REMEDIES if _REMEDIES[number] == _NO_SPACE)
+"""Numbers of the errors of a full disk, and of limits for files."""
 
 NO_HOME: Final = Path(os.devnull)
 """Start of the paths of the user's folders if the home folder is unknown."""
@@ -120,26 +124,36 @@ def temporary_folder() -> Iterator[Path]:
         FststyleError: The folder cannot be created (code ``no_temporary_folder``). An error with
             the code ``cannot_write`` for a file in the folder becomes such an error as well.
     """
+    folder = new_temporary_folder()
+    try:
+        yield folder
+    except FststyleError as error:
+        is_inside = error.path is not None and Path(error.path).is_relative_to(folder)
+        if error.code != "cannot_write" or not is_inside:
+            raise
+        raise _no_temporary_folder(error.__cause__, folder.parent) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_temporary_folder(prefix: str = "fststyle-") -> Path:
+    """Create a temporary folder that only this user can read, which the caller removes.
+
+    Raises:
+        FststyleError: The folder cannot be created (code ``no_temporary_folder``).
+    """
     import tempfile
 
     try:
-        created = tempfile.TemporaryDirectory(prefix="fststyle-")
+        return Path(tempfile.mkdtemp(prefix=prefix))
     except OSError as error:
         raise _no_temporary_folder(error) from error
-    with created as name:
-        try:
-            yield Path(name)
-        except FststyleError as error:
-            is_inside = error.path is not None and Path(error.path).is_relative_to(name)
-            if error.code != "cannot_write" or not is_inside:
-                raise
-            raise _no_temporary_folder(error.__cause__, os.path.dirname(name)) from error
 
 
-def _no_temporary_folder(error: BaseException | None, folder: str = "") -> FststyleError:
+def _no_temporary_folder(error: BaseException | None, folder: Path | None = None) -> FststyleError:
     return FststyleError(
         f"Cannot write temporary files{' to {path}' if folder else ''}: {reason(error)}.",
-        path=folder or None,
+        path=folder,
         remedy="Free some space, or set the environment variable TMPDIR to another folder.",
         code="no_temporary_folder",
     )

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 from fststyle.errors import SettingError
-from fststyle.files import shell_word
+from fststyle.files import shell_word, temporary_folder
 
 # importlib.metadata and urllib are slow to import. Only errors and `fststyle doctor` need them.
 
 
 def require_packages(extra: str, *packages: str) -> None:
-    """Check that packages are installed, without importing them.
+    """Check that packages are installed, without importing them, and have a temporary folder.
 
     Args:
         extra: The extra of fststyle that installs them, such as ``train``.
@@ -21,6 +21,8 @@ def require_packages(extra: str, *packages: str) -> None:
 
     Raises:
         SettingError: A package is missing (code ``missing_package``).
+        FststyleError: The extra is ``train`` or ``web``, and there is no temporary folder (code
+            ``no_temporary_folder``).
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
@@ -31,6 +33,9 @@ def require_packages(extra: str, *packages: str) -> None:
             code="missing_package",
             details={"packages": missing, "extra": extra},
         )
+    if extra in ("train", "web"):  # importing torch without a temporary folder fails
+        with temporary_folder():
+            pass
 
 
 def install_line(extra: str) -> str:

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -27,7 +26,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fststyle.errors import WeightsError, check_choice
-from fststyle.files import replacing, user_cache_folder
+from fststyle.files import (
+    NO_SPACE,
+    cannot_write,
+    replacing,
+    temporary_folder,
+    user_cache_folder,
+)
 from fststyle.perceptual.layers import Architecture, layer_names
 from fststyle.perceptual.presets import LossConfig
 from fststyle.perceptual.vgg import VGGWeights
@@ -314,9 +319,14 @@ def _from_torchvision(architecture: Architecture) -> VGGWeights:
         "vgg19": VGG19_Weights.IMAGENET1K_V1,
     }[architecture]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, weights.url.rpartition("/")[2])
-            _fetch(weights.url, path)
+        with temporary_folder() as folder:
+            path = folder / weights.url.rpartition("/")[2]
+            try:
+                _fetch(weights.url, path)
+            except OSError as error:
+                if error.errno in NO_SPACE:
+                    raise cannot_write(path, error) from error
+                raise
             tensors = _read_state_dict(path)
     except (OSError, http.client.HTTPException) as error:
         raise _missing(architecture, f"the download failed: {error}") from error

@@ -19,13 +19,13 @@ itself builds. Its metadata still contain the style's name, artist and licence.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import importlib.util
 import io
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from fststyle import __version__
 from fststyle.errors import SettingError, check_choice, check_number
-from fststyle.files import write_atomically
+from fststyle.files import cannot_write, temporary_folder, write_atomically
 from fststyle.openvino_core import openvino_core
 from fststyle.styles.content import StyleFile
 from fststyle.styles.dial import STRONGEST, WEAKEST
@@ -240,9 +240,12 @@ def _to_openvino(content: StyleFile, wanted: _Request) -> tuple[dict[Path, bytes
         model = _quantize(model, 0, wanted)
     model.set_rt_info(content.info.to_json(), ["fststyle", "style"])
     model.set_rt_info(__version__, ["fststyle", "version"])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "style.xml")
-        openvino.save_model(model, path, compress_to_fp16=wanted.precision == "float16")
+    with temporary_folder() as folder:
+        path = folder / "style.xml"
+        try:
+            openvino.save_model(model, path, compress_to_fp16=wanted.precision == "float16")
+        except RuntimeError as error:  # does not contain the reason
+            raise cannot_write(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         # The weights come first, because the XML file cannot be loaded without them.
         files = {
             target.with_suffix(".bin"): path.with_suffix(".bin").read_bytes(),

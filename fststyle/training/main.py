@@ -63,6 +63,15 @@ def main() -> None:
     quiet_threads()
     # Otherwise Hydra reports every error in its own way.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        status = _run_all()
+    except FststyleError as error:  # the temporary folder is missing or full
+        status = _fail(error)
+    if status:
+        raise SystemExit(status)
+
+
+def _run_all() -> int:
     with noted_runs() as notes:
         try:
             run()
@@ -85,9 +94,7 @@ def main() -> None:
         finally:
             ended = read_notes(notes)
             sweep_status = end_sweep(ended)
-    status = max([status, sweep_status, *(note.status for note in ended)])
-    if status:
-        raise SystemExit(status)
+    return max([status, sweep_status, *(note.status for note in ended)])
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")

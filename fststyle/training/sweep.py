@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from fststyle.files import temporary_folder, write_atomically
 from fststyle.images.bundled import builtin_held_out
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
@@ -46,10 +46,10 @@ class RunNote:
 @contextlib.contextmanager
 def noted_runs() -> Iterator[Path]:
     """Yield the folder where `note_run` records the runs started inside the ``with`` block."""
-    with tempfile.TemporaryDirectory(prefix="fststyle-") as folder:
-        os.environ[_NOTES] = folder
+    with temporary_folder() as folder:
+        os.environ[_NOTES] = str(folder)
         try:
-            yield Path(folder)
+            yield folder
         finally:
             del os.environ[_NOTES]
 
@@ -57,7 +57,7 @@ def noted_runs() -> Iterator[Path]:
 def note_run(number: int, note: RunNote) -> None:
     """Record how a run ended, replacing any earlier record of the same run."""
     path = Path(os.environ[_NOTES]) / f"{number:06d}.json"
-    path.write_text(json.dumps(asdict(note)))
+    write_atomically(path, json.dumps(asdict(note)).encode())
 
 
 def read_notes(folder: Path) -> list[RunNote]:

@@ -21,6 +21,7 @@ _CODES: Final = {
     429: ("queue_full",),
     500: ("internal",),
     503: ("too_slow",),
+    507: ("no_temporary_folder",),
 }
 STATUSES: Final = {code: status for status, codes in _CODES.items() for code in codes}
 """HTTP status for each error code. All other codes are about a setting or an image: status 422."""

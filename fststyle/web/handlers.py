@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
@@ -11,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from fststyle.errors import FststyleError
-from fststyle.web.errors import ClientGone, public_message, status_of
+from fststyle.files import NO_SPACE, reason
+from fststyle.web.errors import ClientGone, Refusal, public_message, status_of
 
 _CODES: Final = {404: "not_found", 405: "wrong_method"}
 _CLOSING: Final = (400, 408, 413, 415, 429)  # the rest of the body is not received
@@ -21,6 +24,7 @@ _BUSY: Final = (429, 503)
 def add_handlers(app: FastAPI) -> None:
     """Register handlers that answer every error with a `fststyle.web.models.Problem`."""
     app.add_exception_handler(FststyleError, _on_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(RequestValidationError, _on_bad_setting)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -37,6 +41,21 @@ def _problem(status: int, message: str, code: str) -> JSONResponse:
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FststyleError)
     return _problem(status_of(error), public_message(error), error.code)
+
+
+async def _on_os_error(request: Request, error: Exception) -> Response:
+    """Answer an error of the folder for the files of requests. Other errors are unexpected."""
+    assert isinstance(error, OSError)
+    folder = request.app.state.shared.queue.folder
+    is_inside = Path(os.fsdecode(error.filename or "")).is_relative_to(folder)
+    if error.errno not in NO_SPACE and not is_inside:
+        raise error
+    refusal = Refusal(
+        f"The server cannot store temporary files: {reason(error)}.",
+        remedy="Free some space on the server, or restart it with TMPDIR set to another folder.",
+        code="no_temporary_folder",
+    )
+    return await _on_error(request, refusal)
 
 
 async def _on_bad_setting(request: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from fststyle.web.formats import IMAGE_KINDS
 FILE: Final[dict[str, Any]] = {"schema": {"type": "string", "format": "binary"}}
 """OpenAPI description of a body that is a file."""
 
-UPLOAD: Final = (400, 408, 413, 415, 422, 429)
+UPLOAD: Final = (400, 408, 413, 415, 422, 429, 507)
 """HTTP statuses of the errors that an upload can cause."""
 
 BLEND: Final = (

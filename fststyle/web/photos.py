@@ -114,6 +114,8 @@ def stylize_file(
             steps.write(task, result)
             return target.read_bytes(), file_format
         except FststyleError as error:
+            if error.code == "cannot_write" and error.__cause__ is not None:
+                raise error.__cause__ from None
             raise _refusal(error, {**files, "result": target}) from error
 
 

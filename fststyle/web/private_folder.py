@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from fststyle.files import new_temporary_folder
 
 _NEW: Final = "fststyle-new-"
 _PREFIX: Final = "fststyle-serve-"
@@ -25,8 +26,11 @@ def private_folder() -> Iterator[Path]:
 
     Yields:
         The folder.
+
+    Raises:
+        FststyleError: The folder cannot be created (code ``no_temporary_folder``).
     """
-    folder = Path(tempfile.mkdtemp(prefix=_NEW))  # mode 700
+    folder = new_temporary_folder(_NEW)
     descriptor = None
     try:
         if sys.platform != "win32":
