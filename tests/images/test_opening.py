@@ -135,7 +135,8 @@ def test_jpeg_that_ends_early(tmp_path: Path, mode: str, options: dict[str, Any]
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_jpeg_that_ends_grey(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
     image = RGB.convert(mode)
-    image.paste({"RGB": (128,) * 3, "L": 128, "CMYK": (127,) * 4}[mode], (0, 24, 64, 64))
+    grey: Any = {"RGB": (128,) * 3, "L": 128, "CMYK": (127,) * 4}[mode]
+    image.paste(grey, (0, 24, 64, 64))
     content = encoded(image, "JPEG", **options)
     for more in (b"", bytes(99), content):  # such as the next image of an MPO file
         (tmp_path / "photo.jpg").write_bytes(content + more)
