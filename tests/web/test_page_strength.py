@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -369,8 +368,16 @@ def test_runner_names_bad_settings(context: BrowserContext, server: Server, phot
 
 
 @needs_runner
-def test_camera_follows_the_dial(context: BrowserContext, server: Server) -> None:
+def test_camera_follows_the_dial(context: BrowserContext, server: Server, photo: Path) -> None:
     page, said = open_page(context, server.url)
+    page.click(".tabs a[href='#live']")
+    expect(page.locator("#live-map")).to_be_hidden()
+    page.click(".tabs a[href='#photo']")
+    show(page, photo, "dialled")
+    page.click("#paint")
+    page.locator("#brush-strength").fill("0")
+    page.locator("#brush-size").fill("60")
+    paint(page, (0.1, 0.02), (0.1, 0.98))
     page.click(".tabs a[href='#live']")
     page.select_option("#live-size", "192")
     page.select_option("#live-style", "dialled")
@@ -378,14 +385,32 @@ def test_camera_follows_the_dial(context: BrowserContext, server: Server) -> Non
     page.locator("#live-strength").fill("0")
     page.click("#camera")
     expect(page.locator("#fps")).to_contain_text("images per second", timeout=1000 * PATIENCE)
-    shot = "document.getElementById('live-canvas').toDataURL()"
-    plain = Image.open(io.BytesIO(base64.b64decode(page.evaluate(shot).partition(",")[2])))
+    plain = frame_of(page)
     page.locator("#live-strength").fill("100")
-    page.wait_for_timeout(1000)
-    strong = Image.open(io.BytesIO(base64.b64decode(page.evaluate(shot).partition(",")[2])))
-    differences = np.asarray(strong.convert("RGB"), int) - np.asarray(plain.convert("RGB"), int)
-    assert np.abs(differences).mean() > 10
+
+    def changes() -> tuple[float, float]:
+        """The changes of the left and of the right of the video."""
+        change = np.abs(frame_of(page) - plain)
+        return float(change[:, :30].mean()), float(change[:, 100:].mean())
+
+    wait_until(page, lambda: min(changes()) > 5)
+    page.check("#live-map")
+    wait_until(page, lambda: changes()[0] < 2 and changes()[1] > 3)
     page.click("#snap")
     page.wait_for_selector(STYLED)
     expect(page.locator("#strength-value")).to_have_text("4")
     assert said == []
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if condition():
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("it does not become true")
+
+
+def frame_of(page: Page) -> NDArray[np.int16]:
+    """The frame that the camera shows."""
+    address = page.evaluate("document.getElementById('live-canvas').toDataURL()")
+    return pixels(base64.b64decode(address.partition(",")[2]))

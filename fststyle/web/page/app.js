@@ -3,7 +3,7 @@
 import { askJson } from "./api.js";
 import { $, complain, forgive } from "./dom.js";
 import { findJobs } from "./jobs.js";
-import { refreshLive, startLive, stopCamera } from "./live.js";
+import { offerMap, refreshLive, startLive, stopCamera } from "./live.js";
 import { refreshStyles, startPhoto, takeSnapshot } from "./photo.js";
 import { startTraining } from "./train.js";
 
@@ -19,6 +19,7 @@ function showPart() {
     if (name === part) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  if (part === "live" && document.body.dataset.ready) offerMap();
   if (part !== "live") stopCamera();
   forgive();
 }

@@ -24,6 +24,7 @@ let slider = null; // of the strength painted
 let onChange = null;
 let stroke = null; // the stroke in progress
 let cursor = [0.5, 0.5];
+let latest = { key: [], result: null }; // of `mapFor`
 
 /** Set up the tools. `changed` is called after every change of a map. */
 export function startBrush(changed) {
@@ -65,12 +66,25 @@ export function followStyles(styles) {
  */
 export function mapFor(each, strength, styles) {
   const { done } = historyOf(each);
+  const key = [each.file, done.length, done.at(-1), strength, strongest(styles)];
+  if (key.some((value, n) => value !== latest.key[n])) {
+    latest = { key, result: computeMap(each, strength, strongest(styles)) };
+  }
+  return latest.result;
+}
+
+/** Return the strength and the map that are painted on the photo that is shown, if there is one. */
+export function currentMap(strength, styles) {
+  return photo === null ? { strength } : mapFor(photo, strength, styles);
+}
+
+function computeMap(each, strength, most) {
+  const { done } = historyOf(each);
   if (done.length === 0) return { strength };
   const [width, height] = sizeOf(each);
   const drawing = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   draw(drawing, done, GREYS);
   const map = drawing.getImageData(0, 0, width, height);
-  const most = strongest(styles);
   const around = positionOf(strength);
   const painted = done.filter(({ kind }) => kind === "stroke").map(({ position }) => position);
   let isPainted = false;

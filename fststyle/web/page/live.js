@@ -1,5 +1,6 @@
 // The camera: stylised live video, and photos. All images stay on this device.
 
+import { currentMap } from "./brush.js";
 import { $, complain, fileOf, fill, forgive, pixelsOf, say } from "./dom.js";
 import { open } from "./runner.js";
 import { StrengthSlider } from "./strength.js";
@@ -43,8 +44,24 @@ export function refreshLive(given) {
   followStyle();
 }
 
+/** Offer the map that is painted on the photo, if there is one. */
+export function offerMap() {
+  $("live-map-control").hidden = !currentMap(1, chosenStyles()).map;
+}
+
 function followStyle() {
-  slider.follow(context.styles.filter(({ name }) => name === $("live-style").value));
+  slider.follow(chosenStyles());
+}
+
+function chosenStyles() {
+  return context.styles.filter(({ name }) => name === $("live-style").value);
+}
+
+/** Return the strength and, if it is wanted, the map of the photo. */
+function strengthAndMap() {
+  const { strength } = slider;
+  const usesMap = $("live-map").checked && !$("live-map-control").hidden;
+  return usesMap ? currentMap(strength, chosenStyles()) : { strength };
 }
 
 async function startCamera() {
@@ -110,7 +127,7 @@ async function loop(mine) {
     const frame = pixelsOf(bitmap, bitmap.width, bitmap.height);
     bitmap.close();
     const runner = await open(context.config.styleAddress($("live-style").value));
-    const image = await runner.stylize(frame, { scale: 1, strength: slider.strength });
+    const image = await runner.stylize(frame, { scale: 1, ...strengthAndMap() });
     if (mine !== run) return;
     canvas.width = image.width;
     canvas.height = image.height;
