@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import tempfile
@@ -92,7 +93,8 @@ def plan_many(
 
     The result for an input file has the same name as the file. For an input folder, results keep
     the photos' paths relative to the folder. For a pattern, results keep the paths relative to
-    the part of the pattern before the first wildcard.
+    the part of the pattern before the first wildcard. If the results of two photos would have the
+    same path, the extension of one photo or a number is added, as in ``photo_heic.jpg``.
 
     Args:
         inputs: Names of files and folders, and patterns. Folders are searched with
@@ -110,9 +112,8 @@ def plan_many(
         At least one task, in the order of ``inputs``, and what was left out of the folders.
 
     Raises:
-        PhotoError: No photo was found (code ``no_match`` or ``no_photos``), two results would be
-            written to the same path (``same_result``), a result already exists
-            (``already_exists``) or would replace an input or a protected file
+        PhotoError: No photo was found (code ``no_match`` or ``no_photos``), a result already
+            exists (``already_exists``) or would replace an input or a protected file
             (``would_replace``), or ``output`` is not a folder (``output_is_a_file``).
     """
     suffixes = (*OUTPUT_SUFFIXES, *ANIMATION_SUFFIXES)
@@ -125,18 +126,14 @@ def plan_many(
             code="output_is_a_file",
         )
     found = FolderPhotos()
-    tasks: dict[str, Task] = {}
-    folded: dict[str, Task] = {}
-    for source, name in _named(inputs, output, found):
-        target = output / name.with_suffix(suffix or _own_suffix(source))
-        task = Task(source, target, skip=existing == "skip" and os.path.exists(target))
-        real = os.path.realpath(target)
-        _check_distinct(tasks.setdefault(real, task), task)
-        # Some file systems do not distinguish these names.
-        other = folded.setdefault(unicodedata.normalize("NFC", real).casefold(), task)
-        if other.target != target and _folds_case(output):
-            _check_distinct(other, task)
-    planned = list(tasks.values())
+    named = [
+        (source, output / name.with_suffix(suffix or _own_suffix(source)))
+        for source, name in _named(inputs, output, found)
+    ]
+    planned = [
+        Task(source, target, skip=existing == "skip" and os.path.exists(target))
+        for source, target in _distinct(named, output)
+    ]
     if not planned:
         problem = f"The inputs contain no photos. {found.summary()}".strip()
         raise PhotoError(problem, remedy="Choose other inputs.", code="no_photos")
@@ -310,14 +307,45 @@ def _plain_part(pattern: str) -> str:
     return pattern
 
 
-def _check_distinct(first: Task, second: Task) -> None:
-    if os.path.realpath(first.source) != os.path.realpath(second.source):
-        raise PhotoError(
-            f"{first.source} and {second.source} would both be written to {{path}}.",
-            path=second.target,
-            remedy="Rename one of them, or stylise them separately.",
-            code="same_result",
-        )
+def _distinct(named: Sequence[tuple[Path, Path]], output: Path) -> list[tuple[Path, Path]]:
+    """Change the names of results that would be written to the same file, and omit repetitions.
+
+    Args:
+        named: Each photo, and the wanted path of its result.
+        output: Folder for the results.
+    """
+    folds = len({_folded(target) for _, target in named}) < len({target for _, target in named})
+    key = _folded if folds and _folds_case(output) else os.path.realpath
+    owners: dict[str, str] = {}  # key of a result → photo
+    chosen: dict[int, tuple[Path, Path]] = {}
+
+    def is_converted(index: int) -> bool:
+        source, target = named[index]
+        return source.suffix.lower() != target.suffix.lower()
+
+    for index in sorted(range(len(named)), key=is_converted):  # photos that keep their names first
+        source, target = named[index]
+        photo = os.path.realpath(source)
+        names = _names(target, source.suffix[1:].lower() if is_converted(index) else "")
+        free = next(name for name in names if owners.get(key(name), photo) == photo)
+        if key(free) not in owners:
+            owners[key(free)] = photo
+            chosen[index] = source, free
+    return [chosen[index] for index in sorted(chosen)]
+
+
+def _names(target: Path, extension: str) -> Iterator[Path]:
+    """Yield the path of a result, and paths that distinguish it from results of other photos."""
+    yield target
+    if extension:
+        target = target.with_stem(f"{target.stem}_{extension}")
+        yield target
+    yield from (target.with_stem(f"{target.stem}_{number}") for number in itertools.count(2))
+
+
+def _folded(path: Path) -> str:
+    """Return the same text for names that some file systems do not distinguish."""
+    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
 
 
 @lru_cache(maxsize=1)

@@ -118,12 +118,22 @@ def test_format_of_the_results() -> None:
 
 
 def test_results_that_would_collide() -> None:
-    with raises(PhotoError, "same_result", "in/a.png", "in/sub/a.png", "out/a.png"):
-        plan("in/a.png", "in/sub/a.png")
-    Path("in/a.jpg").touch()
-    assert len(plan("in/a.png", "in/a.jpg")) == 2
-    with raises(PhotoError, "same_result", "out/a.jpg"):
-        plan("in", suffix=".jpg")
+    assert plan("in/a.png", "in/sub/a.png", "in/./a.png") == {
+        "in/a.png": "out/a.png",
+        "in/sub/a.png": "out/a_2.png",
+    }
+    for name in ("a.heic", "a.jpg", "a_heic.jpg", "a.jp2"):
+        Path("in", name).touch()
+    assert plan("in/a.heic", "in/a.jp2", "in/a.jpg", "in/a_heic.jpg") == {
+        "in/a.heic": "out/a_heic_2.jpg",
+        "in/a.jp2": "out/a_jp2.jpg",
+        "in/a.jpg": "out/a.jpg",
+        "in/a_heic.jpg": "out/a_heic.jpg",
+    }
+    assert plan("in/a.heic", "in/a.png", suffix=".webp") == {
+        "in/a.heic": "out/a.webp",
+        "in/a.png": "out/a_png.webp",
+    }
 
 
 def test_results_that_differ_only_in_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +145,7 @@ def test_results_that_differ_only_in_case(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(plan("case")) == 3
     assert not list(Path().rglob("*.tmp"))
     monkeypatch.setattr(output_paths, "_folds_case", lambda folder: True)
-    with raises(PhotoError, "same_result", "case/A.jpg", "case/a.JPG"):
-        plan("case")
+    assert plan("case")["case/a.JPG"] == "out/a_2.JPG"
 
 
 def test_results_among_the_inputs() -> None:
