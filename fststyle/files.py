@@ -29,6 +29,9 @@ _REMEDIES: Final = {
 NO_SPACE: Final = frozenset(number for number in _REMEDIES if _REMEDIES[number] == _NO_SPACE)
 """Numbers of the errors of a full disk, and of limits for files."""
 
+# Errors of drives that cannot rename files, such as storage in a cloud that is shown as a folder.
+_CANNOT_RENAME: Final = (errno.EPERM, errno.EEXIST, errno.ENOSYS, errno.ENOTSUP)
+
 NO_HOME: Final = Path(os.devnull)
 """Start of the paths of the user's folders if the home folder is unknown."""
 
@@ -109,11 +112,26 @@ def replacing(path: Path | str) -> Iterator[Path]:
         # Some network drives refuse to change permissions, and there may be no existing file.
         with suppress(OSError):
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        rename(temporary, target)
     except BaseException:  # including Ctrl-C
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file, replacing any existing one. If the drive cannot rename files, copy it."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_RENAME:
+            raise
+        try:
+            shutil.copyfile(source, target)
+        except BaseException:
+            target.unlink(missing_ok=True)  # it is incomplete
+            raise
+        source.unlink()
 
 
 @contextmanager

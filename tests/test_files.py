@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +42,24 @@ def test_write_atomically(tmp_path: Path) -> None:
     with raises(FststyleError, "cannot_write"):
         write_atomically(tmp_path / "missing" / "out.json", b"three")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link.json", "out.json"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.ENOTSUP])
+def test_drive_that_cannot_rename_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    for content in (b"one", b"two"):
+        write_atomically(tmp_path / "out.bin", content)
+        assert (tmp_path / "out.bin").read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with raises(FststyleError, "cannot_write"):
+        write_atomically(tmp_path / "out.bin", b"three")
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
 
 
 def test_temporary_file_is_hidden_and_beside_the_target(

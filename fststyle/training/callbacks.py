@@ -29,6 +29,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fststyle.errors import DivergedError, FststyleError, check_number
+from fststyle.files import rename
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_long_side
 from fststyle.images.save import save_photo
@@ -230,8 +231,8 @@ class ResumeCheckpoint(StyleCallback):
                 pass
             except OSError:  # No hard links on this file system: last.ckpt is briefly missing
                 with contextlib.suppress(FileNotFoundError):
-                    self._path.replace(previous)
-            temporary.replace(self._path)
+                    rename(self._path, previous)
+            rename(temporary, self._path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

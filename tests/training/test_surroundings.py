@@ -230,6 +230,7 @@ def test_drive_that_refuses_permissions(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
+    monkeypatch.setattr(os, "replace", refuse)
     monkeypatch.setattr(os, "chmod", refuse)
     monkeypatch.setattr(Path, "chmod", refuse)
     monkeypatch.setattr(os, "fsync", refuse)
