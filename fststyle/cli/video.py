@@ -36,8 +36,8 @@ def add_command(commands: Any) -> None:
         "video",
         help="apply a style to a video",
         description="Apply a style to a video. Sound and subtitles are copied. The input may be an "
-        "animated GIF, and the output may be an animated GIF or WebP. Press Ctrl-C to stop early "
-        "and keep the finished part, or press it twice to keep nothing.",
+        "animated GIF or WebP, and so may the output. Press Ctrl-C to stop early and keep the "
+        "finished part, or press it twice to keep nothing.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("video", type=local_path, metavar="VIDEO")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fststyle.errors import SettingError, VideoError
 from fststyle.files import reason
+from fststyle.video.webp import as_matroska, is_animated_webp
 
 MICROSECONDS: Final = 1_000_000
 # FFmpeg's code for each matrix that its scaler supports, and the scaler's own code for it.
@@ -223,6 +224,7 @@ def open_video(path: Path) -> Any:
     Raises:
         VideoError: The file does not exist (code ``not_found``), or cannot be read as a video
             (``cannot_read``, ``is_a_folder`` or ``is_a_photo``).
+        PhotoError: The file is a damaged WebP file.
         SettingError: PyAV is missing.
     """
     check_av()
@@ -240,7 +242,7 @@ def open_video(path: Path) -> Any:
         # A playlist must not make FFmpeg open URLs.
         options = {"protocol_whitelist": "file"}
         container = av.open(
-            f"file:{os.path.abspath(path)}",
+            as_matroska(path) if is_animated_webp(path) else f"file:{os.path.abspath(path)}",
             options=options,
             metadata_errors=_decoded_as_latin.__name__,
         )

@@ -12,9 +12,11 @@ import av
 import numpy as np
 import pytest
 from errors_help import raises
+from image_help import random_bytes
+from PIL import Image
 from video_help import moving, write_video
 
-from fststyle.errors import SettingError, VideoError
+from fststyle.errors import PhotoError, SettingError, VideoError
 from fststyle.video.container import Copied, Frame
 from fststyle.video.convert import convert
 from fststyle.video.encoders import Output
@@ -306,3 +308,25 @@ def test_a_late_beginning_does_not_look_truncated(tmp_path: Path) -> None:
     reader, frames = frames_in(path)
     assert [frame.pts for frame in frames] == times
     assert reader.damage.truncated == ""
+
+
+def test_animated_webp(tmp_path: Path) -> None:
+    path = tmp_path / "video.webp"
+    images = [Image.fromarray(random_bytes(31, 45, 3, seed=seed)) for seed in range(4)]
+    images[2].putalpha(0)
+    options: dict[str, Any] = {"save_all": True, "append_images": images[1:], "lossless": True}
+    images[0].save(path, duration=[40, 100, 80, 60], **options)
+    with VideoReader(path) as reader:
+        frames = [item for item in reader.items() if isinstance(item, Frame)]
+        unit = reader.info.time_base
+        assert reader.info.rate == Fraction(100, 7)
+    assert [frame.pts * unit * 1000 for frame in frames] == [0, 40, 140, 220]
+    assert [frame.duration * unit * 1000 for frame in frames] == [40, 100, 80, 60]
+    images[2] = Image.new("RGB", images[0].size, "white")
+    for frame, image in zip(frames, images, strict=True):
+        np.testing.assert_array_equal(frame.pixels, np.asarray(image))
+    with VideoReader(path, start=0.1) as reader:
+        assert len(list(reader.items())) == 2
+    path.write_bytes(path.read_bytes()[:-300])
+    with raises(PhotoError, "damaged"):
+        VideoReader(path)
