@@ -248,7 +248,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with reading(path):
             file = stack.enter_context(path.open("rb"))
             image = stack.enter_context(open_image(file, path))
-            check_pixels(image, path)
+            check_pixels(image, path, file)
         yield image
 
 

@@ -21,7 +21,7 @@ from fststyle.images.colour import (
     to_srgb_precisely,
 )
 from fststyle.images.metadata import read_metadata
-from fststyle.images.opening import check_pixels, open_image, reading
+from fststyle.images.opening import check_pixels, open_file, open_image, reading
 from fststyle.images.photo import Photo, over_white, to_floats, to_uint8
 from fststyle.images.sixteen_bit import read_sixteen_bit
 from fststyle.images.transparency import fill_transparent
@@ -64,8 +64,8 @@ def load_photo(path: Path | str, *, as_bytes: bool = False) -> Photo:
     """
     path = Path(path)
     # Given a path, Pillow maps uncompressed TIFFs into memory and garbles rotated ones.
-    with reading(path), path.open("rb") as file, open_image(file, path) as image:
-        check_pixels(image, path)
+    with reading(path), open_file(path) as file, open_image(file, path) as image:
+        check_pixels(image, path, file)
         photo = _to_photo(image, file, as_bytes)
         return replace(photo, metadata=read_metadata(image, file))
 

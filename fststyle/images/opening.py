@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -15,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from fststyle.errors import FststyleError, PhotoError
-from fststyle.files import reason
+from fststyle.files import reason, temporary_folder
 from fststyle.images import exif as ex
 from fststyle.images.limits import MAX_TEXT, VARIABLE, memory_is_short, pillow_limits, pixel_limit
 
@@ -43,12 +45,30 @@ def reading(path: Path) -> Iterator[None]:
         raise cannot_read(path, error) from error
 
 
-def check_pixels(image: Image.Image, path: Path) -> None:
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading. A pipe is copied to a temporary file, because it cannot be rewound.
+
+    Raises:
+        FststyleError: There is no temporary folder (code ``no_temporary_folder``).
+    """
+    with path.open("rb") as file:
+        if not stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            yield file
+            return
+        with temporary_folder() as folder, (folder / "photo").open("w+b") as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            yield copy
+
+
+def check_pixels(image: Image.Image, path: Path, file: BinaryIO) -> None:
     """Reject an image before it is decoded, if it is too large or its file is too small.
 
     Args:
         image: Opened image.
-        path: Path of the image file.
+        path: Path of the image file, for the error message.
+        file: The opened file.
 
     Raises:
         PhotoError: The image has too many pixels (code ``too_large``), or its file cannot contain
@@ -61,7 +81,7 @@ def check_pixels(image: Image.Image, path: Path) -> None:
         remedy = f"Make the image smaller first, or increase {VARIABLE}."
         details = {"width": image.width, "height": image.height, "limit": limit}
         raise PhotoError(problem, path=path, remedy=remedy, code="too_large", details=details)
-    available, bits = path.stat().st_size, _MIN_BITS.get(image.format or "", 0.0)
+    available, bits = os.fstat(file.fileno()).st_size, _MIN_BITS.get(image.format or "", 0.0)
     if image.format == "TIFF":
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         is_subsampled = tags.get(262) == 6

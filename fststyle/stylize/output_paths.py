@@ -183,7 +183,12 @@ def check_folder(folder: Path) -> None:
         PhotoError: The folder cannot be created, or files cannot be written to it.
     """
     make_folder(folder)
-    check_output(folder / "photo.png")
+    try:
+        check_output(folder / "photo.png")
+    except PhotoError as error:
+        if isinstance(error.__cause__, OSError):
+            raise cannot_write(folder, error.__cause__, PhotoError) from error
+        raise
 
 
 def make_folder(folder: Path) -> None:

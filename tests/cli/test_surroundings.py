@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from user_help import run_unprivileged
 
 from fststyle.images.save import save_photo
 
@@ -97,3 +98,25 @@ def test_empty_and_relative_variables(tmp_path: Path, variables: dict[str, str])
         assert (done.returncode, done.stderr) == (0, "")
     # The XDG specification says that relative paths are to be ignored.
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png"}
+
+
+def test_read_only_output_folder(tmp_path: Path) -> None:
+    save_photo(np.full((32, 32, 3), 0.5), tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    command = ["-m", "fststyle", "stylize", "a.png", "a.png", "--style", "great_wave", "-o", "out"]
+    (tmp_path / "out").chmod(0o555)
+    done = run_unprivileged(*command, folder=tmp_path)
+    (tmp_path / "out").chmod(0o755)
+    assert one_sentence(done).startswith("Error: Cannot write out: Permission denied.")
+
+
+def test_two_processes_with_one_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        save_photo(np.full((64, 64, 3), number / 4), tmp_path / "in" / f"{number}.png")
+    line = "stylize in -o out --style great_wave --overwrite --device cpu"
+    command = [sys.executable, "-m", "fststyle", *line.split()]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in "ab"]
+    assert [process.wait(120) for process in both] == [0, 0]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{number}.png" for number in range(4)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
+import threading
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +20,7 @@ from PIL import Image
 
 from fststyle.errors import PhotoError
 from fststyle.images import limits, load, save
+from fststyle.images.metadata import Metadata
 
 ORIENTATION_TAG = 0x0112
 
@@ -423,3 +426,18 @@ def test_gamma_of_png(tmp_path: Path, mode: str, gamma: float) -> None:
     linear = (value / 255) ** (1 / gamma)
     expected = 1.055 * linear ** (1 / 2.4) - 0.055 if gamma != 1 / 2.2 else value / 255
     np.testing.assert_allclose(actual, expected, atol=0.003)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX's")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_named_pipe(tmp_path: Path, suffix: str) -> None:
+    path, pipe = tmp_path / f"photo{suffix}", tmp_path / f"pipe{suffix}"
+    save.save_photo(random_pixels(20, 30, 3), path, metadata=Metadata(description="A photo."))
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    photo = load.load_photo(pipe)
+    writer.join()
+    expected = load.load_photo(path)
+    np.testing.assert_array_equal(photo.pixels, expected.pixels)
+    assert photo.metadata == expected.metadata
