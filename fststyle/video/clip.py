@@ -18,6 +18,7 @@ class Clip:
         begin: Time at which the clip begins. This time becomes 0 in the result.
         end: Time at which the clip ends, or ``None`` for the end of the file.
         skips: True if frames before ``begin`` are skipped.
+        zero: Time at which the whole video begins.
 
     Example:
         >>> clip = Clip.of(Fraction(10), start=0.5, duration=2)
@@ -28,6 +29,7 @@ class Clip:
     begin: Fraction
     end: Fraction | None = None
     skips: bool = False
+    zero: Fraction = Fraction(0)
 
     @classmethod
     def of(cls, zero: Fraction, *, start: float = 0.0, duration: float | None = None) -> Self:
@@ -39,7 +41,7 @@ class Clip:
             duration: Length of the clip in seconds. By default the clip extends to the end of the
                 video.
         """
-        clip = cls(zero + _fraction(start), skips=start > 0)
+        clip = cls(zero + _fraction(start), skips=start > 0, zero=zero)
         if duration is not None:
             clip.end_at(duration)
         return clip
@@ -67,7 +69,7 @@ class Clip:
             return seconds
         lengths = []
         if seconds is not None:
-            lengths.append(max(0.0, seconds - float(self.begin)))
+            lengths.append(max(0.0, seconds - float(self.begin - self.zero)))
         if self.end is not None:
             lengths.append(float(self.end - self.begin))
         return min(lengths, default=None)

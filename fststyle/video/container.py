@@ -10,6 +10,7 @@ import codecs
 import os
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -297,15 +298,20 @@ def clock_can_jump(container: Any) -> bool:
     return bool(container.format.flags & Flags.ts_discont.value)
 
 
-def beginning_of(container: Any) -> Fraction:
+def beginning_of(container: Any, streams: Iterable[Any]) -> Fraction:
     """Return the time in the file that becomes time 0.
 
-    The clock of a broadcast may start at any time, so the first time in the file is returned.
-    For other files, 0 is returned.
+    The clock of a broadcast may start at any time. Other files may begin late, for example if they
+    were cut; players would show nothing at first.
+
+    Args:
+        container: The open file, as a PyAV container.
+        streams: Streams that are read. They stay in step, so the earliest one begins at time 0.
     """
     if clock_can_jump(container) and container.start_time:
         return Fraction(container.start_time, MICROSECONDS)
-    return Fraction(0)
+    starts = [s.start_time * Fraction(s.time_base) for s in streams if s.start_time is not None]
+    return max(Fraction(0), min(starts, default=Fraction(0)))
 
 
 def seconds_of(stream: Any) -> float | None:

@@ -7,10 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 from fststyle.video.clip import Clip
-from fststyle.video.container import Damage, clock_can_jump, why
+from fststyle.video.container import (
+    Damage,
+    beginning_of,
+    clock_can_jump,
+    open_video,
+    video_stream,
+    why,
+)
 
 _MOST_ERRORS: Final = 3
 _JUMP: Final = 10
@@ -61,6 +69,25 @@ def read_packets(container: Any, streams: Sequence[Any], damage: Damage) -> Iter
             if errors == _MOST_ERRORS:
                 damage.truncated = f"it cannot be read further ({why(error)})"
                 return
+
+
+def clock_jumps_before(path: Path, seconds: float) -> bool:
+    """Return whether a jump in the clock of a broadcast makes seeking to a time impossible.
+
+    Args:
+        path: Path of the video file, which is read up to that time without decoding it.
+        seconds: Time, in seconds since the beginning of the video.
+    """
+    damage = Damage()
+    with open_video(path) as container:
+        if clock_can_jump(container):
+            stream = video_stream(container, path)
+            end = beginning_of(container, (stream,)) + Fraction(seconds)
+            for packet in read_packets(container, (stream,), damage):
+                is_after = packet.dts is not None and packet.dts * Fraction(stream.time_base) > end
+                if damage.jumps or is_after:
+                    break
+    return damage.jumps > 0
 
 
 class _Clock:

@@ -41,7 +41,13 @@ from fststyle.video.container import (
     seconds_of,
     video_stream,
 )
-from fststyle.video.decode import Lost, decode_frames, read_packets, select_copies
+from fststyle.video.decode import (
+    Lost,
+    clock_jumps_before,
+    decode_frames,
+    read_packets,
+    select_copies,
+)
 from fststyle.video.hdr import TRANSFERS, to_bt709
 
 MAX_PIXELS: Final = 100_000_000
@@ -99,7 +105,8 @@ class VideoReader:
         self._reached = -math.inf
         # A seek may end too late in the file. In that case, seek to an earlier time. If that fails
         # too, read the file from its beginning.
-        tries = (0.0, _SEEK_BACK, None) if start > 0 else (None,)
+        seeks = start > 0 and not clock_jumps_before(path, start)
+        tries = (0.0, _SEEK_BACK, None) if seeks else (None,)
         try:
             for back in tries:
                 if self._open(start, duration, back, copies):
@@ -184,7 +191,9 @@ class VideoReader:
         self._stream = video_stream(container, self._path)
         self._stream.thread_type = "AUTO"
         self._time_base = Fraction(self._stream.time_base)
-        self._clip = Clip.of(beginning_of(container), start=start, duration=duration)
+        streams = (self._stream, *self._known_streams(container, copies))
+        zero = beginning_of(container, streams)
+        self._clip = Clip.of(zero, start=start, duration=duration)
         self._seek(container, back)
         self._packets = self._open_copies(container, back, copies)
         stores_times = container.format.name != "avi"

@@ -286,6 +286,10 @@ def test_jumps_in_the_clock_of_a_broadcast_are_removed(
     shown = [float(frame.pts * reader.info.time_base) for frame in frames]
     assert shown == pytest.approx([0.04 * index for index in range(24)], abs=0.001)
     assert reader.damage.truncated == ""
+    with VideoReader(path, start=0.6, duration=0.2) as reader:
+        part = [item for item in reader.items() if isinstance(item, Frame)]
+    for frame, expected in zip(part, frames[15:20], strict=True):
+        np.testing.assert_array_equal(frame.pixels, expected.pixels)
 
 
 def write_part(path: Path, frames: list[Any], times: list[int]) -> Path:
@@ -302,12 +306,22 @@ def write_part(path: Path, frames: list[Any], times: list[int]) -> Path:
     return path
 
 
-def test_a_late_beginning_does_not_look_truncated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("audio", [None, "aac"])
+def test_late_video(tmp_path: Path, suffix: str, audio: str | None) -> None:
+    """It begins at 0, unless there is earlier sound, with which it stays in step."""
     times = [5000 + 40 * index for index in range(10)]
-    path = write_video(tmp_path / "late.mkv", moving(10), times=times, audio=None)
+    path = write_video(tmp_path / f"late{suffix}", moving(10), times=times, audio=audio)
     reader, frames = frames_in(path)
-    assert [frame.pts for frame in frames] == times
+    shown = [float(1000 * frame.pts * reader.info.time_base) for frame in frames]
+    assert shown == pytest.approx([time - (5000 if audio is None else 0) for time in times], abs=1)
     assert reader.damage.truncated == ""
+    if audio is None:
+        with VideoReader(path, start=0.2) as reader:
+            rest = [item for item in reader.items() if isinstance(item, Frame)]
+        assert [frame.pixels.tobytes() for frame in rest if frame.pixels is not None] == [
+            frame.pixels.tobytes() for frame in frames[5:] if frame.pixels is not None
+        ]
 
 
 def test_animated_webp(tmp_path: Path) -> None:
