@@ -18,11 +18,13 @@ from PIL.Image import Image, fromarray
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from fststyle.errors import SettingError
+from fststyle.errors import SettingError, check_number
 from fststyle.images.load import from_pil
 from fststyle.images.photo import Photo, as_floats, to_pil, to_uint8, to_uint16
 from fststyle.runtime.runner import Device
+from fststyle.styles.dial import STRONGEST
 from fststyle.styles.find import find_network
+from fststyle.styles.style_file import read_style
 from fststyle.stylize.blend import luma, style_weights
 from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Style, Stylizer
@@ -51,13 +53,14 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
     Args:
         styles: Styles to choose from with equal probability, as accepted by `fststyle.Stylizer`.
         p: Probability that an image is stylised.
-        strength: Lowest and highest strength, from 0 to 1. The strength is drawn uniformly from
-            this range.
+        strength: Lowest and highest strength, from 0 to 1, or to 4 for styles with a dial. The
+            strength is drawn uniformly from this range.
         keep_colors: Keep the image's colours, and use only the brightness of the result.
         device: Device for the networks: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        SettingError: The list of styles is empty, or a value is out of range.
+        SettingError: The list of styles is empty, a value is out of range, or the highest strength
+            is above 1, but a style has no dial (code ``no_dial``).
         StyleError: A style is unknown, or has no trained network.
 
     Example:
@@ -81,14 +84,19 @@ class RandomStylize(v2.Transform):  # type: ignore[misc, unused-ignore]
         super().__init__()
         if isinstance(styles, str | os.PathLike) or not styles:
             raise SettingError("styles must be a list of at least one style, such as ['ink_wash'].")
-        for name in (name for style in styles for name in style_weights(style)):
-            find_network(name)
         lowest, highest = strength
-        if not 0 <= p <= 1 or not 0 <= lowest <= highest <= 1:
-            raise SettingError(
-                f"p and strength must be from 0 to 1, with the lower strength first, not {p!r} and "
-                f"{strength!r}."
-            )
+        check_number("p", p, 0, 1)
+        check_number("The highest strength", highest, 0, STRONGEST)
+        check_number("The lowest strength", lowest, 0, highest)
+        for name in (name for style in styles for name in style_weights(style)):
+            path = find_network(name).path
+            if highest > 1 and not read_style(path).network.dial:
+                raise SettingError(
+                    f"The style {name} has no dial, so its strength can be at most 1, not "
+                    f"{highest:g}.",
+                    remedy="Choose strengths from 0 to 1, or styles that were trained with a dial.",
+                    code="no_dial",
+                )
         self.styles = list(styles)
         self.p = p
         self.strength = (lowest, highest)

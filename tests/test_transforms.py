@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dialled import make_dialled_network, save_dialled_style
+from errors_help import raises
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -182,9 +184,30 @@ def test_in_the_workers_of_a_data_loader(style_path: Path) -> None:
         ({"styles": ["no_such_style"]}, StyleError),
         ({"p": 1.5}, SettingError),
         ({"strength": (0.8, 0.2)}, SettingError),
-        ({"strength": (0.0, 2.0)}, SettingError),
+        ({"strength": (-0.1, 1.0)}, SettingError),
+        ({"strength": (0.0, float("nan"))}, SettingError),
     ],
 )
 def test_bad_settings(style_path: Path, settings: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         RandomStylize(**{"styles": [style_path], **settings})
+
+
+def test_strengths_of_a_dial(tmp_path: Path, style_path: Path) -> None:
+    dialled = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    strong = RandomStylize([dialled], p=1.0, strength=(4.0, 4.0))(PHOTO)
+    assert torch.equal(strong, Stylizer(dialled, device="cpu")(PHOTO, strength=4.0))
+    assert not torch.equal(strong, Stylizer(dialled, device="cpu")(PHOTO))
+    drawn = RandomStylize([dialled], p=1.0, strength=(1.0, 4.0))
+    torch.manual_seed(0)
+    strengths = [drawn.make_params([])["strength"] for _ in range(200)]
+    assert 1 <= min(strengths) < 1.1 < 3.9 < max(strengths) <= 4
+    for styles in (
+        [style_path],
+        [dialled, style_path],
+        [{str(dialled): 0.5, str(style_path): 0.5}],
+    ):
+        with raises(SettingError, "no_dial", style_path):
+            RandomStylize(styles, strength=(0.5, 1.5))  # type: ignore[arg-type]
+    with raises(SettingError, "setting", "4.5"):
+        RandomStylize([dialled], strength=(1.0, 4.5))
