@@ -19,7 +19,7 @@ from fststyle.styles.find import art_folder, zoo_folder
 from fststyle.styles.shape import NetworkConfig, Upsample, layers, receptive_radius
 from fststyle.stylize.strokes import WORKING_SIDE
 from fststyle.stylize.stylizer import Stylizer
-from fststyle.training.gates import probe_photos
+from fststyle.training.probes import small_probes
 from fststyle.training.settings import read_loss
 from fststyle.video.encoders import CRF, PRESET
 from fststyle.video.video_stylizer import SMOOTHING, STEADY
@@ -29,7 +29,7 @@ from fststyle.web.uploads import _GRACE_SECONDS, _LOWEST_SPEED
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNER = (ROOT / "fststyle" / "web" / "page" / "runner.js").read_text(encoding="utf-8")
-TENS = {10: "ten", 4: "four", 13: "13", 3: "three", 6: "six"}
+TENS = {10: "ten", 4: "four", 13: "13", 3: "three", 8: "eight"}
 
 
 def number_in_runner(name: str) -> int:
@@ -61,7 +61,7 @@ PROMISES = [
         f"Photos over {_LARGE_PIXELS // 10**6} megapixels are processed",
     ),
     ("docs/guides/photos.md", f"a long side over {WORKING_SIDE} pixels, it is the long side"),
-    ("docs/guides/train.md", f"{TENS[len(probe_photos())]} test photos are stylised"),
+    ("docs/guides/train.md", f"{TENS[len(small_probes().photos)]} test photos are stylised"),
     ("docs/guides/video.md", f"follow the motion in the video; default {STEADY:g}"),
     ("docs/guides/video.md", f"statistics are averaged; default {SMOOTHING:g}"),
     ("docs/guides/video.md", f"the default is {CRF}, with the preset {PRESET}"),

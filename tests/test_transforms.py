@@ -208,6 +208,6 @@ def test_strengths_of_a_dial(tmp_path: Path, style_path: Path) -> None:
         [{str(dialled): 0.5, str(style_path): 0.5}],
     ):
         with raises(SettingError, "no_dial", style_path):
-            RandomStylize(styles, strength=(0.5, 1.5))  # type: ignore[arg-type]
+            RandomStylize(styles, strength=(0.5, 1.5))
     with raises(SettingError, "setting", "4.5"):
         RandomStylize([dialled], strength=(1.0, 4.5))

@@ -136,11 +136,12 @@ def about_the_run(facts: RunFacts) -> str:
 
 def gates_table(gates: Sequence[Gate]) -> str:
     """Return the gates as a Markdown table."""
-    header = ("gate", "value", "limit", "passed", "worst on")
-    rows = [
-        (g.name, f"{g.value:.3f}", f"{g.limit:g}", "yes" if g.passed else "**no**", g.probe)
-        for g in gates
-    ]
+    header = ("gate", "value", "limit", "passed", "worst on", "at strength")
+    rows = []
+    for g in gates:
+        passed = "yes" if g.passed else "**no**" if g.blocks else "no (warning)"
+        numbers = (f"{g.value:.3f}", f"{g.limit:g}")
+        rows.append((g.name, *numbers, passed, g.probe, f"{g.strength:g}"))
     return markdown_table(header, rows)
 
 

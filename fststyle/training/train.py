@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from fststyle.errors import FststyleError, TrainingError
 from fststyle.images.load import load_image
-from fststyle.images.resize import fit_long_side
+from fststyle.images.resize import fit_long_side, fit_short_side
 from fststyle.images.save import save_photo
 from fststyle.images.sheets import sheet
 from fststyle.perceptual.losses import PerceptualLoss
@@ -178,12 +178,12 @@ def finish(
     log.info("%d steps in %.1f minutes", module.steps_made, module.seconds() / 60)
 
     stylizer = Stylizer(str(style_file), device="cpu")
-    found = gates.check(stylizer) if plan.trainer.gates else ()
+    found = _check(plan, stylizer) if plan.trainer.gates else ()
     if found:
         export(plan, run, trained, found)
     sheet_path = run.folder / "sheet.png"
     _draw_sheet(plan, stylizer, sheet_path)
-    passed = all(gate.passed for gate in found)
+    passed = not any(gate.blocks for gate in found)
     wanted = bool(plan.cfg.install)
     installed = (
         find.install(style_file, trained.interrupted)
@@ -240,6 +240,20 @@ def export(plan: Plan, run: Run, trained: Trained, found: tuple[Gate, ...] = ())
         facts["gates"] = report.gate_values(found)
     save_style(network, dataclasses.replace(plan.info, training=facts), path)
     return path
+
+
+def _check(plan: Plan, stylizer: Stylizer) -> tuple[Gate, ...]:
+    """Check a style file for faults, and log those that do not prevent its installation."""
+    size = plan.loss.style_sizes[0]
+    found = gates.check(
+        stylizer,
+        fit_short_side(plan.style_image, size) if size else plan.style_image,
+        strengths=gates.STRENGTHS if plan.network.dial else (1.0,),
+    )
+    for gate in found:
+        if not gate.passed and not gate.blocks:
+            log.warning("%s The style is installed anyway.", gate.sentence)
+    return found
 
 
 def _start(plan: Plan, run: Run) -> Trained:

@@ -49,13 +49,15 @@ def test_gates() -> None:
         Gate("blur", 2.0, 1.25, "face", "It is blurred."),
         Gate("frame", float("nan"), 2.0, "night", ""),
         Gate("blobs", 0.12345, 0.25, "night", ""),
+        Gate("halo", 0.9, 0.45, "disc", "", 0.5),
     ]
-    assert gate_values(gates) == {"blur": 2.0, "frame": None, "blobs": 0.123}
+    assert gate_values(gates) == {"blur": 2.0, "frame": None, "blobs": 0.123, "halo": 0.9}
     lines = gates_table(gates).splitlines()
     assert lines[2:] == [
-        "| blur | 2.000 | 1.25 | **no** | face |",
-        "| frame | nan | 2 | **no** | night |",
-        "| blobs | 0.123 | 0.25 | yes | night |",
+        "| blur | 2.000 | 1.25 | **no** | face | 1 |",
+        "| frame | nan | 2 | **no** | night | 1 |",
+        "| blobs | 0.123 | 0.25 | yes | night | 1 |",
+        "| halo | 0.900 | 0.45 | no (warning) | disc | 0.5 |",
     ]
 
 

@@ -895,7 +895,7 @@ def test_network_with_a_fault_is_not_installed(tmp_path: Path) -> None:
     assert not (tmp_path / "data_home").exists()
     assert f"use its file: {path}." in run.err
     assert run.out.startswith(f"Style file    {path}\n")
-    assert " of 6 passed\n" in run.out
+    assert " of 9 passed\n" in run.out
     assert "Use it" not in run.out
     assert status_of(path.parent) == "finished"
     assert set(read_info(path).training["gates"]) == set(gates.LIMITS)
@@ -903,7 +903,7 @@ def test_network_with_a_fault_is_not_installed(tmp_path: Path) -> None:
 
 def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = (gates.Gate("blur", 2.0, 1.3, "face", "It is blurred."),)
-    monkeypatch.setattr("fststyle.training.gates.check", lambda _: found)
+    monkeypatch.setattr("fststyle.training.gates.check", lambda *_, **__: found)
 
     def write(_: object, folder: Path) -> Path:
         (folder / "report.md").write_text("# ink_wash: equals 3\n")
@@ -921,7 +921,7 @@ def test_report_tells_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for part in (
         "](sheet.png)",
         "](report_training.png)",
-        "| blur | 2.000 | 1.3 | **no** | face |",
+        "| blur | 2.000 | 1.3 | **no** | face | 1 |",
         "It is blurred.",
         "2 steps in ",
         '"style_sizes": [',

@@ -1,0 +1,1 @@
+"""Measures of visible faults in the results of networks, one module for each kind of fault."""
