@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from fststyle.errors import SettingError
 from fststyle.images.resize import fit_short_side
+from fststyle.perceptual.arrangement import ARRANGED, ArrangementLoss
 from fststyle.perceptual.palette import palette_distance, palette_quantiles
 from fststyle.perceptual.presets import MIN_STYLE_SIDE, Form, GramDivisor, LossConfig, TVForm
 from fststyle.perceptual.structure import laplacian_loss, self_similarity_loss, windows
@@ -185,7 +186,9 @@ class PerceptualLoss(nn.Module):
                 code="normalised_other_weights",
             )
         self.config = config
-        self.vgg = VGG16Features([*config.content_layers, *config.style_layers], weights)
+        arranged = ARRANGED if config.arrangement_weight else {}
+        layers = [*config.content_layers, *config.style_layers, *arranged]
+        self.vgg = VGG16Features(layers, weights)
         for layer in config.normalised_layers:
             self.register_buffer(f"scale_{layer}", _channel_scale(layer), persistent=False)
         pictures = [style] if isinstance(style, Tensor) else list(style)
@@ -199,6 +202,9 @@ class PerceptualLoss(nn.Module):
                 self.register_buffer(
                     f"gram_{layer}", torch.stack(grams).mean(dim=0), persistent=False
                 )
+            if arranged:
+                found = [self._seen(self.vgg(p, list(arranged))) for p in pictures]
+                self.arrangement = ArrangementLoss(found)
             self.register_buffer("palette", palette_quantiles(pictures), persistent=False)
 
     @classmethod
@@ -282,6 +288,9 @@ class PerceptualLoss(nn.Module):
                     quarters = {layer: windows(features[layer])}
                     loss = loss + config.window_weight * self._style(layer, quarters).mean()
                 style = style + weight * loss
+            if config.arrangement_weight:
+                seen = self._seen({layer: features[layer] for layer in ARRANGED})
+                style = style + config.arrangement_weight * self.arrangement(seen).mean()
             if config.palette_weight:
                 palette = self._palette(image).mean()
             if config.tv_weight:
@@ -328,6 +337,9 @@ class PerceptualLoss(nn.Module):
             return features
         scale: Tensor = getattr(self, f"scale_{layer}")
         return features * scale.to(features.dtype)
+
+    def _seen(self, features: Features) -> Features:
+        return {layer: self._normalised(layer, values) for layer, values in features.items()}
 
     def _gram(self, layer: str, features: Tensor) -> Tensor:
         """Compute the Gram matrix of a layer, normalising its channels if configured."""

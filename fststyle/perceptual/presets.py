@@ -54,6 +54,9 @@ class LossConfig:
         window_weight: Weight of the Gram matrices of the four quarters of the image, relative to
             that of the whole image. It keeps plain areas from staying unpainted. It does not apply
             to the layers of VGG's first block.
+        arrangement_weight: Weight of the covariances between features and the features 8 to 16
+            pixels away (see `fststyle.perceptual.arrangement`), which counts as part of the style
+            term. It prevents regular patterns that the style does not have.
         style_sizes: Short sides in pixels to which the style image is reduced; 0 keeps its size.
             Gram matrices of several sizes are averaged. The image is never enlarged.
         normalised_layers: Layers whose channels are divided by their mean activation over
@@ -89,6 +92,7 @@ class LossConfig:
     self_similarity_weight: float = 0.0
     spatial_weight: float = 0.0
     window_weight: float = 0.0
+    arrangement_weight: float = 0.0
     style_sizes: tuple[int, ...] = (384,)
     normalised_layers: tuple[str, ...] = ("relu3_3", "relu4_2", "relu4_3")
     content_form: Form = "relative"
@@ -151,6 +155,17 @@ PRESETS: Final[Mapping[str, LossConfig]] = MappingProxyType(
         preset.preset: preset
         for preset in (
             LossConfig(),
+            # The parts of a photo keep their relations to one another, while colours and textures
+            # are free, so that a higher style weight is possible. The plain content term prevents
+            # inverted tones. See docs/training_measurements.md.
+            LossConfig(
+                preset="painterly",
+                content_weight=0.4,
+                style_weight=1.0,
+                palette_weight=0.3,
+                self_similarity_weight=1.0,
+                window_weight=0.3,
+            ),
             # train.lua, PerceptualCriterion.lua. Their content layer is relu3_3 (index 16 of the
             # Torch Sequential), although the paper says relu2_2.
             replace(

@@ -69,7 +69,7 @@ def test_disk_that_fills_during_an_optimisation(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--loss", "gatys"], "choose from calibrated, johnson"),
+        (["--loss", "gatys"], "choose from calibrated, painterly, johnson"),
         (["--style-layers", "relu9_1"], "relu9_1"),
         (["--content-layers", ""], "layer"),
         (["--style-weight", "-1"], "style_weight"),

@@ -243,24 +243,62 @@ def keras_vgg19(image: Array, output: Arrays, photo: Arrays, style: Arrays) -> t
 
 
 def calibrated(image: Array, output: Arrays, photo: Arrays, style: Arrays) -> tuple[Any, Any, Any]:
-    config = loss_config("calibrated")
+    return relative_terms(loss_config("calibrated"), image, output, photo, style)
 
-    def seen(layer: str, features: Array) -> Array:
-        if layer not in config.normalised_layers:
-            return features
-        mean = losses._statistics()[f"{layer}.mean"].numpy().astype(np.float64)
-        mean = mean.clip(min=0.1 * np.sort(mean)[(mean.size - 1) // 2])
-        return features / mean[None, :, None, None]
 
+def painterly(image: Array, output: Arrays, photo: Arrays, style: Arrays) -> tuple[Any, Any, Any]:
+    config = loss_config("painterly")
+    content, style_loss, tv = relative_terms(config, image, output, photo, style)
+    for layer, weight in config.content_layers.items():
+        pairs = zip(output[layer], photo[layer], strict=True)
+        for one, other in ((seen(config, layer, x[None])[0] for x in pair) for pair in pairs):
+            actual, expected = cosine_distances(one), cosine_distances(other)
+            error = ((actual - expected) ** 2).mean() / expected.var()
+            content += config.self_similarity_weight * weight * error / len(image)
+    for layer, weight in config.style_layers.items():
+        if layer == "relu1_2":
+            continue
+        features, picture = seen(config, layer, output[layer]), seen(config, layer, style[layer])
+        target = gram(picture)[0] / area(picture)
+        rows, columns = (length // 2 for length in features.shape[2:])
+        for top in (0, rows):
+            for left in (0, columns):
+                quarter = features[:, :, top : top + rows, left : left + columns]
+                for one in gram(quarter) / (rows * columns):
+                    error = ((one - target) ** 2).sum() / (target**2).sum() / (4 * len(image))
+                    style_loss += config.style_weight * config.window_weight * weight * error
+    return content, style_loss, tv
+
+
+def cosine_distances(features: Array) -> Array:
+    vectors = features.reshape(len(features), -1)
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=0)
+    distances: Array = 1 - vectors.T @ vectors
+    return distances
+
+
+def seen(config: LossConfig, layer: str, features: Array) -> Array:
+    if layer not in config.normalised_layers:
+        return features
+    mean = losses._statistics()[f"{layer}.mean"].numpy().astype(np.float64)
+    mean = mean.clip(min=0.1 * np.sort(mean)[(mean.size - 1) // 2])
+    scaled: Array = features / mean[None, :, None, None]
+    return scaled
+
+
+def relative_terms(
+    config: LossConfig, image: Array, output: Arrays, photo: Arrays, style: Arrays
+) -> tuple[Any, Any, Any]:
     content, style_loss = 0.0, 0.0
     for layer, weight in config.content_layers.items():
-        target = seen(layer, photo[layer])
-        for one, other in zip(seen(layer, output[layer]), target, strict=True):
+        target = seen(config, layer, photo[layer])
+        for one, other in zip(seen(config, layer, output[layer]), target, strict=True):
             energy = (other**2).sum()
             assert energy / other.size > 0.2 * natural_energy(layer, config)  # above the floor
             content += weight * ((one - other) ** 2).sum() / energy / len(image)
     for layer, weight in config.style_layers.items():
-        features, picture = seen(layer, output[layer]), seen(layer, style[layer])
+        features, picture = seen(config, layer, output[layer]), seen(config, layer, style[layer])
         target = gram(picture)[0] / area(picture)
         for one in gram(features) / area(features):
             error = ((one - target) ** 2).sum() / (target**2).sum()
@@ -291,7 +329,7 @@ Formula = Callable[[Array, Arrays, Arrays, Arrays], tuple[Any, Any, Any]]
 
 @pytest.mark.parametrize(
     "formula",
-    [calibrated, johnson, pytorch_examples, lengstrom, keras_vgg16, keras_vgg19],
+    [calibrated, painterly, johnson, pytorch_examples, lengstrom, keras_vgg16, keras_vgg19],
     ids=lambda formula: formula.__name__,
 )
 @pytest.mark.parametrize("batch", [1, 2])
@@ -303,7 +341,7 @@ def test_preset_against_its_formula(
     weights = narrow_weights
     if config.architecture == "vgg19":
         weights = vgg19_of(narrow_weights)
-    if preset == "calibrated":
+    if preset in ("calibrated", "painterly"):
         weights = request.getfixturevalue("original_weights")
     if preset == "keras_vgg19":
         config = loss_config(preset, tv_weight=3.0)
@@ -317,7 +355,7 @@ def test_preset_against_its_formula(
     expected = formula(pixels, *(as_arrays(features(x)) for x in (image, photo, style)))
     # tests/test_palette.py computes the palette's distance anew.
     palette = palette_distance(image, palette_quantiles(style)).mean() * config.palette_weight
-    assert (config.palette_weight > 0) == (preset == "calibrated")
+    assert (config.palette_weight > 0) == (preset in ("calibrated", "painterly"))
     assert float(actual.palette) == pytest.approx(float(palette), rel=1e-6)
     others = {name: getattr(actual, name) for name in ("content", "style", "tv")}
     for (name, value), target in zip(others.items(), expected, strict=True):
@@ -328,7 +366,10 @@ def test_preset_against_its_formula(
 
 
 def test_every_preset_has_a_formula() -> None:
-    formulas = (calibrated, johnson, pytorch_examples, lengstrom, keras_vgg16, keras_vgg19)
+    formulas = (
+        *(calibrated, painterly, johnson),
+        *(pytorch_examples, lengstrom, keras_vgg16, keras_vgg19),
+    )
     assert {formula.__name__ for formula in formulas} == set(PRESETS)
     assert all(name == preset.preset for name, preset in PRESETS.items())
 
@@ -338,7 +379,8 @@ def test_every_preset_has_a_formula() -> None:
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_nothing_to_improve_is_no_loss(preset: str, request: pytest.FixtureRequest) -> None:
-    config = loss_config(preset, architecture="vgg16")
+    # The quarters of an image differ from the whole.
+    config = loss_config(preset, architecture="vgg16", window_weight=0)
     name = "original_weights" if config.normalised_layers else "narrow_weights"
     style = noise(1, 3, 33, 40)
     loss = PerceptualLoss(config, request.getfixturevalue(name), style)

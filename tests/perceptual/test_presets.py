@@ -43,7 +43,7 @@ def test_configuration_becomes_json(preset: str) -> None:
 @pytest.mark.parametrize(
     ("values", "code", "fact"),
     [
-        ({"preset": "jonson"}, "unknown_loss", "calibrated, johnson"),
+        ({"preset": "jonson"}, "unknown_loss", "calibrated, painterly, johnson"),
         ({"style_wieght": 1.0}, "unknown_setting", "style_weight"),
         ({"tuned_for": "x"}, "unknown_setting", "loss.tuned_for"),
         ({"content_layers": {"relu9_9": 1.0}}, "unknown_layer", "relu9_9"),
