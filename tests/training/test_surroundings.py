@@ -244,6 +244,21 @@ def test_drive_that_refuses_permissions(tmp_path: Path, monkeypatch: pytest.Monk
     train(small(tmp_path / "next", "steps=2"))
 
 
+def test_run_folder_that_was_copied_elsewhere(tmp_path: Path) -> None:
+    every = "callbacks.checkpoint.every_steps=1"
+    train(small(tmp_path / "first", "steps=2", every))
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "first")
+    facts = json.loads((tmp_path / "copy" / "run.json").read_text())
+    (tmp_path / "copy" / "run.json").write_text(json.dumps({**facts, "status": "running"}))
+    result = train(small(tmp_path / "copy", "steps=4", every, "resume=auto"))
+    assert result.style_file.parent == tmp_path / "copy"
+    assert status_of(tmp_path / "copy") == "finished"
+    state = torch.load(tmp_path / "copy" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 4
+    assert not (tmp_path / "first").exists()
+
+
 def test_crops_do_not_travel_through_shared_memory() -> None:
     data = PhotoDataModule(size=64, num_workers=1, validation_photos=1)
     batch = next(iter(data.train_dataloader()))
