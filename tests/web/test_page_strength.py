@@ -33,6 +33,7 @@ from web_help import PATIENCE, Server, running_server
 from fststyle.cli import main as cli
 from fststyle.styles.network import TransformerNet
 from fststyle.stylize.arrays import read_mask
+from fststyle.web.page_files import page_folder
 
 pytestmark = needs_chromium
 
@@ -393,6 +394,29 @@ def test_map_of_another_size(
     actual = np.reshape(result, (123, 182, 4))[..., :3]
     exact = exactly({dialled_path: 1}, photo, strength=4, strength_map=levels)
     assert np.abs(actual - exact).max() <= 2
+
+
+@needs_runner
+def test_large_results_are_not_painted_again(
+    context: BrowserContext, server: Server, tmp_path: Path, dialled_path: Path
+) -> None:
+    photo = small_photo(tmp_path / "large.png", 0, 336, 496)
+    script = (page_folder() / "runner.js").read_text()
+    small = script.replace("MAX_NETWORK_PIXELS = 4_500_000", "MAX_NETWORK_PIXELS = 100_000")
+    assert small != script
+    # With the headers of the server, which workers need.
+    context.route("**/runner.js", lambda route: route.fulfill(response=route.fetch(), body=small))
+    page, _ = open_page(context, server.url)
+    page.locator("#stroke").fill("4")
+    show(page, photo, "dialled")
+    page.check("#local")
+    name, content = download(page)
+    expect(page.locator("#status")).to_have_text(
+        f"Saved as {name}. It is enlarged: only the server paints large photos at full size."
+    )
+    exact = exactly({dialled_path: 1}, photo, strength=2, scale=2, repaint=False)
+    # The command line rounds the shrunk photo, to which random networks are sensitive.
+    assert np.abs(pixels(content) - exact).mean() < 1.5
 
 
 @needs_runner
