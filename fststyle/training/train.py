@@ -252,7 +252,7 @@ def _check(plan: Plan, stylizer: Stylizer) -> tuple[Gate, ...]:
     )
     for gate in found:
         if not gate.passed and not gate.blocks:
-            log.warning("%s The style is installed anyway.", gate.sentence)
+            log.warning("%s This is only a warning.", gate.sentence)
     return found
 
 

@@ -44,11 +44,12 @@ def specks(result: Pixels, artwork: Pixels) -> float:
 
 def _strengths(image: Pixels) -> list[NDArray[np.float64]]:
     """Return the strength in each window of each octave, of the channel where it is highest."""
-    rows, columns = (max(1, (side - 2 * _BORDER) // _WINDOW) for side in image.shape[:2])
+    border = min(_BORDER, min(image.shape[:2]) // 4)
+    rows, columns = (max(1, (side - 2 * border) // _WINDOW) for side in image.shape[:2])
     blurred = [ndimage.gaussian_filter(image, (sigma, sigma, 0)) for sigma in _SIGMAS]
     strengths = []
     for fine, coarse in pairwise(blurred):
-        inside = (fine - coarse)[_BORDER:-_BORDER, _BORDER:-_BORDER].astype(np.float64)
+        inside = (fine - coarse)[border:-border, border:-border].astype(np.float64)
         detail = inside[: rows * _WINDOW, : columns * _WINDOW]
         windows = detail.reshape(rows, len(detail) // rows, columns, -1, 3)
         strengths.append(((windows**4).mean(axis=(1, 3)) ** 0.25).max(axis=-1).ravel())

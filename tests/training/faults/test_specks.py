@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from fststyle.images.load import load_image
 from fststyle.images.resize import fit_short_side
+from fststyle.perceptual.presets import MIN_STYLE_SIDE
 from fststyle.styles.find import art_folder
 from fststyle.training.faults.specks import specks
 from fststyle.training.gates import LIMITS
@@ -62,3 +63,8 @@ def test_flat_areas_of_the_artworks_pass(name: str) -> None:
     artwork = fit_short_side(load_image(art_folder() / f"{name}.jpg"), 384)
     tiles = [artwork[y : y + 96, x : x + 96] for y in (0, 96, 192) for x in (0, 96, 192)]
     assert min(specks(tile, artwork) for tile in tiles) < LIMITS["specks"]
+
+
+def test_the_smallest_artwork() -> None:
+    artwork = np.random.default_rng(0).random((MIN_STYLE_SIDE, 40, 3)).astype(np.float32)
+    assert specks(SKY, artwork) == 0
