@@ -149,7 +149,7 @@ def write(zoo: Path, docs: Path) -> list[Path]:
     text = page(zoo)
     folder = docs / "gallery"
     folder.mkdir(parents=True, exist_ok=True)
-    photos = [_at_height(load_image(path), HEIGHT) for path in builtin_held_out()]
+    photos = [at_height(load_image(path), HEIGHT) for path in builtin_held_out()]
     written = []
     for name in (_ORIGINALS, *listed(text)):
         pictures = photos
@@ -157,15 +157,15 @@ def write(zoo: Path, docs: Path) -> list[Path]:
             stylizer = Stylizer(str(zoo / f"{name}.onnx"), device="cpu")
             pictures = [stylizer(photo) for photo in photos]
         written.append(folder / f"{name}.jpg")
-        _save_small(sheet([pictures], gap=0), written[-1])
+        save_small(sheet([pictures], gap=0), written[-1])
     (path,) = (path for path in builtin_photos() if path.name == _FACE)
-    face = _at_height(load_image(path), _FACE_HEIGHT)
+    face = at_height(load_image(path), _FACE_HEIGHT)
     faces = [Stylizer(str(zoo / f"{name}.onnx"), device="cpu")(face) for name in listed(text)]
     written.append(folder / f"{_ALL}.jpg")
     whole = contact_sheet([face, *faces], ["photo", *listed(text)])
-    _save_small(whole, written[-1], [(whole.shape[0], q) for q in (85, 78, 70)], _MOST_ALL_BYTES)
+    save_small(whole, written[-1], [(whole.shape[0], q) for q in (85, 78, 70)], _MOST_ALL_BYTES)
     for path in folder.glob("*.jpg"):
-        if path not in written:
+        if path not in written and not path.stem.endswith("_strengths"):  # of strengths.py
             path.unlink()
     # Written last, so that a page never lacks its images.
     write_atomically(docs / "gallery.md", text.encode())
@@ -189,7 +189,7 @@ def staleness(zoo: Path, docs: Path) -> str:
     if text != page(zoo):
         return f"{path.name} does not match the files in the zoo."
     expected = {f"{name}.jpg" for name in (_ORIGINALS, _ALL, *names)}
-    there = {item.name for item in (docs / "gallery").glob("*")}
+    there = {p.name for p in (docs / "gallery").glob("*") if not p.stem.endswith("_strengths")}
     if there != expected:
         return (
             f"docs/gallery has missing or unexpected files: {', '.join(sorted(there ^ expected))}."
@@ -197,20 +197,22 @@ def staleness(zoo: Path, docs: Path) -> str:
     return ""
 
 
-def _at_height(photo: NDArray[np.float32], height: int) -> NDArray[np.float32]:
+def at_height(photo: NDArray[np.float32], height: int) -> NDArray[np.float32]:
+    """Resize a photo to a height."""
     return resize(photo, width=round(photo.shape[1] * height / photo.shape[0]), height=height)
 
 
-def _save_small(
+def save_small(
     picture: NDArray[np.float32],
     path: Path,
     trials: Sequence[tuple[int, int]] = _TRIALS,
     most: int = MOST_BYTES,
 ) -> None:
+    """Write a JPEG file of at most ``most`` bytes, by trying heights and qualities in order."""
     encoded = BytesIO()
     for height, quality in trials:
         encoded = BytesIO()
-        image = to_pil(_at_height(picture, height))
+        image = to_pil(at_height(picture, height))
         image.save(encoded, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
         if encoded.tell() <= most:
             break
