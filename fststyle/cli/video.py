@@ -98,6 +98,12 @@ def _add_control(command: argparse.ArgumentParser) -> None:
         "--scale", type=stroke_scale, metavar="0.25..64", help="size of the brush strokes"
     )
     control.add_argument("--strength", type=strength, metavar="0..4", help="as for stylize")
+    control.add_argument(
+        "--strength-map",
+        type=local_path,
+        metavar="IMAGE",
+        help="as for stylize; the map is stretched over every frame",
+    )
     control.add_argument("--keep-colors", action="store_true", help="as for stylize")
     control.add_argument(
         "--start", type=seconds, metavar="TIME", help="time to start at, in seconds or as H:MM:SS"
@@ -128,6 +134,7 @@ def video(options: argparse.Namespace) -> int:
     styles = [find_network(name) for name in style_weights(options.style)]
     _check_paths(options, styles)
 
+    from fststyle.stylize.arrays import read_mask
     from fststyle.stylize.control import Control
     from fststyle.video.convert import convert
     from fststyle.video.encoders import Output, check_video_output
@@ -151,7 +158,9 @@ def video(options: argparse.Namespace) -> int:
         )
         # If a size is given, the network works at that size by default.
         default_scale = {"scale": 1.0} if given(options, "size") else {}
-        control = Control(**{**default_scale, **given(options, "scale", "strength", "keep_colors")})
+        settings = given(options, "scale", "strength", "keep_colors")
+        maps = {n: read_mask(path) for n, path in given(options, "strength_map").items()}
+        control = Control(**{**default_scale, **settings, **maps})
 
         def work(pixels: Any, seconds: float) -> Any:
             return stylizer.frame(pixels, seconds, control)
@@ -182,7 +191,8 @@ def _check_paths(options: argparse.Namespace, styles: list[FoundStyle]) -> None:
     output = options.output
     if output.suffix.lower() in VIDEO_SUFFIXES:
         check_output(output, suffixes=VIDEO_SUFFIXES)
-    for path in (options.video, *(style.path for style in styles)):
+    maps = given(options, "strength_map").values()
+    for path in (options.video, *maps, *(style.path for style in styles)):
         if path.exists() and output.exists() and os.path.samefile(path, output):
             raise CommandError(
                 "The result would replace {path}.",

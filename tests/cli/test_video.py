@@ -12,6 +12,7 @@ import pytest
 from video_help import facts_of, frames_of, moving, packets_of, times_of, write_video
 
 from fststyle.cli import main as cli
+from fststyle.images.save import save_photo
 from fststyle.styles import find
 from fststyle.video.encoders import CRF, VIDEO_SUFFIXES
 from fststyle.video.video_stylizer import SMOOTHING, STEADY, VideoStylizer
@@ -61,6 +62,25 @@ def test_a_film(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[st
         difference = expected.mean(axis=(0, 1)) - result.mean(axis=(0, 1))
         assert np.abs(difference).max() < 3
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_map_of_strengths(
+    folder: Path, style_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.zeros((8, 8, 3), np.float32)
+    values[:, 4:] = 1
+    save_photo(values, "map.png")
+    options = ("--style", style_path, "--device", "cpu", "--steady", "0", "--crf", "0")
+    assert run("film.mp4", *options, "-o", "out.mp4", "--strength-map", "map.png") == 0
+    capsys.readouterr()
+    for frame, result in zip(frames_of(Path("film.mp4")), frames_of(Path("out.mp4")), strict=True):
+        change = np.abs(frame.astype(int) - result).mean(axis=(0, 2))
+        assert change[:40].mean() < 3  # only the rounding of colours in films
+        assert change[-40:].mean() > 10
+    refused(capsys, "film.mp4", *options, "-o", "out.mp4", "--strength-map", "no.png")
+    Path("map.mp4").write_bytes(Path("map.png").read_bytes())
+    text = refused(capsys, "film.mp4", *options, "-o", "map.mp4", "--strength-map", "map.mp4")
+    assert "would replace" in text
 
 
 def test_facts_as_json(folder: Path, style_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
