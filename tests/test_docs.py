@@ -35,7 +35,7 @@ SHELL = re.compile(r"^```(?:bash|sh|shell)\n(.*?)^```$", re.MULTILINE | re.DOTAL
 
 # Quick, and in need of nothing but the files of `folder`. The others are only parsed.
 RUN = ("stylize", "styles", "info", "export")
-SLOW = ("int8", "--style mine", "--style my.jpg")
+SLOW = ("int8", "--subject", "--style mine", "--style my.jpg")
 # Programs that are not ours, and commands that are tested elsewhere.
 NOT_RUN = {"curl", "mkdocs", "pytest", ".ci/run", "scripts/check"}
 

@@ -30,6 +30,8 @@ REMEDIES: Final[dict[str, str]] = {
         "With --mask, choose an image that is black where that style should be applied."
     ),
     "no_dial": "Choose a --strength of at most 1, or train a style with network.dial=true.",
+    "no_subject_model": "Connect to the internet, copy the file from another computer, or omit "
+    "--subject and --background.",
     "output_is_a_file": "Choose a folder with -o.",
     "would_replace": "Choose another file or folder with -o.",
     "single_weight": "To apply {style} only partially, use --strength.",

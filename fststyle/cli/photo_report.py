@@ -39,6 +39,7 @@ class PhotoReport:
         self._failed: list[FststyleError] = []
         self._begin = time.perf_counter()
         self._count = 0
+        self._faces = 0
 
     def progress(self, total: int) -> AbstractContextManager[Any]:
         """Show a progress bar until the end of the ``with`` block, if there are several photos."""
@@ -60,7 +61,10 @@ class PhotoReport:
         self._count += 1
         if error is None:
             milliseconds = 1000 * outcome.seconds
+            faces = {} if outcome.faces is None else {"faces": outcome.faces}
+            self._faces += outcome.faces or 0
             text = f"{outcome.width}×{outcome.height}  {self._style}  {milliseconds:.0f} ms"
+            text += f"  {_faces(outcome.faces)}" if outcome.faces is not None else ""
             self._line(
                 f"{_shown(task.target)}  {text}",
                 task.source,
@@ -68,6 +72,7 @@ class PhotoReport:
                 width=outcome.width,
                 height=outcome.height,
                 milliseconds=round(milliseconds, 1),
+                **faces,
             )
         else:
             if error.path is None:
@@ -90,6 +95,7 @@ class PhotoReport:
             seconds = time.perf_counter() - self._begin
             print(
                 f"{done} photo{'' if done == 1 else 's'} in {seconds:.1f} s"
+                + (f", {_faces(self._faces)}" if self._faces else "")
                 + (f", {len(self._failed)} failed:" if self._failed else ""),
                 file=sys.stderr,
             )
@@ -117,6 +123,10 @@ class PhotoReport:
             print(text, file=self._out, flush=True)
         else:
             self._bar.write(text, file=self._out)  # above the bar
+
+
+def _faces(number: int) -> str:
+    return f"{number} face{'' if number == 1 else 's'}"
 
 
 def _shown(path: Path) -> str:

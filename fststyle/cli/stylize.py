@@ -58,7 +58,10 @@ if TYPE_CHECKING:
 
 _STREAM: Final = "-"
 _ANIMATED: Final = (".gif", ".apng")
-_CONTROL: Final = ("size", "scale", "tile", "strength", "keep_colors", "repaint")
+_CONTROL: Final = (
+    *("size", "scale", "tile", "strength", "keep_colors", "repaint"),
+    *("faces", "subject", "background"),
+)
 _MASKS: Final = ("mask", "strength_map")
 _FILES: Final = ("strip", "keep_gps", "quality")
 # If there is no network, the photo is optimised, which supports only the size.
@@ -176,6 +179,19 @@ def _add_control(group: Any) -> None:
         default=argparse.SUPPRESS,
         help="do not paint enlarged results once more at full size; this is faster",
     )
+    group.add_argument(
+        "--faces",
+        choices=("gentle",),
+        help="weaken the style on faces, so that they look natural, and print how many were found",
+    )
+    for name, other in (("subject", "background"), ("background", "subject")):
+        group.add_argument(
+            f"--{name}",
+            type=strength,
+            metavar="0..4",
+            help=f"factor for the strength of the {name}, if it should differ from the {other}; "
+            "needs the extra subject",
+        )
     group.add_argument("--keep-colors", action="store_true", help="keep the photo's colours")
     group.add_argument(
         "--mask",
@@ -207,6 +223,10 @@ def stylize(options: argparse.Namespace) -> int:
     """
     if options.device in ("cuda", "mps"):
         require_packages("train", "torch")
+    if given(options, "subject", "background"):
+        from fststyle.stylize.subject import PACKAGES
+
+        require_packages("subject", *PACKAGES)
     without_network = _without_network(options)
     if without_network is None:
         return _stylize(options)
@@ -378,7 +398,22 @@ def _prepared(options: argparse.Namespace) -> FileStylizer:
     masks: dict[str, Any] = {n: read_mask(path) for n, path in given(options, *_MASKS).items()}
     control = Control(**given(options, *_CONTROL), **masks)
     stylizer.check(control)
+    if control.has_subject:
+        _announce_download()
     return FileStylizer(stylizer, control, **given(options, *_FILES))
+
+
+def _announce_download() -> None:
+    """Tell the user before rembg downloads a network."""
+    from fststyle.stylize.subject import MODEL_MEGABYTES, missing_model
+
+    if (path := missing_model()) is not None:
+        print(
+            f"The network that finds the subject is downloaded once ({MODEL_MEGABYTES} MB), to "
+            f"{path}.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _needed_files(options: argparse.Namespace) -> list[Path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, get_args
 
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from fststyle.errors import check_choice, check_number
+from fststyle.errors import SettingError, check_choice, check_number
 from fststyle.styles.dial import STRONGEST
 from fststyle.stylize.strokes import HIGHEST_SCALE, LOWEST_SCALE
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Size = int | Literal["full"] | None
+Faces = Literal["gentle"]
 Mask = Union[str, os.PathLike[str], Image, NDArray[Any], "Tensor"]
 
 
@@ -43,6 +44,12 @@ class Control:
         strength_map: A strength for each pixel. Where the map is white, ``strength`` applies, and
             where it is black or transparent, the photo is unchanged. The types are those of
             ``mask``, and a map of a different size is stretched in the same way.
+        faces: ``gentle`` weakens the style on faces, with soft edges, so that they look natural
+            (`fststyle.stylize.faces`). By default, faces are treated like everything else.
+        subject: Factor for the strength on the subject, from 0 to 4. Unless both factors are 1,
+            the subject is found with `fststyle.stylize.subject.find_subject`, which needs the
+            extra ``subject``.
+        background: Factor for the strength behind the subject, from 0 to 4.
         keep_colors: Keep the photo's colours and use only the brightness of the stylised image
             (see `fststyle.stylize.blend.keep_colors`).
         mask: Area to stylise. The style is applied fully where the mask is white, not at all
@@ -61,7 +68,7 @@ class Control:
         >>> control = Control(size=800, strength=0.6)
         >>> replace(control, keep_colors=True)
         Control(size=800, scale=None, tile=None, strength=0.6, keep_colors=True, mask=None, \
-        strength_map=None, repaint=True)
+        strength_map=None, repaint=True, faces=None, subject=1.0, background=1.0)
         >>> Control(strength=5)
         Traceback (most recent call last):
         ...
@@ -76,6 +83,9 @@ class Control:
     mask: Mask | None = None
     strength_map: Mask | None = None
     repaint: bool = True
+    faces: Faces | None = None
+    subject: float = 1.0
+    background: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.size, str):
@@ -87,6 +97,27 @@ class Control:
         if self.tile is not None:
             check_number("tile", self.tile, 1, whole=True)
         check_number("strength", self.strength, 0, STRONGEST)
+        if self.faces is not None:
+            check_choice("faces", self.faces, get_args(Faces))
+        for name in ("subject", "background"):
+            factor = getattr(self, name)
+            check_number(name, factor, 0, STRONGEST)
+            if self.strength * factor > STRONGEST:
+                raise SettingError(
+                    f"The strength of the {name}, {self.strength:g} × {factor:g}, exceeds "
+                    f"{STRONGEST:g}.",
+                    remedy=f"Choose a smaller strength or factor for the {name}.",
+                )
+
+    @property
+    def has_subject(self) -> bool:
+        """``True`` if the subject or the background has another strength."""
+        return (self.subject, self.background) != (1, 1)
+
+    @property
+    def highest_strength(self) -> float:
+        """The highest strength that a part of the photo can have."""
+        return self.strength * max(self.subject, self.background)
 
 
 class ControlSettings(TypedDict, total=False):
@@ -100,3 +131,6 @@ class ControlSettings(TypedDict, total=False):
     mask: Mask | None
     strength_map: Mask | None
     repaint: bool
+    faces: Faces | None
+    subject: float
+    background: float

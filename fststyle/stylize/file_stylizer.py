@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from fststyle.images.photo import Photo
 from fststyle.images.save import OUTPUT_SUFFIXES, save_photo
 from fststyle.stylize.control import Control
 from fststyle.stylize.output_paths import Task, make_folder
+from fststyle.stylize.regions import find_regions
 from fststyle.stylize.stylizer import Stylizer
 
 
@@ -34,15 +35,28 @@ class AnimatedInput:
     animation: Animation
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StylizedPhoto(Photo):
+    """A stylised photo.
+
+    Attributes:
+        faces: Number of faces found in the photo, or ``None`` if they were not searched.
+    """
+
+    faces: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class AlreadyWritten:
     """The result of stylising an animation, which has already been written to its file.
 
     Attributes:
         pixels: Last frame of the result, ``(H, W, 3)``.
+        faces: Largest number of faces found in a frame, or ``None`` if they were not searched.
     """
 
     pixels: NDArray[Any]
+    faces: int | None = None
 
 
 class FileStylizer:
@@ -87,7 +101,7 @@ class FileStylizer:
             return AnimatedInput(task, load_frames(task.source))
         return load_photo(task.source, as_bytes=True)
 
-    def work(self, given: Photo | AnimatedInput) -> tuple[Photo | AlreadyWritten, float]:
+    def work(self, given: Photo | AnimatedInput) -> tuple[StylizedPhoto | AlreadyWritten, float]:
         """Stylise a photo, or stylise an animation and write it.
 
         An animation is written here because its frames may not all fit into memory.
@@ -102,7 +116,7 @@ class FileStylizer:
         if isinstance(given, AnimatedInput):
             return self._animate(given)
         begin = time.perf_counter()
-        result = self._stylizer.stylize(given, self._control)
+        result = self._stylize(given)
         return result, time.perf_counter() - begin
 
     def write(self, task: Task, result: Photo | AlreadyWritten) -> None:
@@ -134,15 +148,16 @@ class FileStylizer:
     def _animate(self, animated: AnimatedInput) -> tuple[AlreadyWritten, float]:
         animation, task = animated.animation, animated.task
         seconds = 0.0
-        newest: NDArray[Any] = np.zeros((0, 0, 3), np.float32)
+        newest = AlreadyWritten(np.zeros((0, 0, 3), np.float32))
 
         def frames() -> Iterator[Photo]:
             nonlocal seconds, newest
             for photo in animation.frames():
                 begin = time.perf_counter()
-                result = self._stylizer.stylize(photo, self._control)
+                result = self._stylize(photo)
                 seconds += time.perf_counter() - begin
-                newest = result.pixels
+                faces = max(newest.faces or 0, result.faces or 0)
+                newest = AlreadyWritten(result.pixels, None if result.faces is None else faces)
                 yield result
 
         _make_parent(task)
@@ -155,7 +170,13 @@ class FileStylizer:
             metadata=metadata,
             quality=self._quality,
         )
-        return AlreadyWritten(newest), seconds
+        return newest, seconds
+
+    def _stylize(self, photo: Photo) -> StylizedPhoto:
+        regions = find_regions(photo.pixels, self._control)
+        result = self._stylizer.stylize(photo, self._control, regions)
+        facts = {field.name: getattr(result, field.name) for field in fields(Photo)}
+        return StylizedPhoto(**facts, faces=regions.faces)
 
     def _metadata(self, metadata: Metadata) -> Metadata:
         return result_metadata(

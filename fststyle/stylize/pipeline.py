@@ -45,6 +45,7 @@ class Outcome(Generic[_Task]):
             it was stylised.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
+        faces: Number of faces found in the photo, or ``None`` if they were not searched.
         error: The error if the task failed, otherwise ``None``.
     """
 
@@ -52,6 +53,7 @@ class Outcome(Generic[_Task]):
     seconds: float = 0.0
     height: int = 0
     width: int = 0
+    faces: int | None = None
     error: FststyleError | None = None
 
 
@@ -106,7 +108,8 @@ def run(
             del done
             height, width = result.pixels.shape[:2]
             largest = max(largest, height * width * _BYTES_PER_PIXEL)
-            yield Outcome(task, seconds, height, width), result
+            faces = getattr(result, "faces", None)
+            yield Outcome(task, seconds, height, width, faces), result
             del result
 
     def write_one(item: tuple[Outcome[_Task], _Result | None]) -> Outcome[_Task]:

@@ -33,6 +33,7 @@ from fststyle.stylize.arrays import (
 )
 from fststyle.stylize.blend import between, keep_colors, mix, style_weights
 from fststyle.stylize.control import Control, ControlSettings, Size
+from fststyle.stylize.regions import Regions, find_regions
 from fststyle.stylize.strokes import (
     MOST_UPSCALED,
     REPAINT,
@@ -229,13 +230,17 @@ class Stylizer:
         """
         return [self(image, **control) for image in images]
 
-    def stylize(self, photo: Photo, control: Control = _DEFAULT) -> Photo:
+    def stylize(
+        self, photo: Photo, control: Control = _DEFAULT, regions: Regions | None = None
+    ) -> Photo:
         """Stylise a photo, and keep its transparency, metadata and bit depth.
 
         Args:
             photo: A photo from `fststyle.images.load.load_photo`, which is not modified.
             control: The controls. At ``strength=0`` or where the mask is black, the photo's pixels
                 are unchanged.
+            regions: The faces and the subject, if they have already been found with
+                `fststyle.stylize.regions.find_regions`.
 
         Returns:
             The stylised photo, of the same size as ``photo`` unless ``control.size`` is given.
@@ -243,10 +248,10 @@ class Stylizer:
         Raises:
             SettingError: The controls do not suit the styles, as in `check`.
             PhotoError: The mask or the map cannot be read as an image.
-            FststyleError: The photo does not fit into memory.
+            FststyleError: The photo does not fit into memory, or its subject cannot be found.
         """
         pixels, alpha = _prepared(photo.pixels, photo.alpha, control.size)
-        return replace(photo, pixels=self.pixels(pixels, control), alpha=alpha)
+        return replace(photo, pixels=self.pixels(pixels, control, regions), alpha=alpha)
 
     def check(self, control: Control) -> None:
         """Check that controls suit the styles.
@@ -266,15 +271,17 @@ class Stylizer:
                 code="mask_missing",
             )
         fixed = [r.info.name for r, _ in (*self._inside, *self._outside) if not r.has_dial]
-        if control.strength > 1 and fixed:
+        if control.highest_strength > 1 and fixed:
             raise SettingError(
                 f"The style {fixed[0]} has no dial, so its strength can be at most 1, not "
-                f"{control.strength:g}.",
+                f"{control.highest_strength:g}.",
                 remedy="Choose a strength from 0 to 1, or a style that was trained with a dial.",
                 code="no_dial",
             )
 
-    def pixels(self, pixels: Pixels, control: Control = _DEFAULT) -> Pixels:
+    def pixels(
+        self, pixels: Pixels, control: Control = _DEFAULT, regions: Regions | None = None
+    ) -> Pixels:
         """Stylise the pixels of a photo without transparency.
 
         To save time and memory, uint8 pixels are converted to floats only if a control requires it.
@@ -282,6 +289,7 @@ class Stylizer:
         Args:
             pixels: Pixels ``(H, W, 3)``, which are not modified.
             control: The controls.
+            regions: The faces and the subject, if they have already been found.
 
         Returns:
             A new array ``(H, W, 3)`` of the same dtype.
@@ -289,7 +297,7 @@ class Stylizer:
         Raises:
             SettingError: The controls do not suit the styles, as in `check`.
             PhotoError: The mask or the map cannot be read as an image.
-            FststyleError: The photo does not fit into memory.
+            FststyleError: The photo does not fit into memory, or its subject cannot be found.
         """
         self.check(control)
         photo = pixels
@@ -301,6 +309,9 @@ class Stylizer:
         strength: Strength = float(control.strength)
         if control.strength_map is not None:
             strength = np.float32(strength) * fitted_mask(control.strength_map, *photo.shape[:2])
+        factors = (regions or find_regions(pixels, control)).factors
+        if factors is not None:
+            strength = np.asarray(strength * stretched(factors, *photo.shape[:2]), np.float32)
         is_plain = mask is None and not control.keep_colors and len(self._inside) == 1
         if is_plain and _is_one(_common_share(self._inside, strength)):
             return self._paint(self._inside, photo, control, strength)
@@ -331,7 +342,7 @@ class Stylizer:
         network_input = resized(photo, *network_size)
 
         def paint(pixels: Any, factor: float = 1.0) -> Any:
-            local = strength * np.float32(factor) if factor != 1 else strength
+            local: Strength = strength if factor == 1 else factor * strength
             if isinstance(local, np.ndarray):
                 local = stretched(local, *pixels.shape[:2])
 

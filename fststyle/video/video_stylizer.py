@@ -94,15 +94,23 @@ class VideoStylizer:
         Args:
             pixels: Frame ``(H, W, 3)``.
             seconds: Time at which the frame is shown, in seconds.
-            control: Controls, in which ``tile`` must be ``None``. By default the full style is
-                applied.
+            control: Controls, in which ``tile`` and ``faces`` must be ``None``, and ``subject`` and
+                ``background`` must be 1. By default the full style is applied.
 
         Returns:
             The stylised frame, of the same shape.
 
         Raises:
+            SettingError: ``control`` has a setting that is only for photos (code ``photos_only``).
             FststyleError: The frame does not fit into memory.
         """
+        control = control or Control()
+        if control.faces is not None or control.has_subject:
+            raise SettingError(
+                "Faces and subjects are only found in photos.",
+                remedy="Set a strength map, which is used for all frames.",
+                code="photos_only",
+            )
         histograms = histograms_of(pixels)
         keep = 0.0
         if self._last is not None:
@@ -115,7 +123,7 @@ class VideoStylizer:
         self._last = (seconds, histograms)
         for runtime in self._runtimes:
             runtime.keep = keep
-        return self._stylizer.pixels(pixels, control or Control())
+        return self._stylizer.pixels(pixels, control)
 
     def restart(self) -> None:
         """Prepare for another video, so that its first frame does not depend on this one."""

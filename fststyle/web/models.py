@@ -56,13 +56,16 @@ class StylizeRequest(_Settings):
         description="0 is the unchanged photo; only styles with a dial can be stronger than 1",
     )
     keep_colors: bool = False
+    faces: Literal["gentle"] | None = Field(
+        default=None, description="gentle weakens the style on faces"
+    )
     quality: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG and WebP")
     strip: bool = Field(default=False, description="remove all metadata from the photo")
     keep_gps: bool = Field(default=False, description="keep the photo's GPS location")
 
     def control(self) -> Control:
         """Return the settings as a `Control` for `Stylizer.stylize`."""
-        names = ("size", "scale", "strength", "keep_colors")
+        names = ("size", "scale", "strength", "keep_colors", "faces")
         return Control(**{name: getattr(self, name) for name in names})
 
 

@@ -72,7 +72,7 @@ def check_image(
 
 def stylize_file(
     files: Mapping[str, Path], request: StylizeRequest, networks: Networks, max_pixels: int
-) -> tuple[bytes, str]:
+) -> tuple[bytes, str, int | None]:
     """Stylise a photo file, as ``fststyle stylize`` does.
 
     Args:
@@ -83,7 +83,7 @@ def stylize_file(
         max_pixels: Largest number of pixels allowed.
 
     Returns:
-        The content of the output file, and its format.
+        The content of the output file, its format, and the number of faces if they were searched.
 
     Raises:
         FststyleError: An image or a setting cannot be used. The message contains no path.
@@ -112,7 +112,7 @@ def stylize_file(
             task = Task(photo, target)
             result, _ = steps.work(steps.read(task))
             steps.write(task, result)
-            return target.read_bytes(), file_format
+            return target.read_bytes(), file_format, result.faces
         except FststyleError as error:
             if error.code == "cannot_write" and error.__cause__ is not None:
                 raise error.__cause__ from None

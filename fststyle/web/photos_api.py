@@ -80,9 +80,11 @@ async def stylize(
         )
         begin = time.perf_counter()
         work = functools.partial(stylize_file, files, settings, state.networks, state.limits.pixels)
-        image, name = await slot.run(
+        image, name, faces = await slot.run(
             work, seconds=state.limits.seconds, gone=request.is_disconnected
         )
     milliseconds = 1000 * (time.perf_counter() - begin)
     headers = {"server-timing": f"stylize;dur={milliseconds:.1f}"}
+    if faces is not None:
+        headers["fststyle-faces"] = str(faces)
     return Response(image, media_type=f"image/{name}", headers=headers)

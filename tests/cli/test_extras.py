@@ -42,6 +42,14 @@ def test_require_packages() -> None:
         ),
         ("av", "video", ["video", "video.mp4", "--style", "ink_wash", "-o", "out.mp4"]),
         ("cv2", "video", ["video", "video.mp4", "--style", "ink_wash", "-o", "out.mp4"]),
+        *(
+            (
+                missing,
+                "subject",
+                [*("stylize", "a.png", "--style", "great_wave", "-o", "b.png"), "--subject", "0.5"],
+            )
+            for missing in ("rembg", "onnxruntime")
+        ),
         ("uvicorn", "web", ["serve"]),
     ],
 )
@@ -120,7 +128,7 @@ def test_line_is_quoted_for_a_shell(origin: Any, tmp_path: Path) -> None:
 
 def test_every_extra_that_is_named_exists() -> None:
     known = set(importlib.metadata.metadata("fststyle").get_all("Provides-Extra") or [])
-    assert {"train", "web", "video", "heif", "int8", "test", "docs"} <= known
+    assert {"train", "web", "video", "heif", "int8", "subject", "test", "docs"} <= known
 
 
 @pytest.mark.needs("hatchling")

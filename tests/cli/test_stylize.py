@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from user_help import run_unprivileged
 
+from fststyle.cli import stylize as cli_stylize
 from fststyle.images.animation import load_frames, save_animation
+from fststyle.images.bundled import builtin_photos
 from fststyle.images.load import load_image
 from fststyle.images.photo import Photo
 from fststyle.images.save import save_photo
 from fststyle.styles import find
-from fststyle.stylize import file_stylizer, strokes
+from fststyle.stylize import file_stylizer, regions, strokes, subject
 from fststyle.stylize.blend import keep_colors
 from fststyle.stylize.stylizer import Stylizer
 
@@ -146,6 +148,9 @@ def test_nothing_is_done_where_one_thing_is_wrong(
     ("arguments", "expected"),
     [
         (["--strength", "4.5"], "from 0 to 4, not '4.5'"),
+        (["--subject", "-1"], "from 0 to 4, not '-1'"),
+        (["--background", "nan"], "from 0 to 4, not 'nan'"),
+        (["--faces", "wild"], "invalid choice: 'wild'"),
         (["--strength", "x"], "from 0 to 4, not 'x'"),
         (["--scale", "0.1"], "from 0.25 to 64, not '0.1'"),
         (["--scale", "nan"], "from 0.25 to 64, not 'nan'"),
@@ -486,6 +491,43 @@ def test_size_and_strokes(run: Run, style_path: Path, monkeypatch: pytest.Monkey
         assert run("in/a.png", "-o", "out.png", *options).status == 0
         picture = small("in/a.png", **expected)
         np.testing.assert_array_equal(np.asarray(Image.open("out.png")), np.asarray(picture))
+
+
+@pytest.mark.needs("skimage", "sklearn")
+def test_gentle_faces(run: Run, style_path: Path) -> None:
+    (path,) = [path for path in builtin_photos() if path.stem == "astronaut"]
+    Path("in/face.png").write_bytes(path.read_bytes())
+    done = run("in/face.png", "-o", "out.png", "--faces", "gentle")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.rstrip().endswith(" ms  1 face")
+    expected = Stylizer(style_path, device="cpu")(path, faces="gentle")
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), np.asarray(expected))
+    done = run("in", "-o", "out", "--faces", "gentle", "--json")
+    counts = {line["input"]: line["faces"] for line in map(json.loads, done.out.splitlines())}
+    assert counts.pop("in/face.png") == 1
+    assert set(counts.values()) == {0}
+    assert re.fullmatch(r"5 photos in [0-9.]+ s, 1 face\n", done.err)
+    done = run("in/face.png", "-o", "out.gif", "--faces", "gentle")
+    assert done.out.endswith("1 face\n")
+
+
+def test_subject_and_background(
+    run: Run, style_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_stylize, "require_packages", lambda *names: None)
+    monkeypatch.setattr(subject, "missing_model", lambda: Path("models/u2net.onnx"))
+    half = np.repeat(np.arange(12)[None] >= 6, 9, axis=0).astype(np.float32)
+    monkeypatch.setattr(regions, "find_subject", lambda pixels: half)
+    done = run("in/a.png", "-o", "out.png", "--subject", "0", "--strength", "0.5")
+    assert done.status == 0
+    assert done.err == (
+        "The network that finds the subject is downloaded once (176 MB), to models/u2net.onnx.\n"
+    )
+    photo, result = (np.asarray(Image.open(name)) for name in ("in/a.png", "out.png"))
+    np.testing.assert_array_equal(result[:, 6:], photo[:, 6:])
+    assert (result[:, :6] != photo[:, :6]).any()
+    refused = run("in/a.png", "-o", "out.png", "--background", "2")
+    assert_refused(refused, "has no dial", "--strength")
 
 
 def test_animations(run: Run, style_path: Path) -> None:

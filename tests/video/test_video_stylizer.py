@@ -137,5 +137,43 @@ def test_style_with_a_dial(tmp_path: Path) -> None:
         results.append(actual)
     np.testing.assert_array_equal(results[0], frame)
     assert distance(results[2], results[3]) > 5
-    with raises(SettingError, "map_for_video"):
-        video.frame(frame, 0.0, Control(strength_map=np.ones(frame.shape[:2], np.float32)))
+    for control in (Control(faces="gentle"), Control(subject=0.5)):
+        with raises(SettingError, "photos_only"):
+            video.frame(frame, 0.0, control)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 94)])
+def test_map_of_strengths(size: tuple[int, int], tmp_path: Path) -> None:
+    path = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    values = np.linspace(0, 1, 7, dtype=np.float32)[None].repeat(5, axis=0)
+    control = Control(strength=4, strength_map=values)
+    frame = scene(0, *size)
+    expected = Stylizer(path, device="cpu", threads=1).pixels(frame, control)
+    still = VideoStylizer(path, steady=0, device="cpu", threads=1)
+    results = [still.frame(frame, n / 25, control) for n in range(4)]
+    assert distance(results[0], expected) < 5  # both round to bfloat16, in other places
+    assert distance(results[0], still.frame(frame, 0.2, Control(strength=4))) > 5
+    for result in results[1:]:  # the statistics are carried over
+        assert distance(result, results[0]) < 0.5
+    np.testing.assert_array_equal(results[0][:, 0], frame[:, 0])  # black at the left edge
+    # Statistics are smoothed as without a map.
+    change = []
+    for smoothing in (0, 5.0):
+        video = VideoStylizer(path, steady=0, smoothing=smoothing, device="cpu", threads=1)
+        first = video.frame(frame, 0, control)
+        change.append(distance(first, video.frame(with_shape(frame), 0.04, control)))
+    assert change[1] < 0.7 * change[0]
+
+
+def test_map_with_torch(tmp_path: Path) -> None:
+    path = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    strengths = np.linspace(0.25, 4, 96, dtype=np.float32)[None].repeat(64, axis=0)
+    frame = scene(0)[:64, :96]
+    network, info = load_style(path)
+    forward = _torch_forward(network, "cpu", info)
+    gpu = FrameRuntime.with_dial(info, "cuda", lambda strength: forward)  # on the CPU
+    cpu = load_frame_runtime(path, device="cpu", threads=1)
+    for keep in (0.0, 0.9):
+        gpu.keep = cpu.keep = keep
+        one, other = gpu(frame, strength=strengths), cpu(frame, strength=strengths)
+        assert distance(one, other) < 5

@@ -23,6 +23,7 @@ from PIL import Image
 from web_help import Server, encoded, picture, running_server
 
 from fststyle.cli import main as cli
+from fststyle.images.bundled import builtin_photos
 from fststyle.images.save import save_photo
 from fststyle.perceptual.presets import MIN_STYLE_SIDE
 
@@ -177,6 +178,19 @@ def test_strength_map(server: Server, by_command_line: CommandLine, tmp_path: Pa
     )
     options = ("--strength", "0.8", "--strength-map", strength_map)
     assert response.content == by_command_line(body, ".png", *options)
+
+
+@pytest.mark.needs("skimage", "sklearn")
+def test_gentle_faces(server: Server, by_command_line: CommandLine) -> None:
+    (path,) = [path for path in builtin_photos() if path.stem == "astronaut"]
+    body = path.read_bytes()
+    response = server.stylize(body, faces="gentle")
+    assert response.content == by_command_line(body, ".png", "--faces", "gentle")
+    assert response.headers["fststyle-faces"] == "1"
+    others = server.stylize(body)
+    assert others.content != response.content
+    assert "fststyle-faces" not in others.headers
+    assert server.stylize(body, faces="wild").status_code == 422
 
 
 def test_blend_with_a_shipped_style(server: Server, style_path: Path, tmp_path: Path) -> None:

@@ -32,5 +32,5 @@ def test_the_format_comes_from_the_photo(styles: Path, tmp_path: Path) -> None:
     for ending, expected in ((".jpg", "jpeg"), (".bmp", "png"), (".tif", "jpeg")):
         photo = tmp_path / "photo"
         photo.write_bytes(encoded(1, ending))
-        _, found = stylize_file({"photo": photo}, StylizeRequest(style="small"), networks, 10**6)
+        _, found, _ = stylize_file({"photo": photo}, StylizeRequest(style="small"), networks, 10**6)
         assert found == expected
