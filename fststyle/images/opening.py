@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -138,17 +138,26 @@ def _require_all_blocks(image: ImageFile.ImageFile, file: BinaryIO, path: Path) 
     """Make loading fail if the data of a JPEG end early, although its end is marked.
 
     libjpeg leaves the rest of such a photo grey, without an error. If the last pixel is grey, the
-    photo is decoded again, with more data: this changes only an incomplete photo.
+    photo is decoded again, with more data: this changes only an incomplete photo. In progressive
+    photos, whole scans with the details may be missing.
     """
     finish = image.load_end
 
     def load_end() -> None:
         finish()
         last: Any = image.im.getpixel((image.width - 1, image.height - 1))
-        if all(abs(value - 127.5) < 2 for value in np.atleast_1d(last)) and image.tell() == 0:
-            file.seek(0)
-            content = file.read()
-            data = content[: _end_of_jpeg(content)] + _MORE_DATA + b"\xff\xd9"
+        is_grey = all(abs(value - 127.5) < 2 for value in np.atleast_1d(last))
+        is_progressive = "progressive" in image.info
+        if image.tell() or not (is_grey or is_progressive):
+            return
+        file.seek(0)
+        content = file.read()
+        segments = list(_segments(content))
+        if is_progressive and not _has_all_scans(segments):
+            raise _incomplete(path)
+        if is_grey:
+            end = segments[-1][1] if segments else len(content)
+            data = content[:end] + _MORE_DATA + b"\xff\xd9"
             longer = JpegImagePlugin.JpegImageFile(BytesIO(data))
             longer.load()
             if ImageChops.difference(longer, Image.Image()._new(image.im)).getbbox():
@@ -157,12 +166,31 @@ def _require_all_blocks(image: ImageFile.ImageFile, file: BinaryIO, path: Path) 
     image.load_end = load_end  # type: ignore[method-assign]
 
 
-def _end_of_jpeg(content: bytes) -> int:
-    """Return the position of the marker for the end of the first image."""
+def _segments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the marker, the position and the data of each segment, up to the end of the image."""
     position = 2
-    while (marker := _MARKER.search(content, position)) and marker[1] != b"\xd9":
-        position = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
-    return marker.start() if marker else len(content)
+    while marker := _MARKER.search(content, position):
+        start, length = (
+            marker.end(),
+            int.from_bytes(content[marker.end() : marker.end() + 2], "big"),
+        )
+        yield marker[1][0], marker.start(), content[start + 2 : start + length]
+        if marker[1] == b"\xd9":
+            return
+        position = start + length
+
+
+def _has_all_scans(segments: Iterable[tuple[int, int, bytes]]) -> bool:
+    """Return whether a progressive JPEG has a scan for the last bit of every coefficient."""
+    missing: set[tuple[int, int]] = set()
+    for marker, _, data in segments:
+        if marker == 0xC2:  # the start of the frame: 3 bytes for each component
+            missing = {(component, k) for component in data[6::3] for k in range(64)}
+        elif marker == 0xDA and data[-1] & 15 == 0:  # a scan with the last bit
+            first, last = data[-3], data[-2]
+            components = data[1 : 1 + 2 * data[0] : 2]
+            missing -= {(component, k) for component in components for k in range(first, last + 1)}
+    return not missing
 
 
 def open_image(file: BinaryIO, path: Path) -> Image.Image:
