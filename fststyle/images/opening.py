@@ -170,10 +170,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield the marker, the position and the data of each segment, up to the end of the image."""
     position = 2
     while marker := _MARKER.search(content, position):
-        start, length = (
-            marker.end(),
-            int.from_bytes(content[marker.end() : marker.end() + 2], "big"),
-        )
+        start = marker.end()
+        length = int.from_bytes(content[start : start + 2], "big")
         yield marker[1][0], marker.start(), content[start + 2 : start + length]
         if marker[1] == b"\xd9":
             return
