@@ -18,7 +18,7 @@ from fststyle.images.photo import Photo, Pixels, to_pil
 from fststyle.images.resize import fitted_size
 from fststyle.images.transparency import fill_transparent, fit_transparent
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
-from fststyle.styles.dial import Strength, style_share
+from fststyle.styles.dial import WEAKEST, Strength, style_share
 from fststyle.styles.find import find_network
 from fststyle.styles.info import StyleInfo
 from fststyle.stylize.arrays import (
@@ -365,7 +365,14 @@ class Stylizer:
         is_photo = self._painter is _paint_once  # not a frame of a video
         has_dial = all(runtime.has_dial for runtime, _ in parts)
         if control.repaint and is_soft and is_photo and has_dial:
-            result = paint(result, REPAINT)
+            once: Any = result
+            repainted = paint(once, REPAINT)
+            if isinstance(strength, np.ndarray):
+                # The second pass gives weakly painted parts, which still have the photo's colours,
+                # a colour cast, because it adapts to the colours of the others.
+                share = strength / max(float(strength.max()), WEAKEST)
+                repainted = between(once, repainted, share**4)
+            result = repainted
         return result
 
     def _array(self, image: NDArray[Any], control: Control) -> NDArray[Any]:

@@ -79,6 +79,14 @@ def test_map_is_followed_when_repainting(dialled: Stylizer) -> None:
     assert np.abs(half[:, 30:] - PHOTO[:, 30:]).mean() > 0.02
 
 
+def test_weak_parts_are_hardly_repainted(dialled: Stylizer) -> None:
+    values = np.ones(PHOTO.shape[:2], np.float32)
+    values[:, :26] = 0.35
+    once = dialled(PHOTO, scale=2, strength_map=values, repaint=False)
+    change = np.abs(dialled(PHOTO, scale=2, strength_map=values) - once)
+    assert change[:, :20].mean() < 0.25 * change[:, 30:].mean()
+
+
 def test_bytes_and_controls(dialled: Stylizer) -> None:
     np.testing.assert_array_equal(
         dialled(BYTES, strength=2), np.rint(255 * dialled(BYTES / np.float32(255), strength=2))
