@@ -23,7 +23,7 @@ from fststyle.styles.onnx_protobuf import Graph
 _VALUES: Final = 61  # side of the tile of values in pixels
 _SIGNS: Final = 67  # side of the tile of signs in pixels
 _PERIOD: Final = _VALUES * _SIGNS
-_STEPS: Final = (1597, 2584)  # rows and columns by which each seed moves the noise
+_STEPS: Final = (1597, 2584)  # rows and columns; each seed moves the noise
 _CACHED_PIXELS: Final = 2_000_000
 
 
