@@ -120,7 +120,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file, replacing any existing one. If the drive cannot rename files, copy it."""
+    """Rename a file, replacing any existing one.
+
+    If the drive cannot rename files, the file is copied. An existing file is then lost if the copy
+    fails.
+    """
     try:
         os.replace(source, target)
     except OSError as error:

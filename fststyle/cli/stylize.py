@@ -243,7 +243,9 @@ def _without_network(options: argparse.Namespace) -> FoundStyle | None:
     if len(found) > 1 or found[0].kind == "network":
         return None
     one_file = is_one_file(options.inputs) and _STREAM not in (options.inputs[0], options.output)
-    needs = ["--" + name.replace("_", "-") for name in given(options, *_NEEDS_NETWORK)]
+    names = {"repaint": "no-repaint"}
+    chosen = given(options, *_NEEDS_NETWORK)
+    needs = ["--" + names.get(name, name.replace("_", "-")) for name in chosen]
     if one_file and not needs:
         require_packages("train", "torch", "safetensors", "skimage")
         check_output(options.output)

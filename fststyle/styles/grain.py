@@ -67,7 +67,9 @@ NO_GRAIN: Final = Grain()
 
 def add_grain(graph: Graph, photo: str, level: float) -> str:
     """Add grain with seed 0 to a photo ``(N, 3, H, W)`` in an ONNX graph."""
-    size = graph.add("Shape", photo, start=2, end=4)
+    # Before opset 15, Shape can only return all dimensions.
+    begin, end, axis = (graph.constant(f"number_{n}", [n], np.int64) for n in (2, 4, 0))
+    size = graph.add("Slice", graph.add("Shape", photo), begin, end, axis)
     one = graph.constant("grain_one", [1, 1], np.int64)
     parts = []
     for name, tile in zip(("values", "signs"), _tiles(), strict=True):

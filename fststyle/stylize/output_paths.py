@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,10 +131,12 @@ def plan_many(
         (source, output / name.with_suffix(suffix or _own_suffix(source)))
         for source, name in _named(inputs, output, found)
     ]
-    planned = [
-        Task(source, target, skip=existing == "skip" and os.path.exists(target))
-        for source, target in _distinct(named, output)
-    ]
+    wanted = Counter(target for target, _ in {(t, os.path.realpath(s)) for s, t in named})
+    planned = []
+    for source, target in _distinct(named, output):
+        # An existing result whose name fits several photos may be that of another one.
+        is_done = wanted[target] < 2 and os.path.exists(target)
+        planned.append(Task(source, target, skip=existing == "skip" and is_done))
     if not planned:
         problem = f"The inputs contain no photos. {found.summary()}".strip()
         raise PhotoError(problem, remedy="Choose other inputs.", code="no_photos")

@@ -18,7 +18,7 @@ from fststyle.images.photo import Photo, Pixels, to_pil
 from fststyle.images.resize import fitted_size
 from fststyle.images.transparency import fill_transparent, fit_transparent
 from fststyle.runtime.runner import Device, ReadyStyle, load_runtime
-from fststyle.styles.dial import WEAKEST, Strength, style_share
+from fststyle.styles.dial import Strength, style_share
 from fststyle.styles.find import find_network
 from fststyle.styles.info import StyleInfo
 from fststyle.stylize.arrays import (
@@ -370,7 +370,8 @@ class Stylizer:
             if isinstance(strength, np.ndarray):
                 # The second pass gives weakly painted parts, which still have the photo's colours,
                 # a colour cast, because it adapts to the colours of the others.
-                share = strength / max(float(strength.max()), WEAKEST)
+                full = min(1.0, max(float(strength.max()), 1e-30))
+                share = np.minimum(1, strength / full).astype(np.float32)
                 repainted = between(once, repainted, share**4)
             result = repainted
         return result

@@ -19,7 +19,7 @@ import filelock
 import torch
 
 from fststyle.errors import SettingError, TrainingError
-from fststyle.files import replacing
+from fststyle.files import rename, replacing
 
 Status = Literal["running", "interrupted", "finished", "failed"]
 
@@ -294,7 +294,7 @@ def _readable_checkpoint(folder: Path) -> tuple[Path, int]:
             ) from error
     if last.exists():
         log.warning("Cannot read the checkpoint %s (%s); using the previous one.", last, reason)
-    previous.replace(last)
+    rename(previous, last)
     return last, steps
 
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError, VideoError
-from fststyle.files import reason
+from fststyle.files import reason, temporary_folder
 from fststyle.video.webp import as_matroska, is_animated_webp
 
 MICROSECONDS: Final = 1_000_000
@@ -242,11 +243,13 @@ def open_video(path: Path) -> Any:
     try:
         # A playlist must not make FFmpeg open URLs.
         options = {"protocol_whitelist": "file"}
-        container = av.open(
-            as_matroska(path) if is_animated_webp(path) else f"file:{os.path.abspath(path)}",
-            options=options,
-            metadata_errors=_decoded_as_latin.__name__,
-        )
+        open_file = partial(av.open, options=options, metadata_errors=_decoded_as_latin.__name__)
+        if is_animated_webp(path):
+            with temporary_folder() as folder:  # the container keeps the file open
+                as_matroska(path, folder / "video.mkv")
+                container = open_file(f"file:{folder / 'video.mkv'}")
+        else:
+            container = open_file(f"file:{os.path.abspath(path)}")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"Cannot read {{path}} as a video ({why(error)}).",

@@ -105,7 +105,8 @@ class VideoReader:
         self._reached = -math.inf
         # A seek may end too late in the file. In that case, seek to an earlier time. If that fails
         # too, read the file from its beginning.
-        seeks = start > 0 and not clock_jumps_before(path, start)
+        # A pipe can be opened only once.
+        seeks = start > 0 and not (path.is_file() and clock_jumps_before(path, start))
         tries = (0.0, _SEEK_BACK, None) if seeks else (None,)
         try:
             for back in tries:

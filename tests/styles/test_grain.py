@@ -123,8 +123,9 @@ def test_warm_start_may_change_the_grain(path: Path) -> None:
     assert network.config == config
 
 
-def test_export_contains_the_grain(path: Path, tmp_path: Path) -> None:
-    export_style(path, tmp_path / "b.onnx")
+@pytest.mark.parametrize("opset", [13, None])
+def test_export_contains_the_grain(opset: int | None, path: Path, tmp_path: Path) -> None:
+    export_style(path, tmp_path / "b.onnx", opset=opset)
     run = openvino_runner((tmp_path / "b.onnx").read_bytes())
     result = run(plain().transpose(2, 0, 1)[np.newaxis].copy())
     assert result[0].std(axis=(1, 2)).min() > 0.01

@@ -175,6 +175,19 @@ def test_results_that_already_exist() -> None:
     assert not any(task.skip for task in tasks)
 
 
+def test_result_of_another_photo_is_not_skipped() -> None:
+    for name in ("in/c.webp", "out/c.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    tasks, _ = plan_many(["in"], Path("out"), suffix=".png", existing="skip")
+    assert [task.source.as_posix() for task in tasks if task.skip] == ["in/c.webp"]
+    Path("in/c.jpg").touch()  # its result would have the same name
+    tasks, _ = plan_many(["in"], Path("out"), suffix=".png", existing="skip")
+    found = {task.source.as_posix(): (task.target.as_posix(), task.skip) for task in tasks}
+    assert found["in/c.jpg"] == ("out/c.png", False)
+    assert found["in/c.webp"] == ("out/c_webp.png", False)
+
+
 def test_results_inside_the_folder_are_not_photos() -> None:
     expected = plan("in", output="elsewhere")
     Path("in/styled").mkdir()

@@ -87,6 +87,24 @@ def test_weak_parts_are_hardly_repainted(dialled: Stylizer) -> None:
     assert change[:, :20].mean() < 0.25 * change[:, 30:].mean()
 
 
+@pytest.mark.parametrize("strength", [0.2, 1.0, 3.0])
+def test_white_map_is_no_map_when_repainting(strength: float, dialled: Stylizer) -> None:
+    white = np.ones(PHOTO.shape[:2], np.float32)
+    actual = dialled(PHOTO, scale=2, strength=strength, strength_map=white)
+    expected = dialled(PHOTO, scale=2, strength=strength)
+    assert np.abs(actual - expected).mean() < 1 / 255  # both passes may round to bfloat16
+
+
+def test_one_strong_spot_leaves_the_rest_repainted(dialled: Stylizer) -> None:
+    quarter = np.full(PHOTO.shape[:2], 0.25, np.float32)
+    spot = quarter.copy()
+    spot[:2, :2] = 1
+    even, other = (dialled(PHOTO, scale=2, strength=4, strength_map=m) for m in (quarter, spot))
+    once = dialled(PHOTO, scale=2, strength=4, strength_map=spot, repaint=False)
+    far = np.s_[24:, 24:]
+    assert np.abs(other - even)[far].mean() < 0.2 * np.abs(other - once)[far].mean()
+
+
 def test_bytes_and_controls(dialled: Stylizer) -> None:
     np.testing.assert_array_equal(
         dialled(BYTES, strength=2), np.rint(255 * dialled(BYTES / np.float32(255), strength=2))

@@ -70,13 +70,14 @@ def test_items_are_sorted_by_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
-def test_pipes_are_read_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [0.0, 0.4])
+def test_pipes_are_read_once(start: float, tmp_path: Path) -> None:
     path = write_video(tmp_path / "video.mkv", moving(30))
     pipe = tmp_path / "pipe.mkv"
     os.mkfifo(pipe)
     copying = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
     copying.start()
-    with VideoReader(path) as expected, VideoReader(pipe) as actual:
+    with VideoReader(path, start=start) as expected, VideoReader(pipe, start=start) as actual:
         for one, other in zip(expected.items(), actual.items(), strict=True):
             assert type(one) is type(other)
     copying.join()

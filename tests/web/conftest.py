@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from page_help import CHROMIUM, small_photo
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
-from web_help import PATIENCE
 
-from fststyle.web.page_files import export_page
+# Without the packages for the page, this file must still be importable.
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 
 @pytest.fixture
@@ -28,6 +28,9 @@ def styles(tmp_path: Path, style_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from page_help import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
     arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # which Chromium's own needs not to be root
@@ -39,6 +42,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    from web_help import PATIENCE
+
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(1000 * PATIENCE)
     yield context
@@ -47,12 +52,16 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
+    from page_help import small_photo
+
     return small_photo(tmp_path / "holiday.png")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The exported page on a plain host of files, in a folder of it."""
+    from fststyle.web.page_files import export_page
+
     folder = tmp_path_factory.mktemp("site")
     export_page(folder / "art")
 

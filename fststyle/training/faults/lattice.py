@@ -61,7 +61,7 @@ def lattice(stylise: Callable[[Pixels], Pixels], photo: Pixels) -> Lattice:
 
     Args:
         stylise: The network, as a function from photo to result, ``(H, W, 3)`` in [0, 1].
-        photo: Photo ``(H, W, 3)`` with sides of at least 143 pixels, RGB in [0, 1].
+        photo: Photo ``(H, W, 3)`` with sides of at least 158 pixels, RGB in [0, 1].
 
     Returns:
         The 95 % quantile of the ratio over all windows, for the shortest period with the highest

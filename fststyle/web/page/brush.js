@@ -111,9 +111,11 @@ function computeMap(each, strength, most) {
 
 /** Replace the map of the photo by an image, whose white stands for `strength`. */
 export async function openMap(file, strength) {
+  const chosen = photo;
   const bitmap = await createImageBitmap(file).catch(() => {
     throw new Error(`${file.name} is not an image that this browser can open.`);
   });
+  if (photo === null || photo !== chosen) return; // it was changed in the meantime
   const [width, height] = sizeOf(photo);
   const shares = strengthsIn(pixelsOf(bitmap, width, height).data);
   bitmap.close();
@@ -299,7 +301,9 @@ function listenForKeys(painter) {
   painter.onblur = end;
   document.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
-    if ($("brush").hidden || !(event.ctrlKey || event.metaKey) || !["z", "y"].includes(key)) return;
+    // A hidden part of the page, and text fields, keep the browser's own undo.
+    const isElsewhere = $("brush").offsetParent === null || event.target.matches("input, textarea");
+    if (isElsewhere || !(event.ctrlKey || event.metaKey) || !["z", "y"].includes(key)) return;
     event.preventDefault();
     $(key === "y" || event.shiftKey ? "redo" : "undo").click();
   });

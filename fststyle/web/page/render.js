@@ -3,7 +3,7 @@
 import { send, Trouble } from "./api.js";
 import { nameAndWeight } from "./command.js";
 import { $, fileOf, pixelsOf } from "./dom.js";
-import { defaultScale, MAX_NETWORK_PIXELS, open } from "./runner.js";
+import { defaultScale, MAX_NETWORK_PIXELS, MOST_UPSCALED, open } from "./runner.js";
 import { strongest } from "./strength.js";
 
 const PREVIEW = 1280; // long side in pixels; also the network's working size for large photos
@@ -156,7 +156,9 @@ export async function renderFull(photo, settings, format, signal) {
   const name = resultName(photo.name, settings, EXTENSIONS[result.blob.type] ?? "png");
   const isLarge = photo.width * photo.height > MAX_NETWORK_PIXELS;
   const styles = context.styles.filter((style) => settings.styles.some((s) => s.name === style.name));
-  return { ...result, name, enlarged: $("local").checked && isLarge && strongest(styles) > 1 };
+  const isSoft = (settings.stroke * scale) ** 2 > MOST_UPSCALED;
+  const isSkipped = $("local").checked && isLarge && isSoft && settings.strength > 0;
+  return { ...result, name, enlarged: isSkipped && strongest(styles) > 1 };
 }
 
 export function stem(name) {

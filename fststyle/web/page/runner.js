@@ -23,7 +23,7 @@ const MIN_SIDE = 5; // of the photo and of the network's input
 const WORKING_SIDE = 1280;
 const STRONGEST = 4; // strengths of styles with a dial, as in fststyle/styles/dial.py
 const WEAKEST = 1 / STRONGEST;
-const MOST_UPSCALED = 2; // as in fststyle/stylize/strokes.py
+export const MOST_UPSCALED = 2; // as in fststyle/stylize/strokes.py
 const REPAINT = 0.5; // as in fststyle/stylize/strokes.py
 
 /** An error with a `code`: `too_large`, `too_small`, `no_style`, `no_dial` or `no_runtime`. */
@@ -196,7 +196,10 @@ async function stylize({ data, width, height, styles, strength, map, scale, keep
     result = upscale(result, input, photo);
     const isSoft = width * height > MOST_UPSCALED * small[0] * small[1];
     const fits = width * height <= MAX_NETWORK_PIXELS;
-    if (isSoft && fits && sessions.every(hasDial)) result = await paint(result, REPAINT);
+    if (isSoft && fits && sessions.every(hasDial)) {
+      const repainted = await paint(result, REPAINT);
+      result = between(result, repainted, repaintedShare(strengths));
+    }
   }
   if (keepColors) result = withColorsOf(photo, result);
   if (alike) result = between(photo, result, shareOf(sessions[0], strengths));
@@ -225,6 +228,13 @@ function forEach(strengths, value) {
 /** Return the share of a network's result. The rest is the photo. */
 function shareOf(session, strengths) {
   return hasDial(session) ? forEach(strengths, (s) => Math.min(1, s / WEAKEST)) : strengths;
+}
+
+/** Return the share of the second pass, which gives weakly painted parts a colour cast. */
+function repaintedShare(strengths) {
+  if (typeof strengths === "number") return 1;
+  const strongest = Math.min(1, strengths.reduce((most, s) => Math.max(most, s), 1e-30));
+  return strengths.map((s) => Math.min(1, s / strongest) ** 4);
 }
 
 /** Return the positions of the dial: one, or a map whose sides are multiples of 4. */

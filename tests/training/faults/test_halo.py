@@ -5,9 +5,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fststyle.images.load import load_image
-from fststyle.images.resize import resize
-from fststyle.styles.find import art_folder
 from fststyle.training.faults.halo import halo
 from fststyle.training.gates import LIMITS
 from fststyle.training.probes import figures
@@ -54,9 +51,3 @@ def test_a_contour_is_no_halo() -> None:
     contour = ndimage.binary_dilation(mask, iterations=6) & ~mask
     drawn = np.where(contour[..., None], np.float32(0), photo)
     assert halo(photo, drawn, mask) < 0.02
-
-
-@pytest.mark.parametrize("name", ["ink_wash", "stained_glass", "thanos_poster", "woodblock_waves"])
-def test_the_artworks_pass(name: str) -> None:
-    artwork = resize(load_image(art_folder() / f"{name}.jpg"), width=384, height=384)
-    assert halo(artwork, artwork, MASKS["disc"]) == 0
