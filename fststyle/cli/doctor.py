@@ -17,7 +17,7 @@ from fststyle.cli.extras import install_line
 from fststyle.errors import FststyleError
 from fststyle.styles.find import list_styles, user_styles_folder
 
-_RUNTIME_EXTRAS: Final = ("train", "web", "video", "export", "heif", "int8")
+_RUNTIME_EXTRAS: Final = ("train", "web", "video", "subject", "heif", "int8")
 _TITLES: Final = {"gpu": "GPU", "vgg16": "VGG16"}
 _MATRIX_FLAGS: Final = {
     "amx_tile": "AMX",

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import platform
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from command_help import Run, install
 from fststyle import __version__
 from fststyle.cli import doctor
 from fststyle.errors import StyleError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -38,6 +41,12 @@ def test_report_as_json(run: Run, style_path: Path) -> None:
     assert report["processor"]["openvino_precision"]
     assert report["styles"]["networks"] == 1
     assert report["folders"]["user_styles"].endswith("(can be written)")
+
+
+def test_all_extras_of_users_are_examined() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"]) - {"test", "docs"}
+    assert extras == set(doctor._RUNTIME_EXTRAS)
 
 
 def test_missing_packages_have_a_line_to_type(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
