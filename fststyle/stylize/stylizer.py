@@ -322,7 +322,9 @@ class Stylizer:
             if control.keep_colors:
                 result = keep_colors(floats, result)
             share = _common_share(parts, strength)
-            return result if share is None or _is_one(share) else between(floats, result, share)
+            if share is None:  # each result is already blended, but upscaling may have changed it
+                share = np.sign(strength)
+            return result if _is_one(share) else between(floats, result, share)
 
         result = painted(self._inside)
         if mask is not None:

@@ -167,6 +167,17 @@ def test_blend_of_styles_with_and_without_a_dial(
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
+def test_blend_leaves_the_photo_unchanged_where_the_map_is_black(
+    dialled_path: Path, style_path: Path
+) -> None:
+    both = Stylizer({str(dialled_path): 3, str(style_path): 1}, device="cpu", threads=1)
+    for scale in (0.5, 1, 2):
+        for keep in (False, True):
+            result = both(BYTES, strength_map=half_map(), scale=scale, keep_colors=keep)
+            np.testing.assert_array_equal(result[:, :20], BYTES[:, :20])
+            assert (result[:, 30:] != BYTES[:, 30:]).any()
+
+
 def test_style_without_a_dial_cannot_be_stronger(
     fixed: Stylizer, dialled_path: Path, style_path: Path
 ) -> None:

@@ -328,6 +328,16 @@ def test_browser_follows_the_dial(
     options |= {"strength": 1, "strength_map": image}
     exact = exactly({path: 0.5, "great_wave": 0.5}, photo, **options)
     assert np.abs(pixels(content) - exact).max() <= 2
+    # Where the strength is 0, the photo is unchanged, although the result is enlarged.
+    page.locator("#stroke").fill("4")
+    page.locator("#brush-strength").fill("0")
+    paint(page, (0.1, 0.2), (0.8, 0.6))
+    image = saved_map(page)
+    _, content = download(page)
+    options |= {"scale": 2, "strength_map": image}
+    exact = exactly({path: 0.5, "great_wave": 0.5}, photo, **options)
+    assert (np.asarray(image) == 0).any()
+    assert np.abs(pixels(content) - exact).max() <= 2
     assert "POST" not in sent
 
 

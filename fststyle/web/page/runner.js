@@ -202,7 +202,9 @@ async function stylize({ data, width, height, styles, strength, map, scale, keep
     }
   }
   if (keepColors) result = withColorsOf(photo, result);
-  if (alike) result = between(photo, result, shareOf(sessions[0], strengths));
+  // If they differ, each result is already blended, but upscaling may have changed it.
+  const shares = alike ? shareOf(sessions[0], strengths) : forEach(strengths, Math.sign);
+  result = between(photo, result, shares);
   intoBytes(result, data);
   return data;
 }
