@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,27 +14,42 @@ from training_help import compose
 from fststyle.images.bundled import builtin_held_out, builtin_photos
 from fststyle.images.limits import MAX_PIXELS
 from fststyle.images.save import QUALITIES
+from fststyle.perceptual.optimize import MAX_SINGLE_SCALE
 from fststyle.runtime import tiling
+from fststyle.styles import shape
+from fststyle.styles.content import OneStyle, StyleFile
+from fststyle.styles.dial import STRONGEST, WEAKEST
 from fststyle.styles.export import LOWEST_OPSET
 from fststyle.styles.find import art_folder, zoo_folder
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
 from fststyle.styles.shape import NetworkConfig, Upsample, layers, receptive_radius
+from fststyle.stylize import faces, strokes
 from fststyle.stylize.strokes import WORKING_SIDE
 from fststyle.stylize.stylizer import Stylizer
+from fststyle.stylize.subject import MODEL_MEGABYTES
+from fststyle.training import gates, guards, photo_crops
+from fststyle.training.dial import VALIDATED, DialConfig
+from fststyle.training.faults import lattice
 from fststyle.training.probes import small_probes
 from fststyle.training.settings import read_loss
-from fststyle.video.encoders import CRF, PRESET
+from fststyle.video.encoders import _ENCODERS, CRF, FORMATS, PRESET
 from fststyle.video.video_stylizer import SMOOTHING, STEADY
 from fststyle.web.connection import HEAD_SECONDS, MOST_CONNECTIONS
+from fststyle.web.errors import STATUSES
+from fststyle.web.jobs import _KEPT
+from fststyle.web.models import BLEND, OptimizeRequest, StylizeRequest, TrainRequest
 from fststyle.web.photos import _LARGE_PIXELS
 from fststyle.web.uploads import _GRACE_SECONDS, _LOWEST_SPEED
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNNER = (ROOT / "fststyle" / "web" / "page" / "runner.js").read_text(encoding="utf-8")
 TENS = {10: "ten", 4: "four", 13: "13", 3: "three", 8: "eight"}
 
 
-def number_in_runner(name: str) -> int:
-    found = re.search(rf"const {name} = ([\d_]+);", RUNNER)
+def number_in(script: str, name: str) -> int:
+    """Read a constant of a script of the page."""
+    path = ROOT / "fststyle" / "web" / "page" / script
+    found = re.search(rf"const {name} = ([\d_]+);", path.read_text(encoding="utf-8"))
     assert found is not None
     return int(found[1])
 
@@ -51,7 +67,21 @@ PROMISES = [
     ("docs/formats.md", f"yes: quality {QUALITIES['WEBP']}; animations"),
     ("docs/formats.md", f"yes: quality {QUALITIES['AVIF']}, 4:4:4; animations"),
     ("docs/guides/export.md", f"ONNX opset, {LOWEST_OPSET} or later"),
-    ("docs/guides/page.md", f"limited to {number_in_runner('MAX_PIXELS') // 10**6} megapixels"),
+    ("docs/guides/export.md", f"`--strength {WEAKEST:g}..{STRONGEST:g}`"),
+    ("docs/guides/export.md", f"any height and width from {shape.MIN_SIDE} pixels"),
+    (
+        "docs/guides/page.md",
+        f"limited to {number_in('runner.js', 'MAX_PIXELS') // 10**6} megapixels",
+    ),
+    (
+        "docs/guides/page.md",
+        f"works on at most {number_in('runner.js', 'MAX_NETWORK_PIXELS') / 10**6:g} megapixels",
+    ),
+    ("docs/guides/page.md", f"choose up to {number_in('queue.js', 'MOST')} photos"),
+    ("docs/guides/page.md", f"long side of at most {number_in('brush.js', 'LONGEST')} pixels"),
+    ("docs/guides/page.md", f"or has had {TENS[_KEPT]} newer jobs"),
+    ("SECURITY.md", f"or has had {TENS[_KEPT]} newer jobs"),
+    ("SECURITY.md", f"decode more than {MAX_PIXELS // 10**6} megapixels"),
     ("docs/guides/page.md", f"head of a request within {HEAD_SECONDS:g} seconds"),
     ("docs/guides/page.md", f"slower than {_LOWEST_SPEED / 1000:g} kB/s after"),
     ("docs/guides/page.md", f"after the first {_GRACE_SECONDS:g} seconds"),
@@ -61,13 +91,35 @@ PROMISES = [
         f"Photos over {_LARGE_PIXELS // 10**6} megapixels are processed",
     ),
     ("docs/guides/photos.md", f"a long side over {WORKING_SIDE} pixels, it is the long side"),
+    ("docs/guides/photos.md", f"`--scale {strokes.LOWEST_SCALE:g}..{strokes.HIGHEST_SCALE:g}`"),
+    ("docs/guides/photos.md", f"Strengths below {WEAKEST:g} are blended with the photo"),
+    ("docs/guides/photos.md", f"a third of the strength ({100 * faces.GENTLE:g} %)"),
+    (
+        "docs/guides/photos.md",
+        f"YuNet, a network of {round(faces._MODEL.stat().st_size, -4) // 1000} kB",
+    ),
+    ("docs/guides/photos.md", f"long side is reduced to {faces._SIDE} pixels"),
+    ("docs/guides/photos.md", f"U²-Net ({MODEL_MEGABYTES} MB, Apache 2.0 licence)"),
+    ("docs/quickstart.md", f"{MODEL_MEGABYTES} MB more on first use"),
     ("docs/guides/train.md", f"{TENS[len(small_probes().photos)]} test photos are stylised"),
+    (
+        "docs/guides/train.md",
+        f"from {lattice.PERIODS[0]} to {lattice.PERIODS[-1]} pixels that stays",
+    ),
+    ("docs/guides/train.md", "at the strengths {:g}, {:g} and {:g}.".format(*gates.STRENGTHS)),
+    ("docs/guides/train.md", f"255, and at most {shape._MOST_GRAIN:g}."),
+    ("docs/guides/train.md", f"`dial.lr` ({DialConfig().lr:g})"),
+    ("docs/guides/train.md", "for t = {} and t = {} (`t-2/total`".format(*VALIDATED)),
+    ("docs/guides/train.md", f"above {MAX_SINGLE_SCALE} pixels, it proceeds from coarse"),
+    ("docs/training_measurements.md", f"in memory, up to {photo_crops._CACHE_BYTES >> 20} MB"),
     ("docs/guides/video.md", f"follow the motion in the video; default {STEADY:g}"),
     ("docs/guides/video.md", f"statistics are averaged; default {SMOOTHING:g}"),
     ("docs/guides/video.md", f"the default is {CRF}, with the preset {PRESET}"),
     ("docs/how_it_works.md", f"stride 2 and {NetworkConfig().width} filters"),
     ("docs/how_it_works.md", f"residual trunk has {NetworkConfig().trunk} channels"),
     ("docs/how_it_works.md", f"and the {TENS[len(builtin_held_out())]} held-out photos"),
+    ("docs/large_photos.md", f"photos of up to {MAX_PIXELS // 10**6} megapixels, or"),
+    ("docs/large_photos.md", f"with a long side of {WORKING_SIDE} pixels (scale 3.2"),
     ("docs/large_photos.md", f"on more than {tiling.WHOLE_PIXELS // 10**6} megapixels"),
     ("docs/large_photos.md", f"of up to {tiling.SAMPLE_PIXELS // 10**6} megapixels, the sample is"),
     ("docs/large_photos.md", f"crops of {tiling._CROP} × {tiling._CROP} pixels"),
@@ -82,12 +134,72 @@ PROMISES = [
 
 @pytest.mark.parametrize(("page", "promise"), PROMISES)
 def test_numbers_of_the_pages(page: str, promise: str) -> None:
-    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
-    assert promise in text
+    assert promise in words_of(page)
+
+
+def words_of(page: str) -> str:
+    return " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def test_numbers_in_words() -> None:
+    large = words_of("docs/large_photos.md")
+    assert strokes.DETAIL == strokes.REPAINT == 0.5
+    assert "half of the fine luminance detail" in large
+    assert "at full size, at half the strength" in large
+    assert strokes.MOST_UPSCALED == 2
+    assert "more than twice as many pixels as the network's input" in large
+    training = words_of("docs/guides/train.md")
+    assert (guards.EXPLOSION, guards.CHECKED_AT, guards._MAY_RISE_TO) == (10, 100, 1.25)
+    assert "increases to ten times its usual value" in training
+    assert "After a hundred steps" in training
+    assert "has risen by more than a quarter" in training
+
+
+def test_checks_that_only_warn() -> None:
+    page = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
+    part = page.partition("checks only warn")[2].partition("Their limits")[0]
+    assert set(re.findall("^- `(.*?)`:", part, re.MULTILINE)) == gates.ONLY_WARN
+
+
+def test_statuses_and_settings_of_the_api() -> None:
+    page = (ROOT / "docs" / "guides" / "page.md").read_text(encoding="utf-8")
+    rows = {int(number) for number in re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE)}
+    assert rows == {*STATUSES.values(), 422}
+    (row,) = re.findall(r"^\| `POST /api/stylize` \| (.*)$", page, re.MULTILINE)
+    assert set(StylizeRequest.model_fields) <= set(re.findall("`(.*?)`", row))
+    assert "a blend has at most four" in row
+    assert re.match(BLEND, "a,b,c,d")
+    assert not re.match(BLEND, "a,b,c,d,e")
+    repaint = OptimizeRequest()
+    assert (repaint.iterations, repaint.size, repaint.style_weight) == (100, 512, 0.5)
+    assert "`iterations` (100), `size` (512) and `style_weight` (0.5)" in page
+    assert TrainRequest(name="a").minutes == 10
+    assert "`name` and `minutes` (default 10)" in page
+
+
+def test_formats_and_codecs_of_videos() -> None:
+    page = words_of("docs/guides/video.md")
+    formats = page.partition("selects the format: ")[2].partition(" The input")[0]
+    assert re.findall(r"`(\.\w+)`", formats) == list(FORMATS)
+    with_crf = [encoder.name for encoder in _ENCODERS if encoder.default_crf is not None]
+    assert with_crf == ["libx264", "libx265", "libsvtav1", "libvpx-vp9"]
+    assert "the quality of H.264, HEVC, AV1 and VP9" in page
+
+
+def test_sizes_of_style_files() -> None:
+    def size(**settings: Any) -> int:
+        network = NetworkConfig(**settings)
+        state = TransformerNet(network).state_dict()
+        weights = {n: w.numpy().astype("f2" if w.ndim == 4 else "f4") for n, w in state.items()}
+        return len(StyleFile((OneStyle(StyleInfo("style")),), network, weights).model)
+
+    added = size(dial=True) - size()
+    assert f"The dial adds {added / 1000:.0f} kB" in words_of("docs/guides/train.md")
+    assert size(dial=True, grain=4.0) < 1_000_000
 
 
 def test_limits_of_the_server() -> None:
-    page = " ".join((ROOT / "docs" / "guides" / "page.md").read_text(encoding="utf-8").split())
+    page = words_of("docs/guides/page.md")
     promised = {
         "--max-megabytes": "64 MB", "--max-upload-seconds": "60 seconds",
         "--max-megapixels": "64 megapixels per photo", "--max-seconds": "120 seconds of processing",
