@@ -13,6 +13,7 @@ from fststyle.styles.find import (
     find_network,
     find_picture,
     find_style,
+    install,
     list_styles,
     unlisted_styles,
     user_styles_folder,
@@ -187,3 +188,19 @@ def test_a_folder_with_the_name_of_a_style_file(folders: dict[str, Path]) -> Non
     (folders["here"] / "wave.onnx").mkdir()
     with raises(StyleError, "cannot_read", "wave.onnx"):
         read_info(find_network("wave.onnx").path)
+
+
+def test_interrupted_run_keeps_the_installed_network(
+    folders: dict[str, Path], style_path: Path
+) -> None:
+    mine = folders["here"] / "mine.onnx"
+    mine.write_bytes(style_path.read_bytes())
+    installed = install(mine, interrupted=True)
+    assert installed == folders["user"] / "mine.onnx"
+    before = installed.read_bytes()
+    mine.write_bytes(before + b"newer")
+    assert install(mine, interrupted=True) is None
+    assert installed.read_bytes() == before
+    assert install(mine, interrupted=False) == installed
+    assert installed.read_bytes() == mine.read_bytes()
+    assert installed.with_stem("mine-previous").read_bytes() == before

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from dialled import make_dialled_network, save_dialled_style
 from errors_help import raises
 from networks import overflowing_style
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from video_help import scene, with_shape
 
 from fststyle.errors import SettingError, StyleError
-from fststyle.styles.style_file import load_style
+from fststyle.styles.info import StyleInfo
+from fststyle.styles.network import TransformerNet
+from fststyle.styles.shape import NetworkConfig
+from fststyle.styles.style_file import load_style, save_style
 from fststyle.stylize.control import Control
 from fststyle.stylize.stylizer import Stylizer
 from fststyle.video.frames import FrameRuntime, _torch_forward, load_frame_runtime
@@ -163,6 +167,26 @@ def test_map_of_strengths(size: tuple[int, int], tmp_path: Path) -> None:
         first = video.frame(frame, 0, control)
         change.append(distance(first, video.frame(with_shape(frame), 0.04, control)))
     assert change[1] < 0.7 * change[0]
+
+
+def test_frames_are_enlarged_only(tmp_path: Path) -> None:
+    path = save_dialled_style(make_dialled_network(), tmp_path / "dialled.onnx")
+    video = VideoStylizer(path, steady=0, smoothing=0, device="cpu", threads=1)
+    photo = Stylizer(path, device="cpu", threads=1)
+    once, twice = (photo(scene(0), scale=2, repaint=repaint) for repaint in (False, True))
+    frame = video.frame(scene(0), 0, Control(scale=2))
+    assert distance(frame, once) < 5 < distance(frame, twice)
+
+
+def test_frames_have_no_grain(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = TransformerNet(NetworkConfig(width=4, trunk=8, residual_blocks=1, grain=8)).eval()
+    save_style(network, StyleInfo("grainy"), tmp_path / "grainy.onnx")
+    grey = np.full((64, 96, 3), 128, np.uint8)
+    photo = Stylizer(tmp_path / "grainy.onnx", device="cpu", threads=1)
+    video = VideoStylizer(tmp_path / "grainy.onnx", steady=0, device="cpu", threads=1)
+    assert np.ptp(photo(grey).astype(int), axis=(0, 1)).min() > 10
+    assert np.ptp(video.frame(grey, 0).astype(int), axis=(0, 1)).max() <= 1
 
 
 def test_map_with_torch(tmp_path: Path) -> None:
