@@ -16,7 +16,7 @@ from fststyle.images.limits import MAX_PIXELS
 from fststyle.images.save import QUALITIES
 from fststyle.perceptual.optimize import MAX_SINGLE_SCALE
 from fststyle.runtime import tiling
-from fststyle.styles import shape
+from fststyle.styles import onnx_norms, shape
 from fststyle.styles.content import OneStyle, StyleFile
 from fststyle.styles.dial import STRONGEST, WEAKEST
 from fststyle.styles.export import LOWEST_OPSET
@@ -33,6 +33,7 @@ from fststyle.training.dial import VALIDATED, DialConfig
 from fststyle.training.faults import lattice
 from fststyle.training.probes import small_probes
 from fststyle.training.settings import read_loss
+from fststyle.video import flow, scene_cuts
 from fststyle.video.encoders import _ENCODERS, CRF, FORMATS, PRESET
 from fststyle.video.video_stylizer import SMOOTHING, STEADY
 from fststyle.web.connection import HEAD_SECONDS, MOST_CONNECTIONS
@@ -113,6 +114,9 @@ PROMISES = [
     ("docs/guides/train.md", f"above {MAX_SINGLE_SCALE} pixels, it proceeds from coarse"),
     ("docs/training_measurements.md", f"in memory, up to {photo_crops._CACHE_BYTES >> 20} MB"),
     ("docs/guides/video.md", f"follow the motion in the video; default {STEADY:g}"),
+    ("docs/guides/video.md", f"at a long side of {flow.FLOW_SIDE} pixels"),
+    ("docs/guides/video.md", f"1/{onnx_norms._STEP**2} of the pixels"),
+    ("docs/guides/video.md", f"in a {scene_cuts._CELLS}×{scene_cuts._CELLS} grid"),
     ("docs/guides/video.md", f"statistics are averaged; default {SMOOTHING:g}"),
     ("docs/guides/video.md", f"the default is {CRF}, with the preset {PRESET}"),
     ("docs/how_it_works.md", f"stride 2 and {NetworkConfig().width} filters"),
