@@ -202,6 +202,24 @@ def test_sizes_of_style_files() -> None:
     assert size(dial=True, grain=4.0) < 1_000_000
 
 
+def test_figures_agree_with_the_tables() -> None:
+    benchmarks, large, videos = (
+        words_of(f"docs/{page}.md") for page in ("benchmarks", "large_photos", "guides/video")
+    )
+
+    def figure(page: str, row: str) -> float:
+        found = re.search(rf"\| {re.escape(row)} \| ([0-9.]+)", page)
+        assert found is not None
+        return float(found[1])
+
+    seconds = figure(benchmarks, "one photo, 512×512")
+    assert f"only about {seconds:.1f} s including start-up" in words_of("docs/how_it_works.md")
+    seconds = figure(large, "12000×8333 | automatic")
+    assert f"a 100-megapixel photo takes {seconds:.0f} s and" in benchmarks
+    slow, fast = (figure(videos, f"360p, steady {steady}") for steady in ("0.6", "0"))
+    assert f"processed at {slow:.0f} to {fast:.0f} frames per second" in benchmarks
+
+
 def test_limits_of_the_server() -> None:
     page = words_of("docs/guides/page.md")
     promised = {
