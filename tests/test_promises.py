@@ -265,6 +265,9 @@ def test_lengths_of_a_training() -> None:
     page = (ROOT / "docs" / "guides" / "train.md").read_text(encoding="utf-8")
     assert "train for 3 or 45 minutes" in page
     assert "| `minutes=10`, `steps=2000` | 10 minutes |" in page
+    measurements = words_of("docs/training_measurements.md")
+    assert f"and at most {lengths['standard'].ema_decay:g})" in measurements
+    assert f"using {lengths['standard'].warmup_steps} warm-up steps" in measurements
 
 
 def test_every_checkpoint_is_a_minute_apart() -> None:
