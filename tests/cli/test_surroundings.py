@@ -39,8 +39,8 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
     "command",
     [
         "export great_wave -o a.xml",
-        "serve --port 0 --no-browser",
-        "train style=ink_wash",
+        pytest.param("serve --port 0 --no-browser", marks=pytest.mark.needs("fastapi")),
+        pytest.param("train style=ink_wash", marks=pytest.mark.needs("torch")),
     ],
 )
 def test_no_temporary_folder(tmp_path: Path, command: str) -> None:
