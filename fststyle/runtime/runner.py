@@ -52,7 +52,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 
-_KEPT_STRENGTHS: Final = 4
+KEPT_STRENGTHS: Final = 4
 """Number of strengths for which the network is kept, for each style with a dial."""
 
 # Neither OpenVINO nor torch raises a specific out-of-memory exception on every device.
@@ -173,7 +173,7 @@ class Runtime:
             loaded = load(strength)
             return loaded._replace(forward=finite(loaded.forward, info))
 
-        runtime._load = lru_cache(_KEPT_STRENGTHS)(load_checked)
+        runtime._load = lru_cache(KEPT_STRENGTHS)(load_checked)
         runtime._lock = threading.Lock()
         return runtime
 

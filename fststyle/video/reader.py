@@ -21,12 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fststyle.errors import SettingError, VideoError, check_number
-from fststyle.images.limits import pixel_limit
 from fststyle.images.resize import fitted_size
 from fststyle.video.clip import Clip
 from fststyle.video.container import (
     BT709,
-    FULL,
     MICROSECONDS,
     Copied,
     Damage,
@@ -36,7 +34,6 @@ from fststyle.video.container import (
     beginning_of,
     clock_can_jump,
     colours_of,
-    is_stored_as_rgb,
     open_video,
     seconds_of,
     video_stream,
@@ -48,10 +45,8 @@ from fststyle.video.decode import (
     read_packets,
     select_copies,
 )
-from fststyle.video.hdr import TRANSFERS, to_bt709
-
-MAX_PIXELS: Final = 100_000_000
-"""Maximum number of pixels in a frame. See `fststyle.images.limits` for how to raise the limit."""
+from fststyle.video.hdr import TRANSFERS
+from fststyle.video.to_rgb import ToRgb, check_pixels
 
 _LEAST_MISSING: Final = 0.5
 """Number of seconds that may be missing at the end before a video counts as truncated."""
@@ -74,7 +69,6 @@ class VideoReader:
         damage: Damage found so far.
         copied: The streams whose packets are copied, as PyAV objects.
         left_out: Types of the streams that are not copied because FFmpeg does not know their codec.
-        resized: Number of frames so far that were fitted because the size changes in the video.
 
     Raises:
         VideoError: The file cannot be read as a video, or does not contain a frame in the
@@ -98,7 +92,6 @@ class VideoReader:
         self.damage = Damage()
         self.copied: list[Any] = []
         self.left_out: list[str] = []
-        self.resized = 0
         self._path = path
         self._containers: list[Any] = []
         self._last: Frame | None = None
@@ -145,6 +138,11 @@ class VideoReader:
     def stream_metadata(self) -> dict[str, str]:
         """Metadata of the video stream, such as its language."""
         return dict(self._stream.metadata)
+
+    @property
+    def resized(self) -> int:
+        """Number of frames so far that were fitted because the size changes in the video."""
+        return self._to_rgb.resized
 
     def chapters(self, seconds: float) -> list[Any]:
         """Return PyAV's chapters, trimmed to the part that is read.
@@ -267,7 +265,7 @@ class VideoReader:
                 frame = self._timed(None, item.pts, 0)
             else:
                 is_broken = item.is_corrupt and waiting is not None
-                pixels = None if is_broken else self._rgb(item)
+                pixels = None if is_broken else self._to_rgb(item)
                 frame = self._timed(pixels, item.pts, item.duration)
             if waiting is not None:
                 yield replace(waiting, duration=frame.pts - waiting.pts)
@@ -309,54 +307,16 @@ class VideoReader:
         rest = end - round(self._clip.begin / self._time_base) - frame.pts
         return rest if 0 < rest * self._time_base <= _LEAST_MISSING else frame.duration
 
-    def _rgb(self, frame: Any) -> NDArray[np.uint8]:
-        """Convert a frame to RGB, shrink it, and rotate it upright."""
-        from av.video.reformatter import Interpolation
-
-        width, height = self.info.width, self.info.height
-        turn = Turn.of(frame)
-        if turn.swaps:
-            width, height = height, width
-        room = (height, width)
-        if (frame.width, frame.height, turn) != self._usual:
-            self.resized += 1
-            _check_pixels(self._path, frame.width, frame.height)
-            scale = min(width / (frame.width * self._stretch), height / frame.height)
-            width = min(width, max(1, round(frame.width * self._stretch * scale)))
-            height = min(height, max(1, round(frame.height * scale)))
-        colours = self._colours
-        hdr = colours.transfer in TRANSFERS
-        converted = self._reformatter.reformat(
-            frame,
-            width,
-            height,
-            "rgb48le" if hdr else "rgb24",
-            src_colorspace=colours.scaler_matrix,
-            src_color_range=FULL if is_stored_as_rgb(frame) else colours.scaler_range,
-            dst_color_range=FULL,
-            interpolation=Interpolation.BICUBIC
-            | Interpolation.FULL_CHR_H_INT
-            | Interpolation.ACCURATE_RND,
-        )
-        pixels: Any = converted.to_ndarray()
-        if hdr:
-            pixels = to_bt709(pixels, colours.transfer)
-        return turn(_centred(pixels, *room))
-
     def _look(self, size: int | None, square: bool, copies: tuple[str, ...]) -> None:
         """Determine the properties of the video from its first frame."""
-        from av.video.reformatter import VideoReformatter
-
         first, stream = self._first, self._stream
-        _check_pixels(self._path, first.width, first.height)
-        self._reformatter = VideoReformatter()
+        check_pixels(self._path, first.width, first.height)
         turn = Turn.of(first)
-        self._usual = (first.width, first.height, turn)
         width, height = first.width, first.height
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         if square:
             width, aspect = max(1, round(width * aspect)), Fraction(1)
-        self._stretch = width / first.width
+        stretch = width / first.width
         if turn.swaps:
             width, height, aspect = height, width, 1 / aspect
         if size is not None:
@@ -368,7 +328,8 @@ class VideoReader:
             seconds = whole / MICROSECONDS
             # This is the duration of the longest stream, which may not be among the streams read.
             self._promised = seconds if {"audio", "subtitle"} <= {*copies} else None
-        self._colours = colours_of(first, width, height)
+        colours = colours_of(first, width, height)
+        self._to_rgb = ToRgb(self._path, first, (width, height), stretch, colours)
         part = self._clip.length(seconds)
         is_whole = not self._clip.skips and self._clip.end is None
         frames = stream.frames if is_whole else 0
@@ -381,7 +342,7 @@ class VideoReader:
             time_base=self._time_base,
             frames=frames or (None if part is None else round(part * rate)),
             seconds=part,
-            colours=BT709 if self._colours.transfer in TRANSFERS else self._colours,
+            colours=BT709 if colours.transfer in TRANSFERS else colours,
         )
 
     def _check_end(self) -> None:
@@ -414,27 +375,7 @@ class VideoReader:
         )
 
 
-def _centred(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return an image ``(H, W, 3)`` of the given size, with black borders where it is smaller."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    result = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
-    result[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return result
-
-
 def _check_seconds(name: str, value: float, *, above: bool = False) -> None:
     check_number(name, value, above=above)
     if math.isinf(value):
         raise SettingError(f"{name} must be a number of seconds, not {value!r}.")
-
-
-def _check_pixels(path: Path, width: int, height: int) -> None:
-    if width * height > pixel_limit(MAX_PIXELS):
-        raise VideoError(
-            f"The frames of {{path}} have {width}×{height} pixels, which exceeds the limit.",
-            path=path,
-            remedy="If the file is not damaged, raise the limit with FSTSTYLE_MAX_MEGAPIXELS.",
-            code="too_large",
-        )

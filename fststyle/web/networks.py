@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from fststyle.errors import NoNetworkError, StyleError
-from fststyle.runtime.runner import Runtime, load_runtime
+from fststyle.runtime.runner import KEPT_STRENGTHS, Runtime, load_runtime
 from fststyle.styles import find, quality
 from fststyle.styles.find import FoundStyle, art_folder, art_info, list_styles, zoo_folder
 from fststyle.styles.info import StyleInfo
@@ -46,7 +46,8 @@ class _Loaded:
 
     @property
     def bytes(self) -> int:
-        return _NETWORK_BYTES + _PIXEL_BYTES * min(self.pixels, _MAX_PIXELS)
+        networks = KEPT_STRENGTHS if self.runtime.has_dial else 1
+        return networks * (_NETWORK_BYTES + _PIXEL_BYTES * min(self.pixels, _MAX_PIXELS))
 
 
 class Networks:

@@ -90,7 +90,7 @@ def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with raises(SettingError, "setting", name):
             VideoReader(path, **settings)
     monkeypatch.setenv("FSTSTYLE_MAX_MEGAPIXELS", "1")
-    monkeypatch.setattr("fststyle.video.reader.pixel_limit", lambda default: 1000)
+    monkeypatch.setattr("fststyle.video.to_rgb.pixel_limit", lambda default: 1000)
     with raises(VideoError, "too_large", "64×48"):
         VideoReader(path)
     with raises(VideoError, "start_too_late", path, "9 s"):

@@ -20,7 +20,7 @@ from fststyle.styles import dial
 from fststyle.styles.probe import openvino_runner
 from fststyle.styles.style_file import read_style
 from fststyle.web.errors import Refusal
-from fststyle.web.networks import browser_model, list_networks
+from fststyle.web.networks import Networks, browser_model, list_networks
 from fststyle.web.page_files import page_folder
 
 
@@ -35,6 +35,18 @@ def test_list_of_styles() -> None:
     facts = {s.name: (s.dial, s.recommended_strength) for s in list_networks()}
     assert facts["dialled"] == (True, 2.0)
     assert facts["small"] == (False, 1.0)
+
+
+def test_memory_of_all_strengths_counts(dialled: Path) -> None:
+    """A style with a dial keeps a network for each of the last strengths."""
+    networks = Networks(1, max_bytes=100_000_000)
+    networks.stylizer("small", 200_000)
+    networks.stylizer("dialled", 200_000)  # 35 MB for each of 4 strengths
+    assert list(networks._loaded) == []
+    networks = Networks(1, max_bytes=150_000_000)
+    networks.stylizer("small", 200_000)
+    networks.stylizer("dialled", 200_000)
+    assert list(networks._loaded) == ["dialled"]
 
 
 def test_network_for_browsers(dialled: Path, styles: Path) -> None:

@@ -78,7 +78,8 @@ export function resize(image, width, height) {
 export function stretch(strengths, size, width, height) {
   if (typeof strengths === "number") return strengths;
   if (size.width === width && size.height === height) return strengths;
-  return resizePlanes({ ...size, planes: [strengths] }, width, height, BILINEAR).planes[0];
+  const map = { width: size.width, height: size.height, planes: [strengths] };
+  return resizePlanes(map, width, height, BILINEAR).planes[0];
 }
 
 function resizePlanes(image, width, height, filter) {
